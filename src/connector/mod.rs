@@ -1,0 +1,151 @@
+//! What the engine asks of a source, whatever its kind; a folder for each kind.
+//!
+//! A connector turns one system's API into observations, writes and outcomes. It must not know the checkpoint, the
+//! engine, pairs or mappings: only the list of its own fields. It repeats reads (with backoff, within its patience);
+//! it never repeats a write: attempts are the engine's.
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::model::{Definition, Failure, Key, Observed, Outcome, Timestamp, Write};
+
+pub mod bigcommerce;
+pub mod sql;
+
+/// One page of a feed or of a sweep.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The records on it. The same record may appear again on a later page.
+    pub observed: Vec<Observed>,
+    /// The source's own clock at a moment before this page was asked for (never later than the truth).
+    pub clock: Timestamp,
+    /// Set on the last page only: whether the whole read can be trusted to be complete.
+    pub end: Option<End>,
+}
+
+/// How a read of several pages ended. A stream that ends without one was cut off, and counts as torn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Every row was shown.
+    Whole,
+    /// Rows may have slipped between pages: keep what was seen, do not move the cursor.
+    Torn,
+}
+
+/// What a source answers about itself.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// What the system says it is (store hash; database and table): a name in the configuration is only a label.
+    pub identity: String,
+    /// The source's own clock just now, never later than the truth.
+    pub clock: Timestamp,
+    /// One for each of the connector's fields, in their order.
+    pub definitions: Vec<Definition>,
+    /// Sentences for the operator: what is unusual but does not stop us.
+    pub warnings: Vec<String>,
+}
+
+/// Which work a call belongs to; under one quota, earlier lanes go first and the last two keep a tenth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Reading back unknown outcomes.
+    Resolve,
+    /// Fresh changes.
+    Fresh,
+    /// Sweeps.
+    Sweep,
+    /// Backfill.
+    Backfill,
+}
+
+/// Calls that are paid for in advance, so that a round's recheck and its writes follow each other without waiting.
+/// Dropping it gives back what was not used.
+pub trait Reservation: Send + Sync {
+    /// Takes one prepaid call; false when none is left (the call then waits its turn like any other).
+    fn take(&self) -> bool;
+}
+
+/// A reservation for sources that have no quota.
+pub struct Unlimited;
+
+impl Reservation for Unlimited {
+    fn take(&self) -> bool {
+        true
+    }
+}
+
+/// What the engine must know to plan writes for a kind of source.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most batches of one round: written at the same time, after one recheck.
+    pub batches_per_round: usize,
+    /// The most keys of one [`Connector::fetch`].
+    pub keys_per_fetch: usize,
+    /// Whether a write of a field that changed since the recheck is refused by the source itself.
+    pub conditional_writes: bool,
+    /// Whether each field carries its own modification time (otherwise only the record does).
+    pub dates_fields: bool,
+    /// Whether values missing from a complete answer were missing when the source was asked (a null that was read),
+    /// so that no second look is needed before a clear.
+    pub shows_nulls: bool,
+}
+
+/// One system: its feeds, direct reads and writes.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    /// `bigcommerce`, `sql`, …
+    fn kind(&self) -> &'static str;
+
+    /// The names of the fields that cells and writes index into. Fixed for the life of the connector.
+    fn fields(&self) -> &[String];
+
+    /// What to plan by.
+    fn limits(&self) -> Limits;
+
+    /// Reaches the system, says what it is, and finds the fields. `known` holds the remembered definition ids, one for
+    /// each field. Fields are created only if `may_create` (and the connector was opened to create them).
+    async fn prepare(&self, known: &[Option<String>], may_create: bool) -> Result<Prepared, Failure>;
+
+    /// The names of the change feeds; each has a cursor of its own.
+    fn feeds(&self) -> &'static [&'static str];
+
+    /// Everything of one feed that changed at or after `since` (the source's time), in pages.
+    fn changes(&self, feed: &'static str, since: Timestamp) -> BoxStream<'_, Result<Page, Failure>>;
+
+    /// Every record with every field, in pages: the sweep, and the first pass.
+    fn everything(&self) -> BoxStream<'_, Result<Page, Failure>>;
+
+    /// Reads these records directly: one answer for each key, complete for the fields asked (absent is absent), `Gone`
+    /// where the record is not there; `Unseen` for the fields not asked. At most `keys_per_fetch` keys.
+    async fn fetch(
+        &self,
+        keys: &[Key],
+        fields: &[usize],
+        reservation: &dyn Reservation,
+    ) -> Result<Vec<Observed>, Failure>;
+
+    /// Packs writes into the fewest calls the API takes: each inner list is one call.
+    fn batches(&self, writes: Vec<Write>) -> Vec<Vec<Write>>;
+
+    /// Waits until `calls` calls may leave without waiting, and takes them.
+    async fn reserve(&self, lane: Lane, calls: usize) -> Result<Box<dyn Reservation>, Failure>;
+
+    /// Sends one batch (from [`Connector::batches`]) once. One outcome for each write, in order.
+    async fn write(&self, batch: &[Write], reservation: &dyn Reservation) -> Vec<Outcome>;
+
+    /// What is left of the quota, for `status`: (left, quota, milliseconds to the reset), where the source has one.
+    fn quota(&self) -> Option<Quota> {
+        None
+    }
+}
+
+/// A quota as the source last told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Quota {
+    /// Calls left in this window, for all apps together.
+    pub left: u64,
+    /// Calls in a window.
+    pub quota: u64,
+    /// Milliseconds until the window ends.
+    pub reset_ms: u64,
+}

@@ -1,0 +1,223 @@
+//! What a person configured about one pair, checked: which fields, which way, which policy, which limits.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// How the records and fields of a store and a CRM correspond.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mapping {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Tried in order; the first for which a record has a value decides.
+    pub matches: Vec<MatchRule>,
+    /// Which records take part; empty: all.
+    pub only: Only,
+    /// Whether a missing partner is made.
+    pub create: Create,
+    /// What happens when a partner is gone.
+    pub on_delete: OnDelete,
+    /// Whether missing attribute definitions are created.
+    pub create_attributes: bool,
+    /// The mapped fields.
+    pub fields: Vec<FieldRule>,
+}
+
+/// One rule by which a customer and a contact are the same person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatchRule {
+    /// The store's field, e.g. `customer:email`.
+    pub store: String,
+    /// The CRM's field, e.g. `email`.
+    pub crm: String,
+}
+
+/// A record takes part if each named field holds one of the listed values. Empty: every record does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Only {
+    /// Store field → allowed values.
+    pub store: BTreeMap<String, Vec<String>>,
+    /// CRM field → allowed values.
+    pub crm: BTreeMap<String, Vec<String>>,
+}
+
+/// On which side a missing partner is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Create {
+    /// On neither.
+    #[default]
+    None,
+    /// Customers are made for contacts.
+    Store,
+    /// Contacts are made for customers.
+    Crm,
+    /// Both.
+    Both,
+}
+
+/// What happens to a link when one of its records is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDelete {
+    /// The link is forgotten, the partner stays.
+    #[default]
+    Unlink,
+    /// The partner is deleted too, within the rail.
+    Delete,
+}
+
+/// Whether a pair writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Sync,
+    /// Read, link, decide, log what would be written, send nothing.
+    Observe,
+}
+
+/// One field and all that the configuration says about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldRule {
+    /// The store's name, which names the field everywhere: `attribute:Job title`.
+    pub store: String,
+    /// The CRM's name.
+    pub crm: String,
+    /// The canonical form.
+    pub kind: FieldType,
+    /// Which way values flow.
+    pub direction: Direction,
+    /// Who wins when both sides changed.
+    pub conflict: Conflict,
+    /// What a change to absent does.
+    pub on_clear: OnClear,
+    /// Whether a differing value on the target is overwritten; if not, only what is absent is filled.
+    pub overwrite: bool,
+    /// Whether text is compared without the white space around it.
+    pub trim: bool,
+    /// CRM word → store word.
+    pub values: BTreeMap<String, String>,
+}
+
+impl FieldRule {
+    /// A two-way text field with every default.
+    pub fn new(store: impl Into<String>, crm: impl Into<String>) -> Self {
+        Self {
+            store: store.into(),
+            crm: crm.into(),
+            kind: FieldType::String,
+            direction: Direction::Both,
+            conflict: Conflict::Newest,
+            on_clear: OnClear::Propagate,
+            overwrite: true,
+            trim: true,
+            values: BTreeMap::new(),
+        }
+    }
+}
+
+/// The canonical form of a field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FieldType {
+    /// Text, compared exactly (after trimming unless `trim = false`).
+    #[default]
+    String,
+    /// Decimal numbers: `1.0` = `1`.
+    Number,
+    /// Days: `2026-01-02T00:00:00Z` = `2026-01-02`.
+    Date,
+    /// True or false.
+    Boolean,
+    /// A set of texts.
+    List,
+}
+
+impl FieldType {
+    /// The word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Number => "number",
+            Self::Date => "date",
+            Self::Boolean => "boolean",
+            Self::List => "list",
+        }
+    }
+}
+
+/// Which way values flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Both ways.
+    #[default]
+    Both,
+    /// The CRM is the source of truth: the store ends equal to it.
+    ToStore,
+    /// The store is the source of truth: the CRM ends equal to it.
+    ToCrm,
+}
+
+/// Who wins when both sides changed a field to different values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Conflict {
+    /// The later edit, by the sides' own times; a tie or a missing time holds the field.
+    #[default]
+    Newest,
+    /// The store.
+    Store,
+    /// The CRM.
+    Crm,
+    /// Nobody: the field is held.
+    Hold,
+}
+
+/// What a change to absent does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnClear {
+    /// The other side is cleared too.
+    #[default]
+    Propagate,
+    /// It is filled again from the other side.
+    Restore,
+    /// The field is held.
+    Hold,
+}
+
+/// One limit on what a day may change: whichever of the two is crossed first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rail {
+    /// Absolute.
+    pub count: u64,
+    /// Relative, in percent; 100: no relative limit.
+    pub percent: f64,
+}
+
+/// The limits on what a day's passes of one pair may change.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rails {
+    /// Values written, of all mapped fields of linked records.
+    pub writes: Rail,
+    /// Values cleared, and differing values overwritten at first meeting.
+    pub clears: Rail,
+    /// Records created, of the linked records.
+    pub creates: Rail,
+    /// Records deleted or unlinked because they are gone, of the linked records.
+    pub deletes: Rail,
+}
+
+impl Default for Rails {
+    fn default() -> Self {
+        Self {
+            writes: Rail { count: 10_000, percent: 50.0 },
+            clears: Rail { count: 100, percent: 5.0 },
+            creates: Rail { count: 100, percent: 5.0 },
+            deletes: Rail { count: 20, percent: 1.0 },
+        }
+    }
+}

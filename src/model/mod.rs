@@ -1,0 +1,19 @@
+//! Plain data that every other room speaks in: values, fields, records, observations, writes, outcomes.
+//!
+//! Must not know: any other room of ours, any clock, any I/O.
+
+mod failure;
+mod mapping;
+mod record;
+mod time;
+mod value;
+mod write;
+
+pub use failure::{Class, Failure};
+pub use mapping::{
+    Conflict, Create, Direction, FieldRule, FieldType, Mapping, MatchRule, Mode, OnClear, OnDelete, Only, Rail, Rails,
+};
+pub use record::{Cell, Definition, DefinitionState, Existence, FieldShape, Holds, Key, Observed, Side};
+pub use time::Timestamp;
+pub use value::{Agreed, Canonical, Seen, Value};
+pub use write::{HeldReason, Outcome, Why, Write};
