@@ -1,1 +1,345 @@
-//! checkpoint
+//! All that is remembered, and all SQL that remembers it: a SQLite file.
+//!
+//! One writer connection, short `BEGIN IMMEDIATE` transactions, batched statements through `json_each`: a constant
+//! number of statements a page, whatever the page holds. Intents and acknowledgements are written with
+//! `synchronous = FULL`, everything else can be read again from the sources and is written with `NORMAL`.
+//!
+//! Must not know: HTTP, connectors, the engine, what the rows are decided by.
+
+mod attempts;
+mod error;
+mod held;
+mod links;
+mod lock;
+mod pairs;
+mod records;
+mod reports;
+mod requests;
+mod seen;
+mod sources;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use tokio::sync::{Mutex, MutexGuard};
+
+pub use attempts::{Attempt, HistoryFilter, HistoryRow, NewAttempt, Settled};
+pub use error::Error;
+pub use held::{HeldFilter, HeldRow, HeldState, NewHeld};
+pub use links::{LinkRow, LinkUpdate};
+pub use lock::Lock;
+pub use pairs::{MappedRow, PairRow, Stopped};
+pub use records::{RecordRow, RecordSave, Waiting};
+pub use reports::{ExplainRow, LinkCounts};
+pub use requests::RequestRow;
+pub use seen::{SeenCell, SeenRecord};
+pub use sources::{Cursor, FieldRow, SourceRow};
+
+const APPLICATION_ID: i32 = 0x4174_746e; // "Attn"
+const VERSION: i64 = 1;
+const INITIAL: &str = include_str!("../../migrations/sqlite/0001_initial.sql");
+
+/// Asked right before and right after every commit; true stops the caller there for ever, as a crash would.
+pub type CrashHook = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// The open checkpoint. Cheap to clone; all clones share the one writer connection.
+#[derive(Clone)]
+pub struct Checkpoint {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    connection: Mutex<SqliteConnection>,
+    /// A transaction was dropped half-way (its task was cancelled): roll back before the next one.
+    abandoned: AtomicBool,
+    /// Drive every statement to completion on the spot: in simulation no other thread may decide what happens next.
+    on_the_spot: bool,
+    crash: Option<CrashHook>,
+    /// The highest attempt ever made, kept in a file beside the checkpoint: shows when the checkpoint was restored.
+    mark: Option<PathBuf>,
+    marked: AtomicI64,
+    path: Option<PathBuf>,
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint at `path` for writing, and makes it (mode 0600) where there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is no checkpoint of ours, or one of a newer version.
+    pub async fn open(path: &Path) -> Result<Self, Error> {
+        create_private(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(std::time::Duration::from_secs(10))
+            .pragma("cache_size", "-16000")
+            .disable_statement_logging();
+        Self::connect(&options, Some(path), false, None).await
+    }
+
+    /// Opens the checkpoint at `path` for reading only, beside a process that writes it.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`]; also when there is none yet.
+    pub async fn open_to_read(path: &Path) -> Result<Self, Error> {
+        if !path.exists() {
+            return Err(Error::Missing { path: path.to_owned() });
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(std::time::Duration::from_secs(10))
+            .pragma("query_only", "ON")
+            .disable_statement_logging();
+        let connection = options.connect().await.map_err(|source| Error::open(path, source))?;
+        let mut connection = connection;
+        if verify(&mut connection, Some(path)).await? == 0 {
+            return Err(Error::Missing { path: path.to_owned() });
+        }
+        Ok(Self::new(connection, Some(path), false, None))
+    }
+
+    /// A checkpoint in memory, driven on the spot, for simulation.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn simulated(crash: Option<CrashHook>) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new()
+            .in_memory(true)
+            .synchronous(SqliteSynchronous::Off)
+            .journal_mode(SqliteJournalMode::Memory)
+            .disable_statement_logging();
+        futures::executor::block_on(Self::connect(&options, None, true, crash))
+    }
+
+    async fn connect(
+        options: &SqliteConnectOptions,
+        path: Option<&Path>,
+        on_the_spot: bool,
+        crash: Option<CrashHook>,
+    ) -> Result<Self, Error> {
+        let shown = path.unwrap_or(Path::new(":memory:"));
+        let mut connection = options.connect().await.map_err(|source| Error::open(shown, source))?;
+        if verify(&mut connection, path).await? == 0 {
+            initialise(&mut connection).await.map_err(|source| Error::open(shown, source))?;
+        }
+        // Made on each connection: scratch space of a pass and of a sweep, gone with the process.
+        sqlx::raw_sql(
+            "CREATE TEMP TABLE swept (record INTEGER PRIMARY KEY);
+             CREATE TEMP TABLE work (pair INTEGER NOT NULL, link INTEGER NOT NULL, PRIMARY KEY (pair, link)) WITHOUT ROWID;
+             CREATE TEMP TABLE candidate (pair INTEGER NOT NULL, record INTEGER NOT NULL, PRIMARY KEY (pair, record)) WITHOUT ROWID;",
+        )
+        .execute(&mut connection)
+        .await
+        .map_err(|source| Error::open(shown, source))?;
+        Ok(Self::new(connection, path, on_the_spot, crash))
+    }
+
+    fn new(connection: SqliteConnection, path: Option<&Path>, on_the_spot: bool, crash: Option<CrashHook>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                connection: Mutex::new(connection),
+                abandoned: AtomicBool::new(false),
+                on_the_spot,
+                crash,
+                mark: path.map(|path| lock::beside(path, "mark")),
+                marked: AtomicI64::new(0),
+                path: path.map(Path::to_owned),
+            }),
+        }
+    }
+
+    /// Where it is, unless it is in memory.
+    pub fn path(&self) -> Option<&Path> {
+        self.shared.path.as_deref()
+    }
+
+    /// Begins a transaction that may write. Others wait until it ends: keep it short, and await nothing else in it.
+    ///
+    /// # Errors
+    /// When the database refuses (disk full, read-only, busy for 10 s).
+    pub async fn begin(&self) -> Result<Transaction<'_>, Error> {
+        self.start("BEGIN IMMEDIATE").await
+    }
+
+    /// Begins a transaction that only reads: one consistent picture.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn read(&self) -> Result<Transaction<'_>, Error> {
+        self.start("BEGIN").await
+    }
+
+    async fn start(&self, begin: &'static str) -> Result<Transaction<'_>, Error> {
+        let connection = self.shared.connection.lock().await;
+        let mut transaction = Transaction { shared: &self.shared, connection, open: false, durable: false };
+        if self.shared.abandoned.swap(false, Ordering::SeqCst) {
+            // Nothing to roll back is not an error worth telling.
+            let _ = transaction.statement("ROLLBACK").await;
+        }
+        transaction.statement(begin).await?;
+        transaction.open = true;
+        Ok(transaction)
+    }
+
+    /// Whether the checkpoint is older than the mark beside it: it was restored from a copy.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn is_behind_its_mark(&self) -> Result<bool, Error> {
+        let Some(mark) = &self.shared.mark else { return Ok(false) };
+        let marked = std::fs::read_to_string(mark).ok().and_then(|text| text.trim().parse::<i64>().ok()).unwrap_or(0);
+        let mut transaction = self.read().await?;
+        let newest = transaction.newest_attempt().await?;
+        transaction.end().await?;
+        self.shared.marked.store(newest, Ordering::SeqCst);
+        Ok(marked > newest)
+    }
+
+    /// Writes the mark to what the checkpoint holds: it is the truth from now on.
+    ///
+    /// # Errors
+    /// When the database refuses. A mark that cannot be written is not an error: it only guards.
+    pub async fn accept_as_it_is(&self) -> Result<(), Error> {
+        let mut transaction = self.read().await?;
+        let newest = transaction.newest_attempt().await?;
+        transaction.end().await?;
+        self.shared.write_mark(newest);
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn write_mark(&self, newest: i64) {
+        if let Some(mark) = &self.mark {
+            // Best effort by design: without the mark a restored checkpoint is recognised by what the sides hold.
+            let _ = std::fs::write(mark, newest.to_string());
+        }
+        self.marked.store(newest, Ordering::SeqCst);
+    }
+}
+
+/// One transaction. Dropped without [`Transaction::commit`] it is rolled back.
+pub struct Transaction<'a> {
+    shared: &'a Shared,
+    connection: MutexGuard<'a, SqliteConnection>,
+    open: bool,
+    durable: bool,
+}
+
+impl Transaction<'_> {
+    /// Commits. With `synchronous = FULL` if an attempt or acknowledgement was recorded.
+    ///
+    /// # Errors
+    /// When the database refuses; then nothing of the transaction was done.
+    pub async fn commit(mut self) -> Result<(), Error> {
+        self.crash_point().await;
+        self.statement("COMMIT").await?;
+        self.open = false;
+        if self.durable {
+            self.statement("PRAGMA synchronous = NORMAL").await?;
+        }
+        self.crash_point().await;
+        Ok(())
+    }
+
+    /// Ends a transaction that only read.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn end(mut self) -> Result<(), Error> {
+        self.statement("ROLLBACK").await?;
+        self.open = false;
+        Ok(())
+    }
+
+    async fn crash_point(&self) {
+        if self.shared.crash.as_ref().is_some_and(|crash| crash()) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn statement(&mut self, sql: &'static str) -> Result<(), Error> {
+        let on_the_spot = self.shared.on_the_spot;
+        drive(on_the_spot, sqlx::query(sql).execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Makes this transaction survive a power loss, once committed. Must be the first thing said in it.
+    async fn make_durable(&mut self) -> Result<(), Error> {
+        if !self.durable && !self.shared.on_the_spot {
+            // SQLite takes the setting only between transactions.
+            self.statement("ROLLBACK").await?;
+            self.statement("PRAGMA synchronous = FULL").await?;
+            self.statement("BEGIN IMMEDIATE").await?;
+            self.durable = true;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.shared.abandoned.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Awaits `future`, or drives it to completion on the spot.
+async fn drive<F: Future>(on_the_spot: bool, future: F) -> F::Output {
+    if on_the_spot { futures::executor::block_on(future) } else { future.await }
+}
+
+/// The version of the checkpoint (0: an empty file).
+async fn verify(connection: &mut SqliteConnection, path: Option<&Path>) -> Result<i64, Error> {
+    let shown = path.unwrap_or(Path::new(":memory:"));
+    let row = sqlx::query(
+        "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
+                (SELECT count(*) FROM sqlite_master)",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(|source| Error::open(shown, source))?;
+    let (application, version, tables): (i32, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    if tables == 0 && application == 0 {
+        return Ok(0);
+    }
+    if application != APPLICATION_ID {
+        return Err(Error::NotACheckpoint { path: shown.to_owned() });
+    }
+    if version > VERSION {
+        return Err(Error::Newer { path: shown.to_owned(), found: version, known: VERSION });
+    }
+    Ok(version)
+}
+
+async fn initialise(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::raw_sql(INITIAL).execute(&mut *transaction).await?;
+    sqlx::query("PRAGMA application_id = 1098151022").execute(&mut *transaction).await?;
+    sqlx::query("PRAGMA user_version = 1").execute(&mut *transaction).await?;
+    transaction.commit().await
+}
+
+fn create_private(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::OpenOptionsExt;
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(Error::Create { path: path.to_owned(), source }),
+    }
+}
+
+/// `SELECT … WHERE key IN (SELECT value FROM json_each(?))`: the list as one bound parameter.
+fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Encoding(error.to_string()))
+}
+
+fn from_json<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| Error::Encoding(error.to_string()))
+}

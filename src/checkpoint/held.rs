@@ -1,0 +1,273 @@
+//! What waits for a person.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Error, Transaction, drive, json};
+use crate::model::{HeldReason, Side, Timestamp};
+
+/// What a person said about a held field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldState {
+    /// Nothing yet.
+    Held,
+    /// Leave both sides as they are until either changes.
+    Dropped,
+    /// Take this side.
+    Take(Side),
+}
+
+impl HeldState {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Dropped => "dropped",
+            Self::Take(Side::Store) => "take store",
+            Self::Take(Side::Crm) => "take crm",
+        }
+    }
+
+    fn parse(word: &str) -> Self {
+        match word {
+            "dropped" => Self::Dropped,
+            "take store" => Self::Take(Side::Store),
+            "take crm" => Self::Take(Side::Crm),
+            _ => Self::Held,
+        }
+    }
+}
+
+/// A field or record to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewHeld {
+    /// The link, for a field.
+    pub link: Option<i64>,
+    /// The mapped field, for a field.
+    pub mapped: Option<i64>,
+    /// The record, for a record.
+    pub record: Option<i64>,
+    /// Why.
+    pub reason: HeldReason,
+    /// JSON: what the store holds.
+    pub store_value: String,
+    /// JSON: what the CRM holds.
+    pub crm_value: String,
+    /// A sentence, or the candidates.
+    pub detail: Option<String>,
+}
+
+/// A held field or record, with what `held` shows.
+#[derive(Clone, Debug)]
+pub struct HeldRow {
+    /// Its number.
+    pub id: i64,
+    /// The pair.
+    pub pair: i64,
+    /// The store's label.
+    pub store: String,
+    /// The CRM's label.
+    pub crm: String,
+    /// The link, for a field.
+    pub link: Option<i64>,
+    /// The mapped field, for a field.
+    pub mapped: Option<i64>,
+    /// The record, for a record.
+    pub record: Option<i64>,
+    /// The customer's key, where there is one.
+    pub store_key: Option<String>,
+    /// The contact's key, where there is one.
+    pub crm_key: Option<String>,
+    /// The field's name; none for a record.
+    pub field: Option<String>,
+    /// Why.
+    pub reason: HeldReason,
+    /// Ours.
+    pub since: Timestamp,
+    /// JSON: what is agreed; `null` for nothing or unknown.
+    pub agreed: Option<String>,
+    /// JSON.
+    pub store_value: String,
+    /// JSON.
+    pub crm_value: String,
+    /// A sentence, or the candidates.
+    pub detail: Option<String>,
+    /// What a person said.
+    pub state: HeldState,
+}
+
+/// Which held fields and records are meant. All that is given must fit.
+#[derive(Clone, Debug, Default)]
+pub struct HeldFilter {
+    /// Only these numbers; empty: all.
+    pub ids: Vec<i64>,
+    /// Only these stores' labels; empty: all.
+    pub stores: Vec<String>,
+    /// Only this field.
+    pub field: Option<String>,
+    /// Only this reason.
+    pub reason: Option<HeldReason>,
+    /// Only those held since this moment or later.
+    pub since: Option<Timestamp>,
+}
+
+const HELD: &str = "SELECT h.id, h.pair, s.name, c.name, h.link, h.mapped, h.record,
+        CASE WHEN l.id IS NOT NULL THEN sr.key WHEN hr.source = p.store THEN hr.key END,
+        CASE WHEN l.id IS NOT NULL THEN cr.key WHEN hr.source = p.crm THEN hr.key END,
+        f.name, h.reason, h.since, h.store_value, h.crm_value, h.detail, h.state,
+        CASE WHEN l.id IS NOT NULL THEN l.agreed -> ('$.\"' || h.mapped || '\"') END
+     FROM held AS h JOIN pair AS p ON p.id = h.pair JOIN source AS s ON s.id = p.store JOIN source AS c ON c.id = p.crm
+     LEFT JOIN link AS l ON l.id = h.link LEFT JOIN record AS sr ON sr.id = l.store_record
+     LEFT JOIN record AS cr ON cr.id = l.crm_record LEFT JOIN record AS hr ON hr.id = h.record
+     LEFT JOIN mapped AS m ON m.id = h.mapped LEFT JOIN field AS f ON f.id = m.store_field";
+
+fn held_row(row: &SqliteRow) -> HeldRow {
+    HeldRow {
+        id: row.get(0),
+        pair: row.get(1),
+        store: row.get(2),
+        crm: row.get(3),
+        link: row.get(4),
+        mapped: row.get(5),
+        record: row.get(6),
+        store_key: row.get(7),
+        crm_key: row.get(8),
+        field: row.get(9),
+        reason: HeldReason::parse(row.get::<&str, _>(10)).unwrap_or(HeldReason::Conflict),
+        since: Timestamp::from_millis(row.get(11)),
+        store_value: row.get(12),
+        crm_value: row.get(13),
+        detail: row.get(14),
+        state: HeldState::parse(row.get::<&str, _>(15)),
+        agreed: row.get(16),
+    }
+}
+
+impl Transaction<'_> {
+    /// What is held on these links.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn held_on(&mut self, links: &[i64]) -> Result<Vec<HeldRow>, Error> {
+        let sql = sqlx::AssertSqlSafe(format!("{HELD} WHERE h.link IN (SELECT value FROM json_each(?1))"));
+        let query = sqlx::query(sql).bind(json(links)?);
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows.iter().map(held_row).collect())
+    }
+
+    /// What is held of these records themselves, in a pair.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn held_records(&mut self, pair: i64, records: &[i64]) -> Result<Vec<HeldRow>, Error> {
+        let sql =
+            sqlx::AssertSqlSafe(format!("{HELD} WHERE h.pair = ?1 AND h.record IN (SELECT value FROM json_each(?2))"));
+        let query = sqlx::query(sql).bind(pair).bind(json(records)?);
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows.iter().map(held_row).collect())
+    }
+
+    /// All that a filter names, oldest first. What a person has dropped is not held any more, and not shown.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn held(&mut self, filter: &HeldFilter) -> Result<Vec<HeldRow>, Error> {
+        let sql = sqlx::AssertSqlSafe(format!(
+            "{HELD} WHERE h.state <> 'dropped'
+               AND (json_array_length(?1) = 0 OR h.id IN (SELECT value FROM json_each(?1)))
+               AND (json_array_length(?2) = 0 OR s.name IN (SELECT value FROM json_each(?2)))
+               AND (?3 IS NULL OR f.name = ?3) AND (?4 IS NULL OR h.reason = ?4) AND h.since >= ?5 ORDER BY h.id"
+        ));
+        let query = sqlx::query(sql)
+            .bind(json(&filter.ids)?)
+            .bind(json(&filter.stores)?)
+            .bind(filter.field.as_deref())
+            .bind(filter.reason.map(HeldReason::as_str))
+            .bind(filter.since.map_or(0, Timestamp::as_millis));
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows.iter().map(held_row).collect())
+    }
+
+    /// Holds fields and records. One that is held already keeps its number, and its beginning if the reason is the same.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn hold(&mut self, pair: i64, at: Timestamp, held: &[NewHeld]) -> Result<(), Error> {
+        let fields: Vec<_> = held.iter().filter(|held| held.link.is_some()).map(row_of).collect();
+        let records: Vec<_> = held.iter().filter(|held| held.record.is_some()).map(row_of).collect();
+        let statements: [(&Vec<_>, &'static str); 2] = [
+            (
+                &fields,
+                "INSERT INTO held (pair, since, link, mapped, reason, store_value, crm_value, detail)
+                 SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+                 FROM json_each(?3) WHERE true
+                 ON CONFLICT (link, mapped) DO UPDATE SET reason = excluded.reason, store_value = excluded.store_value,
+                     crm_value = excluded.crm_value, detail = excluded.detail, state = 'held',
+                     since = CASE WHEN held.reason = excluded.reason THEN held.since ELSE excluded.since END",
+            ),
+            (
+                &records,
+                "INSERT INTO held (pair, since, record, reason, store_value, crm_value, detail)
+                 SELECT ?1, ?2, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+                 FROM json_each(?3) WHERE true
+                 ON CONFLICT (pair, record) DO UPDATE SET reason = excluded.reason, detail = excluded.detail,
+                     since = CASE WHEN held.reason = excluded.reason THEN held.since ELSE excluded.since END",
+            ),
+        ];
+        for (rows, sql) in statements {
+            if !rows.is_empty() {
+                let query = sqlx::query(sql).bind(pair).bind(at.as_millis()).bind(json(rows)?);
+                drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds nothing of these any more.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn release(&mut self, ids: &[i64]) -> Result<(), Error> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let query = sqlx::query("DELETE FROM held WHERE id IN (SELECT value FROM json_each(?1))").bind(json(ids)?);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Records what a person said of these.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_held_state(&mut self, ids: &[i64], state: HeldState) -> Result<(), Error> {
+        let query = sqlx::query("UPDATE held SET state = ?2 WHERE id IN (SELECT value FROM json_each(?1))")
+            .bind(json(ids)?)
+            .bind(state.as_str());
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// How many fields and records of a pair are held.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn count_held(&mut self, pair: i64) -> Result<u64, Error> {
+        let query = sqlx::query("SELECT count(*) FROM held WHERE pair = ?1 AND state <> 'dropped'").bind(pair);
+        let row = drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?;
+        Ok(u64::try_from(row.get::<i64, _>(0)).unwrap_or(0))
+    }
+}
+
+type Row7<'a> = (Option<i64>, Option<i64>, Option<i64>, &'static str, &'a str, &'a str, Option<&'a str>);
+
+fn row_of(held: &NewHeld) -> Row7<'_> {
+    (
+        held.link,
+        held.mapped,
+        held.record,
+        held.reason.as_str(),
+        &held.store_value,
+        &held.crm_value,
+        held.detail.as_deref(),
+    )
+}

@@ -1,0 +1,285 @@
+//! Links, what is agreed on them, and the search for new ones.
+
+use std::collections::BTreeMap;
+
+use sqlx::Row;
+
+use super::records::record_row;
+use super::{Error, RecordRow, Transaction, drive, from_json, json};
+use crate::model::{Canonical, Timestamp};
+
+/// One link with both of its records.
+#[derive(Clone, Debug)]
+pub struct LinkRow {
+    /// Its id.
+    pub id: i64,
+    /// The customer.
+    pub store: RecordRow,
+    /// The contact.
+    pub crm: RecordRow,
+    /// Mapped field → what is agreed (none: both hold nothing). One that is not here is unknown.
+    pub agreed: BTreeMap<i64, Option<Canonical>>,
+    /// Ours: since when something is left to do.
+    pub unsettled: Option<Timestamp>,
+    /// How many fields that is.
+    pub pending: u64,
+}
+
+/// What changed about a link.
+#[derive(Clone, Debug)]
+pub struct LinkUpdate {
+    /// The link.
+    pub id: i64,
+    /// All that is agreed on it.
+    pub agreed: BTreeMap<i64, Option<Canonical>>,
+    /// Ours: since when something is left to do.
+    pub unsettled: Option<Timestamp>,
+    /// How many fields that is.
+    pub pending: u64,
+}
+
+impl Transaction<'_> {
+    /// The links with these ids, in their order.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn links(&mut self, ids: &[i64]) -> Result<Vec<LinkRow>, Error> {
+        let query = sqlx::query(
+            "SELECT l.id, l.agreed, l.unsettled, l.pending,
+                    s.id, s.key, s.gone, s.merged_into, s.seen, c.id, c.key, c.gone, c.merged_into, c.seen
+             FROM json_each(?1) AS k JOIN link AS l ON l.id = k.value
+             JOIN record AS s ON s.id = l.store_record JOIN record AS c ON c.id = l.crm_record ORDER BY k.key",
+        )
+        .bind(json(ids)?);
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(LinkRow {
+                    id: row.get(0),
+                    agreed: from_json(row.get::<&str, _>(1))?,
+                    unsettled: row.get::<Option<i64>, _>(2).map(Timestamp::from_millis),
+                    pending: u64::try_from(row.get::<i64, _>(3)).unwrap_or(0),
+                    store: record_row(row, 4)?,
+                    crm: record_row(row, 9)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Makes links of these records: (customer, contact), unsettled from now. Their ids, in the same order.
+    ///
+    /// # Errors
+    /// When the database refuses; also when a record has a link in this pair already.
+    pub async fn add_links(&mut self, pair: i64, records: &[(i64, i64)], at: Timestamp) -> Result<Vec<i64>, Error> {
+        let query = sqlx::query(
+            "INSERT INTO link (pair, store_record, crm_record, unsettled)
+             SELECT ?1, value ->> 0, value ->> 1, ?2 FROM json_each(?3) ORDER BY key RETURNING id",
+        )
+        .bind(pair)
+        .bind(at.as_millis())
+        .bind(json(records)?);
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// Writes what changed about links.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn update_links(&mut self, updates: &[LinkUpdate]) -> Result<(), Error> {
+        if updates.is_empty() {
+            return Ok(());
+        }
+        let rows = updates
+            .iter()
+            .map(|update| {
+                let pending = i64::try_from(update.pending).unwrap_or(i64::MAX);
+                Ok((update.id, json(&update.agreed)?, update.unsettled, pending))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let query = sqlx::query(
+            "UPDATE link SET agreed = n.agreed, unsettled = n.unsettled, pending = n.pending
+             FROM (SELECT value ->> 0 AS id, value ->> 1 AS agreed, value ->> 2 AS unsettled, value ->> 3 AS pending
+                   FROM json_each(?1)) AS n WHERE link.id = n.id",
+        )
+        .bind(json(&rows)?);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Makes sure that the next pass looks at these links.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn unsettle_links(&mut self, links: &[i64], at: Timestamp) -> Result<(), Error> {
+        let query = sqlx::query(
+            "UPDATE link SET unsettled = coalesce(unsettled, ?2) WHERE id IN (SELECT value FROM json_each(?1))",
+        )
+        .bind(json(links)?)
+        .bind(at.as_millis());
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Forgets links, what is agreed on them, and what is held on them.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn remove_links(&mut self, links: &[i64]) -> Result<(), Error> {
+        let list = json(links)?;
+        let statements: [&'static str; 3] = [
+            "UPDATE history SET open = 0 WHERE open = 1 AND link IN (SELECT value FROM json_each(?1))",
+            "DELETE FROM held WHERE link IN (SELECT value FROM json_each(?1))",
+            "DELETE FROM link WHERE id IN (SELECT value FROM json_each(?1))",
+        ];
+        for sql in statements {
+            let query = sqlx::query(sql).bind(list.as_str());
+            drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        }
+        Ok(())
+    }
+
+    /// Counts removals for the rails.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn note_removals(&mut self, pair: i64, at: Timestamp, counted: u64, free: u64) -> Result<(), Error> {
+        for (number, flag) in [(counted, 1), (free, 0)] {
+            if number > 0 {
+                let query = sqlx::query(
+                    "INSERT INTO removal (at, pair, counted)
+                     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?3) SELECT ?1, ?2, ?4 FROM n",
+                )
+                .bind(at.as_millis())
+                .bind(pair)
+                .bind(i64::try_from(number).unwrap_or(i64::MAX))
+                .bind(flag);
+                drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of these records, those that have a link in this pair: record → link.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn linked_among(&mut self, pair: i64, records: &[i64]) -> Result<BTreeMap<i64, i64>, Error> {
+        let query = sqlx::query(
+            "SELECT l.store_record, l.id FROM json_each(?2) AS k JOIN link AS l ON l.pair = ?1 AND l.store_record = k.value
+             UNION ALL
+             SELECT l.crm_record, l.id FROM json_each(?2) AS k JOIN link AS l ON l.pair = ?1 AND l.crm_record = k.value",
+        )
+        .bind(pair)
+        .bind(json(records)?);
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// The links of other pairs that hold one of these records: (record, pair, link, other record).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn links_elsewhere(&mut self, pair: i64, records: &[i64]) -> Result<Vec<(i64, i64, i64, i64)>, Error> {
+        let query = sqlx::query(
+            "SELECT l.crm_record, l.pair, l.id, l.store_record FROM json_each(?2) AS k
+               JOIN link AS l ON l.crm_record = k.value WHERE l.pair <> ?1
+             UNION ALL
+             SELECT l.store_record, l.pair, l.id, l.crm_record FROM json_each(?2) AS k
+               JOIN link AS l ON l.store_record = k.value WHERE l.pair <> ?1",
+        )
+        .bind(pair)
+        .bind(json(records)?);
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect())
+    }
+
+    /// Gathers into `temp.candidate` the customers for which a link must be looked for: those without one that changed
+    /// since, those that share a match value with a contact that changed since, and those that are held as ambiguous.
+    /// `rules`: (store field, CRM field) of each match rule.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn gather_candidates(
+        &mut self,
+        pair: i64,
+        (store, crm): (i64, i64),
+        rules: &[(i64, i64)],
+        since: i64,
+    ) -> Result<u64, Error> {
+        let clear = sqlx::query("DELETE FROM temp.candidate WHERE pair = ?1").bind(pair);
+        drive(self.shared.on_the_spot, clear.execute(&mut *self.connection)).await?;
+        let query = sqlx::query(
+            "INSERT INTO temp.candidate (pair, record)
+             SELECT ?1, r.id FROM record AS r WHERE r.source = ?2 AND r.changed > ?4 AND r.gone = 0
+                AND NOT EXISTS (SELECT 1 FROM link AS l WHERE l.pair = ?1 AND l.store_record = r.id)
+             UNION
+             SELECT ?1, ms.record FROM record AS r CROSS JOIN json_each(?5) AS rule
+                JOIN match_value AS mc ON mc.record = r.id AND mc.field = rule.value ->> 1
+                JOIN match_value AS ms ON ms.field = rule.value ->> 0 AND ms.value = mc.value
+                WHERE r.source = ?3 AND r.changed > ?4 AND r.gone = 0
+                AND NOT EXISTS (SELECT 1 FROM link AS l WHERE l.pair = ?1 AND l.crm_record = r.id)
+             UNION
+             SELECT ?1, h.record FROM held AS h JOIN record AS r ON r.id = h.record
+                WHERE h.pair = ?1 AND r.source = ?2
+                AND EXISTS (SELECT 1 FROM record AS n WHERE n.source IN (?2, ?3) AND n.changed > ?4)",
+        )
+        .bind(pair)
+        .bind(store)
+        .bind(crm)
+        .bind(since)
+        .bind(json(rules)?);
+        Ok(drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?.rows_affected())
+    }
+
+    /// The next customers for which a link must be looked for, by id.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn candidates(&mut self, pair: i64, after: i64, limit: usize) -> Result<Vec<RecordRow>, Error> {
+        let query = sqlx::query(
+            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen FROM temp.candidate AS c JOIN record AS r ON r.id = c.record
+             WHERE c.pair = ?1 AND c.record > ?2 ORDER BY c.record LIMIT ?3",
+        )
+        .bind(pair)
+        .bind(after)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        rows.iter().map(|row| record_row(row, 0)).collect()
+    }
+
+    /// Which of these (customer key, contact key) a person has parted.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn parted(&mut self, pair: i64) -> Result<Vec<(String, String)>, Error> {
+        let query = sqlx::query("SELECT store_key, crm_key FROM parted WHERE pair = ?1").bind(pair);
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// Remembers, or forgets, that a person has parted two records.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_parted(&mut self, pair: i64, store_key: &str, crm_key: &str, parted: bool) -> Result<(), Error> {
+        let sql: &'static str = if parted {
+            "INSERT INTO parted (pair, store_key, crm_key) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING"
+        } else {
+            "DELETE FROM parted WHERE pair = ?1 AND store_key = ?2 AND crm_key = ?3"
+        };
+        let query = sqlx::query(sql).bind(pair).bind(store_key).bind(crm_key);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// How many links a pair has.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn count_links(&mut self, pair: i64) -> Result<u64, Error> {
+        let query = sqlx::query("SELECT count(*) FROM link WHERE pair = ?1").bind(pair);
+        let row = drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?;
+        Ok(u64::try_from(row.get::<i64, _>(0)).unwrap_or(0))
+    }
+}

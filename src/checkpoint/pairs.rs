@@ -1,0 +1,350 @@
+//! Pairs, their mapped fields, the work of a pass, and what rails stopped.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Error, Transaction, drive, json};
+use crate::model::Timestamp;
+
+/// One store with one CRM.
+#[derive(Clone, Debug)]
+pub struct PairRow {
+    /// Its id in the checkpoint.
+    pub id: i64,
+    /// Fingerprint of all that decides, as of the last pass.
+    pub mapping: String,
+    /// Fingerprint of `match` and `only`, as of the last pass.
+    pub matching: String,
+    /// The change number up to which its links were looked at.
+    pub decided: i64,
+    /// Ours: when a pass first completed.
+    pub first_pass_at: Option<Timestamp>,
+    /// Ours: when a pass last completed.
+    pub passed_at: Option<Timestamp>,
+    /// The balance of the last pass, JSON.
+    pub pass: Option<String>,
+    /// The checkpoint was older than the sides: compare only, write nothing.
+    pub behind: bool,
+    /// The rails that stopped it, JSON.
+    pub stopped: Option<String>,
+    /// Ours: when a person approved what was stopped.
+    pub approved_at: Option<Timestamp>,
+}
+
+/// A field of a mapping.
+#[derive(Clone, Debug)]
+pub struct MappedRow {
+    /// Its id in the checkpoint; agreed values belong to it.
+    pub id: i64,
+    /// The store's field.
+    pub store_field: i64,
+    /// The CRM's field.
+    pub crm_field: i64,
+    /// The rule as it was last, JSON.
+    pub rule: String,
+}
+
+/// One change that a rail stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// The link.
+    pub link: i64,
+    /// The mapped field; 0: the link itself.
+    pub mapped: i64,
+    /// Side and value, as one text.
+    pub value: String,
+}
+
+fn pair_row(row: &SqliteRow) -> PairRow {
+    let time = |index: usize| row.get::<Option<i64>, _>(index).map(Timestamp::from_millis);
+    PairRow {
+        id: row.get(0),
+        mapping: row.get(1),
+        matching: row.get(2),
+        decided: row.get(3),
+        first_pass_at: time(4),
+        passed_at: time(5),
+        pass: row.get(6),
+        behind: row.get(7),
+        stopped: row.get(8),
+        approved_at: time(9),
+    }
+}
+
+const PAIR: &str =
+    "SELECT id, mapping, matching, decided, first_pass_at, passed_at, pass, behind, stopped, approved_at FROM pair";
+
+impl Transaction<'_> {
+    /// The pair of these two sources, made where it is new.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn bind_pair(&mut self, store: i64, crm: i64) -> Result<PairRow, Error> {
+        let insert =
+            sqlx::query("INSERT INTO pair (store, crm) VALUES (?1, ?2) ON CONFLICT DO NOTHING").bind(store).bind(crm);
+        drive(self.shared.on_the_spot, insert.execute(&mut *self.connection)).await?;
+        let pair = self.pair_of(store, crm).await?;
+        pair.ok_or_else(|| Error::Encoding("a pair that was just recorded".to_owned()))
+    }
+
+    /// The pair of these two sources.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn pair_of(&mut self, store: i64, crm: i64) -> Result<Option<PairRow>, Error> {
+        let sql = sqlx::AssertSqlSafe(format!("{PAIR} WHERE store = ?1 AND crm = ?2"));
+        let query = sqlx::query(sql).bind(store).bind(crm);
+        Ok(drive(self.shared.on_the_spot, query.fetch_optional(&mut *self.connection)).await?.as_ref().map(pair_row))
+    }
+
+    /// The pair as it is now.
+    ///
+    /// # Errors
+    /// When the database refuses, or the pair was forgotten.
+    pub async fn pair(&mut self, pair: i64) -> Result<PairRow, Error> {
+        let sql = sqlx::AssertSqlSafe(format!("{PAIR} WHERE id = ?1"));
+        let query = sqlx::query(sql).bind(pair);
+        let row = drive(self.shared.on_the_spot, query.fetch_optional(&mut *self.connection)).await?;
+        row.as_ref().map(pair_row).ok_or_else(|| Error::Encoding("a pair that was forgotten".to_owned()))
+    }
+
+    /// The mapped fields of a pair.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn mapped(&mut self, pair: i64) -> Result<Vec<MappedRow>, Error> {
+        let query = sqlx::query(
+            "SELECT id, store_field, crm_field, rule FROM mapped WHERE pair = ?1 AND removed_at IS NULL ORDER BY id",
+        )
+        .bind(pair);
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows
+            .iter()
+            .map(|row| MappedRow { id: row.get(0), store_field: row.get(1), crm_field: row.get(2), rule: row.get(3) })
+            .collect())
+    }
+
+    /// Adds a mapped field; its id.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn add_mapped(&mut self, pair: i64, store_field: i64, crm_field: i64, rule: &str) -> Result<i64, Error> {
+        let query =
+            sqlx::query("INSERT INTO mapped (pair, store_field, crm_field, rule) VALUES (?1, ?2, ?3, ?4) RETURNING id")
+                .bind(pair)
+                .bind(store_field)
+                .bind(crm_field)
+                .bind(rule);
+        Ok(drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?.get(0))
+    }
+
+    /// Takes a field out of the mapping: what was agreed in it is forgotten with its id, and nobody needs to decide it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn remove_mapped(&mut self, mapped: i64, at: Timestamp) -> Result<(), Error> {
+        let query = sqlx::query("UPDATE mapped SET removed_at = ?2 WHERE id = ?1").bind(mapped).bind(at.as_millis());
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query = sqlx::query("DELETE FROM held WHERE mapped = ?1").bind(mapped);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Records a mapped field's rule.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_mapped_rule(&mut self, mapped: i64, rule: &str) -> Result<(), Error> {
+        let query = sqlx::query("UPDATE mapped SET rule = ?2 WHERE id = ?1").bind(mapped).bind(rule);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Records the fingerprints of the mapping; every link is looked at again.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_mapping(&mut self, pair: i64, mapping: &str, matching: &str) -> Result<(), Error> {
+        let query = sqlx::query("UPDATE pair SET mapping = ?2, matching = ?3, decided = 0 WHERE id = ?1")
+            .bind(pair)
+            .bind(mapping)
+            .bind(matching);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// The links that a pass must look at: those with something left to do, and those with a record that changed since
+    /// the last pass. Counts them, in ascending order of id in `temp.work`.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn gather_work(&mut self, pair: i64, store: i64, crm: i64, since: i64) -> Result<u64, Error> {
+        let clear = sqlx::query("DELETE FROM temp.work WHERE pair = ?1").bind(pair);
+        drive(self.shared.on_the_spot, clear.execute(&mut *self.connection)).await?;
+        let query = sqlx::query(
+            "INSERT INTO temp.work (pair, link)
+             SELECT ?1, id FROM link WHERE pair = ?1 AND unsettled IS NOT NULL
+             UNION SELECT ?1, l.id FROM record AS r JOIN link AS l ON l.pair = ?1 AND l.store_record = r.id
+                   WHERE r.source = ?2 AND r.changed > ?4
+             UNION SELECT ?1, l.id FROM record AS r JOIN link AS l ON l.pair = ?1 AND l.crm_record = r.id
+                   WHERE r.source = ?3 AND r.changed > ?4",
+        )
+        .bind(pair)
+        .bind(store)
+        .bind(crm)
+        .bind(since);
+        Ok(drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?.rows_affected())
+    }
+
+    /// Makes exactly these links the work of the pass.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_work(&mut self, pair: i64, links: &[i64]) -> Result<(), Error> {
+        let clear = sqlx::query("DELETE FROM temp.work WHERE pair = ?1").bind(pair);
+        drive(self.shared.on_the_spot, clear.execute(&mut *self.connection)).await?;
+        let query = sqlx::query(
+            "INSERT INTO temp.work (pair, link) SELECT ?1, value FROM json_each(?2) WHERE true ON CONFLICT DO NOTHING",
+        )
+        .bind(pair)
+        .bind(json(links)?);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// The next links of the work, by id.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn work(&mut self, pair: i64, after: i64, limit: usize) -> Result<Vec<i64>, Error> {
+        let query = sqlx::query("SELECT link FROM temp.work WHERE pair = ?1 AND link > ?2 ORDER BY link LIMIT ?3")
+            .bind(pair)
+            .bind(after)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// Records that a pass completed: how far it decided, and its balance.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn note_pass(&mut self, pair: i64, decided: i64, at: Timestamp, balance: &str) -> Result<(), Error> {
+        let query = sqlx::query(
+            "UPDATE pair SET decided = ?2, passed_at = ?3, pass = ?4, first_pass_at = coalesce(first_pass_at, ?3) WHERE id = ?1",
+        )
+        .bind(pair)
+        .bind(decided)
+        .bind(at.as_millis())
+        .bind(balance);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Takes the next pass number.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn next_pass(&mut self) -> Result<i64, Error> {
+        let query = sqlx::query("UPDATE counter SET pass = pass + 1 RETURNING pass");
+        Ok(drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?.get(0))
+    }
+
+    /// Marks every pair: the checkpoint is older than what the sides hold.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_behind(&mut self, behind: bool, pair: Option<i64>) -> Result<(), Error> {
+        let query = sqlx::query(
+            "UPDATE pair SET behind = ?1, decided = CASE WHEN ?1 THEN 0 ELSE decided END WHERE ?2 IS NULL OR id = ?2",
+        )
+        .bind(behind)
+        .bind(pair);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Records which rails stopped the pair, and what they stopped; none: it goes on.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_stopped(&mut self, pair: i64, rails: Option<&str>, at: Timestamp) -> Result<(), Error> {
+        let query = sqlx::query("UPDATE pair SET stopped = ?2, stopped_at = ?3, approved_at = NULL WHERE id = ?1")
+            .bind(pair)
+            .bind(rails)
+            .bind(at.as_millis());
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let clear = sqlx::query("DELETE FROM stopped WHERE pair = ?1").bind(pair);
+        drive(self.shared.on_the_spot, clear.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Adds to what was stopped.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn add_stopped(&mut self, pair: i64, stopped: &[Stopped]) -> Result<(), Error> {
+        if stopped.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> = stopped.iter().map(|row| (row.link, row.mapped, row.value.as_str())).collect();
+        let query = sqlx::query(
+            "INSERT INTO stopped (pair, link, mapped, value)
+             SELECT ?1, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2) WHERE true
+             ON CONFLICT (pair, link, mapped) DO UPDATE SET value = excluded.value, approved = 0",
+        )
+        .bind(pair)
+        .bind(json(&rows)?);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Lets through what was stopped; how many changes that is.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn approve(&mut self, pair: i64, at: Timestamp) -> Result<u64, Error> {
+        let query = sqlx::query("UPDATE pair SET approved_at = ?2, stopped = NULL WHERE id = ?1")
+            .bind(pair)
+            .bind(at.as_millis());
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query = sqlx::query("UPDATE stopped SET approved = 1 WHERE pair = ?1").bind(pair);
+        Ok(drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?.rows_affected())
+    }
+
+    /// What a person approved of these links.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn approved(&mut self, pair: i64, links: &[i64]) -> Result<Vec<Stopped>, Error> {
+        let query = sqlx::query(
+            "SELECT s.link, s.mapped, s.value FROM json_each(?2) AS k
+             JOIN stopped AS s ON s.pair = ?1 AND s.link = k.value WHERE s.approved = 1",
+        )
+        .bind(pair)
+        .bind(json(links)?);
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows.iter().map(|row| Stopped { link: row.get(0), mapped: row.get(1), value: row.get(2) }).collect())
+    }
+
+    /// What the rails count of the last day: (rail, number) of writes, and records removed.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn counted_since(&mut self, pair: i64, since: Timestamp) -> Result<(Vec<(String, u64)>, u64), Error> {
+        let number = |count: i64| u64::try_from(count).unwrap_or(0);
+        let query = sqlx::query(
+            "SELECT counted, count(*) FROM history WHERE pair = ?1 AND at > ?2 AND counted IS NOT NULL
+                AND outcome <> 'refused' GROUP BY counted",
+        )
+        .bind(pair)
+        .bind(since.as_millis());
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let writes = rows.iter().map(|row| (row.get(0), number(row.get(1)))).collect();
+        let query = sqlx::query("SELECT count(*) FROM removal WHERE pair = ?1 AND at > ?2 AND counted = 1")
+            .bind(pair)
+            .bind(since.as_millis());
+        let row = drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?;
+        Ok((writes, number(row.get(0))))
+    }
+}

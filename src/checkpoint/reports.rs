@@ -1,0 +1,129 @@
+//! Counts and listings for people.
+
+use sqlx::Row;
+
+use super::records::record_row;
+use super::{Error, RecordRow, Transaction, drive, json};
+use crate::model::Timestamp;
+
+/// How many records of a side have no link, and why, as far as match values tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct LinkCounts {
+    /// They hold no value to match by.
+    pub no_value: u64,
+    /// Nobody on the other side has their value.
+    pub no_partner: u64,
+}
+
+/// A record and its link, for `explain`.
+#[derive(Clone, Debug)]
+pub struct ExplainRow {
+    /// The record.
+    pub record: RecordRow,
+    /// Its source.
+    pub source: i64,
+    /// Its links, in whatever pair.
+    pub links: Vec<i64>,
+}
+
+impl Transaction<'_> {
+    /// What is left to do on a pair's links: fields, and since when (ours) the oldest.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn unsettled(&mut self, pair: i64) -> Result<(u64, Option<Timestamp>), Error> {
+        let query = sqlx::query(
+            "SELECT coalesce(sum(pending), 0), min(CASE WHEN pending > 0 THEN unsettled END) FROM link
+             WHERE pair = ?1 AND unsettled IS NOT NULL",
+        )
+        .bind(pair);
+        let row = drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?;
+        let pending = u64::try_from(row.get::<i64, _>(0)).unwrap_or(0);
+        Ok((pending, row.get::<Option<i64>, _>(1).map(Timestamp::from_millis)))
+    }
+
+    /// The next records of a source without a link in this pair (and not gone), by id.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn without_link(
+        &mut self,
+        pair: i64,
+        source: i64,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<RecordRow>, Error> {
+        let query = sqlx::query(
+            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen FROM record AS r
+             WHERE r.source = ?2 AND r.gone = 0 AND r.id > ?3
+               AND NOT EXISTS (SELECT 1 FROM link AS l WHERE l.pair = ?1 AND (l.store_record = r.id OR l.crm_record = r.id))
+             ORDER BY r.id LIMIT ?4",
+        )
+        .bind(pair)
+        .bind(source)
+        .bind(after)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        rows.iter().map(|row| record_row(row, 0)).collect()
+    }
+
+    /// The next links of a pair, by id: (link, customer's key, contact's key).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn link_keys(
+        &mut self,
+        pair: i64,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, String, String)>, Error> {
+        let query = sqlx::query(
+            "SELECT l.id, s.key, c.key FROM link AS l JOIN record AS s ON s.id = l.store_record
+             JOIN record AS c ON c.id = l.crm_record WHERE l.pair = ?1 AND l.id > ?2 ORDER BY l.id LIMIT ?3",
+        )
+        .bind(pair)
+        .bind(after)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
+    }
+
+    /// The records that a person may mean: by key, or by a match value (an e-mail), in any source.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn find_records(&mut self, words: &str) -> Result<Vec<ExplainRow>, Error> {
+        let query = sqlx::query(
+            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen, r.source FROM record AS r
+             WHERE r.key = ?1 OR r.id IN (SELECT record FROM match_value WHERE value IN (?1, ?2)) ORDER BY r.source, r.id LIMIT 100",
+        )
+        .bind(words.trim())
+        .bind(words.trim().to_lowercase());
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let mut found = Vec::new();
+        for row in &rows {
+            found.push(ExplainRow { record: record_row(row, 0)?, source: row.get(5), links: Vec::new() });
+        }
+        for explained in &mut found {
+            let query = sqlx::query("SELECT id FROM link WHERE store_record = ?1 OR crm_record = ?1 ORDER BY id")
+                .bind(explained.record.id);
+            let links = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+            explained.links = links.iter().map(|row| row.get(0)).collect();
+        }
+        Ok(found)
+    }
+
+    /// The links that hold one of these records, in any pair: (link, pair).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn links_of(&mut self, records: &[i64]) -> Result<Vec<(i64, i64)>, Error> {
+        let query = sqlx::query(
+            "SELECT id, pair FROM link WHERE store_record IN (SELECT value FROM json_each(?1))
+                OR crm_record IN (SELECT value FROM json_each(?1)) ORDER BY id",
+        )
+        .bind(json(records)?);
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+}

@@ -1,0 +1,340 @@
+//! Sources, their fields, feeds and cursors.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Error, Transaction, drive, from_json, json};
+use crate::model::{FieldShape, Side, Timestamp};
+
+/// One store or CRM, as it is remembered.
+#[derive(Clone, Debug)]
+pub struct SourceRow {
+    /// Its id in the checkpoint.
+    pub id: i64,
+    /// Which side it is on.
+    pub side: Side,
+    /// Its label.
+    pub name: String,
+    /// What it says of itself, once it was reached.
+    pub identity: Option<String>,
+    /// Whether a person paused it.
+    pub paused: bool,
+    /// For people: `ok`, `unauthorized`, …
+    pub state: String,
+    /// Why, where it is not `ok`.
+    pub reason: Option<String>,
+    /// Its clock minus ours, in milliseconds.
+    pub offset_ms: i64,
+    /// Ours: when a feed was last read to its end.
+    pub read_at: Option<Timestamp>,
+    /// Ours: when a sweep last ended cleanly.
+    pub swept_at: Option<Timestamp>,
+    /// Changes that the last sweep found and the feeds had missed.
+    pub drift: u64,
+    /// The quota as last told, JSON.
+    pub quota: Option<String>,
+}
+
+/// One field of a source.
+#[derive(Clone, Debug)]
+pub struct FieldRow {
+    /// Its id in the checkpoint.
+    pub id: i64,
+    /// Its name at the source.
+    pub name: String,
+    /// The source's id for its definition.
+    pub definition: Option<String>,
+    /// What it can hold, as last seen.
+    pub shape: Option<FieldShape>,
+    /// Set when the definition is gone or is another one now.
+    pub changed: Option<String>,
+    /// Whether a clean sweep has read it since it was last put into a mapping.
+    pub swept: bool,
+    /// Whether its values are in the index that links are found by.
+    pub indexed: bool,
+}
+
+/// How far one feed has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The source's own time.
+    pub at: Timestamp,
+    /// Ours: when it was last read from the cursor minus the whole overlap.
+    pub overlapped_at: Timestamp,
+}
+
+const SOURCE_COLUMNS: &str =
+    "SELECT id, side, name, identity, paused, state, reason, offset_ms, read_at, swept_at, drift, quota FROM source";
+
+fn source_row(row: &SqliteRow) -> SourceRow {
+    SourceRow {
+        id: row.get(0),
+        side: if row.get::<String, _>(1) == "store" { Side::Store } else { Side::Crm },
+        name: row.get(2),
+        identity: row.get(3),
+        paused: row.get(4),
+        state: row.get(5),
+        reason: row.get(6),
+        offset_ms: row.get(7),
+        read_at: row.get::<Option<i64>, _>(8).map(Timestamp::from_millis),
+        swept_at: row.get::<Option<i64>, _>(9).map(Timestamp::from_millis),
+        drift: u64::try_from(row.get::<i64, _>(10)).unwrap_or(0),
+        quota: row.get(11),
+    }
+}
+
+impl Transaction<'_> {
+    /// All sources, by side and name.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn sources(&mut self) -> Result<Vec<SourceRow>, Error> {
+        let sql = sqlx::AssertSqlSafe(format!("{SOURCE_COLUMNS} ORDER BY side, name"));
+        let rows = drive(self.shared.on_the_spot, sqlx::query(sql).fetch_all(&mut *self.connection)).await?;
+        Ok(rows.iter().map(source_row).collect())
+    }
+
+    /// The source with this label.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn source(&mut self, side: Side, name: &str) -> Result<Option<SourceRow>, Error> {
+        let sql = sqlx::AssertSqlSafe(format!("{SOURCE_COLUMNS} WHERE side = ?1 AND name = ?2"));
+        let query = sqlx::query(sql).bind(side.as_str()).bind(name);
+        let row = drive(self.shared.on_the_spot, query.fetch_optional(&mut *self.connection)).await?;
+        Ok(row.as_ref().map(source_row))
+    }
+
+    /// The source with this identity under this label: made where there is none, relabelled where it has another label.
+    ///
+    /// # Errors
+    /// [`Error::AnotherSystem`] when the label means another system; else when the database refuses.
+    pub async fn bind_source(&mut self, side: Side, name: &str, identity: &str) -> Result<SourceRow, Error> {
+        if let Some(known) = self.source(side, name).await? {
+            match known.identity {
+                Some(ref other) if other != identity => {
+                    return Err(Error::AnotherSystem {
+                        side: side.as_str(),
+                        name: name.to_owned(),
+                        known: other.clone(),
+                        found: identity.to_owned(),
+                    });
+                }
+                Some(_) => return Ok(known),
+                None => {}
+            }
+        }
+        let query = sqlx::query(
+            "INSERT INTO source (side, name, identity) VALUES (?1, ?2, ?3)
+             ON CONFLICT (side, identity) WHERE identity IS NOT NULL DO UPDATE SET name = excluded.name
+             ON CONFLICT (side, name) DO UPDATE SET identity = excluded.identity",
+        )
+        .bind(side.as_str())
+        .bind(name)
+        .bind(identity);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.source(side, name).await?.ok_or_else(|| Error::Encoding("a source that was just recorded".to_owned()))
+    }
+
+    /// The fields with these names, in their order; made where they are new.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn bind_fields(&mut self, source: i64, names: &[String]) -> Result<Vec<FieldRow>, Error> {
+        let names_json = json(names)?;
+        let insert = sqlx::query(
+            "INSERT INTO field (source, name) SELECT ?1, value FROM json_each(?2) WHERE true ON CONFLICT DO NOTHING",
+        )
+        .bind(source)
+        .bind(names_json.as_str());
+        drive(self.shared.on_the_spot, insert.execute(&mut *self.connection)).await?;
+        // A field that no mapping names any more is not read any more: put back, it must be read again.
+        let unread = sqlx::query(
+            "UPDATE field SET swept = 0, indexed = 0 WHERE source = ?1 AND (swept = 1 OR indexed = 1)
+                AND name NOT IN (SELECT value FROM json_each(?2))",
+        )
+        .bind(source)
+        .bind(names_json.as_str());
+        drive(self.shared.on_the_spot, unread.execute(&mut *self.connection)).await?;
+        let select = sqlx::query(
+            "SELECT f.id, f.name, f.definition, f.shape, f.changed, f.swept, f.indexed
+             FROM json_each(?2) AS n JOIN field AS f ON f.source = ?1 AND f.name = n.value ORDER BY n.key",
+        )
+        .bind(source)
+        .bind(names_json.as_str());
+        let rows = drive(self.shared.on_the_spot, select.fetch_all(&mut *self.connection)).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(FieldRow {
+                    id: row.get(0),
+                    name: row.get(1),
+                    definition: row.get(2),
+                    shape: row.get::<Option<String>, _>(3).as_deref().map(from_json).transpose()?,
+                    changed: row.get(4),
+                    swept: row.get(5),
+                    indexed: row.get(6),
+                })
+            })
+            .collect()
+    }
+
+    /// Records how the source defines a field.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn save_field(&mut self, field: &FieldRow) -> Result<(), Error> {
+        let shape = field.shape.as_ref().map(json).transpose()?;
+        let query = sqlx::query("UPDATE field SET definition = ?2, shape = ?3, changed = ?4 WHERE id = ?1")
+            .bind(field.id)
+            .bind(field.definition.as_deref())
+            .bind(shape)
+            .bind(field.changed.as_deref());
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// How far each feed of a source has been read.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn cursors(&mut self, source: i64) -> Result<Vec<(String, Cursor)>, Error> {
+        let query = sqlx::query("SELECT name, cursor, overlapped_at FROM feed WHERE source = ?1").bind(source);
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows
+            .iter()
+            .map(|row| {
+                let at = Timestamp::from_millis(row.get(1));
+                (row.get(0), Cursor { at, overlapped_at: Timestamp::from_millis(row.get(2)) })
+            })
+            .collect())
+    }
+
+    /// Moves a cursor. It never moves back.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn move_cursor(&mut self, source: i64, feed: &str, cursor: Cursor) -> Result<(), Error> {
+        let query = sqlx::query(
+            "INSERT INTO feed (source, name, cursor, overlapped_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (source, name) DO UPDATE SET cursor = max(cursor, excluded.cursor), overlapped_at = excluded.overlapped_at",
+        )
+        .bind(source)
+        .bind(feed)
+        .bind(cursor.at.as_millis())
+        .bind(cursor.overlapped_at.as_millis());
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Records that the feeds of a source were read to their end, and what its clock and quota said.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn note_read(
+        &mut self,
+        source: i64,
+        at: Timestamp,
+        offset_ms: Option<i64>,
+        quota: Option<&str>,
+    ) -> Result<(), Error> {
+        let query = sqlx::query(
+            "UPDATE source SET read_at = ?2, offset_ms = coalesce(?3, offset_ms), quota = coalesce(?4, quota),
+                    state = 'ok', reason = NULL WHERE id = ?1",
+        )
+        .bind(source)
+        .bind(at.as_millis())
+        .bind(offset_ms)
+        .bind(quota);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Records that a sweep ended cleanly.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn note_swept(&mut self, source: i64, at: Timestamp, drift: u64) -> Result<(), Error> {
+        let query = sqlx::query("UPDATE source SET swept_at = ?2, drift = ?3 WHERE id = ?1")
+            .bind(source)
+            .bind(at.as_millis())
+            .bind(i64::try_from(drift).unwrap_or(i64::MAX));
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Records that a clean sweep has read these fields, and indexed those that links are found by.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn note_fields_swept(&mut self, fields: &[i64], indexed: &[i64]) -> Result<(), Error> {
+        let query =
+            sqlx::query("UPDATE field SET swept = 1 WHERE swept = 0 AND id IN (SELECT value FROM json_each(?1))")
+                .bind(json(fields)?);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query =
+            sqlx::query("UPDATE field SET indexed = 1 WHERE indexed = 0 AND id IN (SELECT value FROM json_each(?1))")
+                .bind(json(indexed)?);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Records the state of a source for people. Makes the source where it was never reached.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn note_state(&mut self, side: Side, name: &str, state: &str, reason: Option<&str>) -> Result<(), Error> {
+        let query = sqlx::query(
+            "INSERT INTO source (side, name, state, reason) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (side, name) DO UPDATE SET state = excluded.state, reason = excluded.reason",
+        )
+        .bind(side.as_str())
+        .bind(name)
+        .bind(state)
+        .bind(reason);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Pauses or resumes every source with this label; how many there were.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_paused(&mut self, name: &str, paused: bool) -> Result<u64, Error> {
+        let query = sqlx::query("UPDATE source SET paused = ?2 WHERE name = ?1").bind(name).bind(paused);
+        Ok(drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?.rows_affected())
+    }
+
+    /// Whether a person paused the source.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn is_paused(&mut self, source: i64) -> Result<bool, Error> {
+        let query = sqlx::query("SELECT paused FROM source WHERE id = ?1").bind(source);
+        let row = drive(self.shared.on_the_spot, query.fetch_optional(&mut *self.connection)).await?;
+        Ok(row.is_some_and(|row| row.get(0)))
+    }
+
+    /// Drops all that is remembered of the sources with this label, history apart; how many there were.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn forget_source(&mut self, name: &str) -> Result<u64, Error> {
+        let statements: [&'static str; 5] = [
+            "DELETE FROM link WHERE pair IN (SELECT id FROM pair WHERE store IN (SELECT id FROM source WHERE name = ?1)
+                OR crm IN (SELECT id FROM source WHERE name = ?1))",
+            "UPDATE history SET open = 0 WHERE open = 1 AND pair IN (SELECT id FROM pair
+                WHERE store IN (SELECT id FROM source WHERE name = ?1) OR crm IN (SELECT id FROM source WHERE name = ?1))",
+            "DELETE FROM mapped WHERE pair IN (SELECT id FROM pair WHERE store IN (SELECT id FROM source WHERE name = ?1)
+                OR crm IN (SELECT id FROM source WHERE name = ?1))",
+            "DELETE FROM pair WHERE store IN (SELECT id FROM source WHERE name = ?1)
+                OR crm IN (SELECT id FROM source WHERE name = ?1)",
+            "DELETE FROM source WHERE name = ?1",
+        ];
+        let mut forgotten = 0;
+        for sql in statements {
+            let query = sqlx::query(sql).bind(name);
+            forgotten = drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?.rows_affected();
+        }
+        Ok(forgotten)
+    }
+}
