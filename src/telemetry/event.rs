@@ -115,13 +115,13 @@ macro_rules! at_level {
 events! {
     /// The daemon is up and has its lock.
     DaemonStarted = "daemon.started" {
-        /// Of Attune.
+        /// Attune's version.
         version: &'a str,
-        /// How many it serves.
+        /// How many stores it serves.
         stores: u64,
-        /// How many it serves.
+        /// How many CRMs it serves.
         crms: u64,
-        /// How many it serves.
+        /// How many pairs of a store and a CRM it serves.
         pairs: u64,
     }
 
@@ -137,11 +137,11 @@ events! {
 
     /// The configuration was read again, and is in force.
     ConfigReloaded = "config.reloaded" {
-        /// How many it names now.
+        /// How many stores it names now.
         stores: u64,
-        /// How many it names now.
+        /// How many CRMs it names now.
         crms: u64,
-        /// How many it names now.
+        /// How many pairs of a store and a CRM it names now.
         pairs: u64,
     }
 
