@@ -1,5 +1,7 @@
 //! What waits for a person.
 
+use std::collections::BTreeMap;
+
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -154,16 +156,14 @@ impl Transaction<'_> {
         Ok(rows.iter().map(held_row).collect())
     }
 
-    /// What is held of these records themselves, in a pair.
+    /// The records of a pair that are held themselves: record → number.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn held_records(&mut self, pair: i64, records: &[i64]) -> Result<Vec<HeldRow>, Error> {
-        let sql =
-            sqlx::AssertSqlSafe(format!("{HELD} WHERE h.pair = ?1 AND h.record IN (SELECT value FROM json_each(?2))"));
-        let query = sqlx::query(sql).bind(pair).bind(json(records)?);
+    pub async fn held_records(&mut self, pair: i64) -> Result<BTreeMap<i64, i64>, Error> {
+        let query = sqlx::query("SELECT record, id FROM held WHERE pair = ?1 AND record IS NOT NULL").bind(pair);
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
-        Ok(rows.iter().map(held_row).collect())
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     /// All that a filter names, oldest first. What a person has dropped is not held any more, and not shown.

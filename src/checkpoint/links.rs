@@ -195,7 +195,8 @@ impl Transaction<'_> {
     }
 
     /// Gathers into `temp.candidate` the customers for which a link must be looked for: those without one that changed
-    /// since, those that share a match value with a contact that changed since, and those that are held as ambiguous.
+    /// since, those that share a match value with a contact that changed since, and, if anything changed, those that are
+    /// held as ambiguous or share a match value with a contact that is.
     /// `rules`: (store field, CRM field) of each match rule.
     ///
     /// # Errors
@@ -222,6 +223,12 @@ impl Transaction<'_> {
              UNION
              SELECT ?1, h.record FROM held AS h JOIN record AS r ON r.id = h.record
                 WHERE h.pair = ?1 AND r.source = ?2
+                AND EXISTS (SELECT 1 FROM record AS n WHERE n.source IN (?2, ?3) AND n.changed > ?4)
+             UNION
+             SELECT ?1, ms.record FROM held AS h JOIN record AS r ON r.id = h.record CROSS JOIN json_each(?5) AS rule
+                JOIN match_value AS mc ON mc.record = r.id AND mc.field = rule.value ->> 1
+                JOIN match_value AS ms ON ms.field = rule.value ->> 0 AND ms.value = mc.value
+                WHERE h.pair = ?1 AND r.source = ?3
                 AND EXISTS (SELECT 1 FROM record AS n WHERE n.source IN (?2, ?3) AND n.changed > ?4)",
         )
         .bind(pair)

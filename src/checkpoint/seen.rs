@@ -33,6 +33,9 @@ pub struct SeenRecord(Vec<Packed>);
 struct Packed(i64, Option<Value>, Option<Timestamp>, Option<Timestamp>, Option<Timestamp>);
 
 impl SeenRecord {
+    /// Nothing was seen.
+    pub const EMPTY: Self = Self(Vec::new());
+
     /// The cell of a field; none: unseen.
     pub fn get(&self, field: i64) -> Option<SeenCell> {
         self.0.iter().find(|packed| packed.0 == field).map(|packed| SeenCell {

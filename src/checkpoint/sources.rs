@@ -156,6 +156,15 @@ impl Transaction<'_> {
         .bind(source)
         .bind(names_json.as_str());
         drive(self.shared.on_the_spot, unread.execute(&mut *self.connection)).await?;
+        self.known_fields(source, names).await
+    }
+
+    /// The fields with these names, in their order; those that are not known are left out.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn known_fields(&mut self, source: i64, names: &[String]) -> Result<Vec<FieldRow>, Error> {
+        let names_json = json(names)?;
         let select = sqlx::query(
             "SELECT f.id, f.name, f.definition, f.shape, f.changed, f.swept, f.indexed
              FROM json_each(?2) AS n JOIN field AS f ON f.source = ?1 AND f.name = n.value ORDER BY n.key",
@@ -274,6 +283,16 @@ impl Transaction<'_> {
         let query =
             sqlx::query("UPDATE field SET indexed = 1 WHERE indexed = 0 AND id IN (SELECT value FROM json_each(?1))")
                 .bind(json(indexed)?);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Makes the next passes of all pairs of this source look at every link.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn look_again(&mut self, source: i64) -> Result<(), Error> {
+        let query = sqlx::query("UPDATE pair SET decided = 0 WHERE store = ?1 OR crm = ?1").bind(source);
         drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
         Ok(())
     }

@@ -1,1 +1,294 @@
-//! engine
+//! One pass, one sweep: the only room that knows connectors, merge and checkpoint together.
+//!
+//! Generic over clock, connectors and checkpoint, so that whole histories run in simulation. It repeats no write, and
+//! keeps no state of its own between passes: what is left to do is computed, every time, from what each side was seen
+//! to hold and what was agreed.
+//!
+//! Must not know: BigCommerce, SQL, HTTP, configuration files, the command line.
+
+mod attach;
+mod balance;
+mod behind;
+mod clock;
+mod decide;
+mod error;
+mod link;
+mod observe;
+mod operate;
+mod pass;
+mod plan;
+mod pull;
+mod push;
+mod report;
+mod resolve;
+mod unlink;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+pub use attach::{PairSettings, SourceSettings};
+pub use balance::Balance;
+pub use clock::{Clock, SystemClock};
+pub use error::Error;
+pub use operate::{Answer, HeldAction, HeldSelection, Request};
+pub use pass::{PassOptions, PassReport, Standing};
+pub use plan::{Cost, PlanLine, PlanSink, PlanTotals};
+pub use pull::{Pulled, Reach};
+pub use report::{Explained, ExplainedField, LinkReport, LinkState, LinkStanding, PairStatus};
+
+use crate::checkpoint::{Checkpoint, SeenRecord};
+use crate::connector::Connector;
+use crate::merge;
+use crate::model::{DefinitionState, FieldRule, FieldShape, Mapping, Mode, Rails, Side, Value};
+use crate::telemetry;
+
+/// Every read of a feed begins this much before the cursor: whole-second times, and whether a bound includes its own
+/// second, make no difference.
+pub(crate) const OVERREACH: Duration = Duration::from_secs(2);
+
+/// Links and records looked at with one set of statements.
+pub(crate) const CHUNK: usize = 1000;
+
+/// What runs passes and reads.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// How a source is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// How far reads reach back behind the cursor, at start and once in this time.
+    pub overlap: Duration,
+    /// How long a write of unknown outcome may still take effect.
+    pub quarantine: Duration,
+    /// How old a read may be.
+    pub replica_lag: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            overlap: Duration::from_secs(300),
+            quarantine: Duration::from_secs(120),
+            replica_lag: Duration::from_secs(60),
+        }
+    }
+}
+
+/// One field of a source, as the engine uses it.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceField {
+    pub id: i64,
+    pub name: String,
+}
+
+/// How a source defines one of its fields now.
+#[derive(Clone, Debug)]
+pub(crate) struct Defined {
+    pub shape: FieldShape,
+    pub definition: Option<String>,
+    pub changed: Option<String>,
+    pub to_create: bool,
+}
+
+/// A store or CRM that was reached: who it is is known, and its fields are found.
+pub struct Source {
+    /// Its id in the checkpoint.
+    pub id: i64,
+    /// Its side.
+    pub side: Side,
+    /// Its label.
+    pub name: String,
+    /// How it is read.
+    pub times: Times,
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) fields: Vec<SourceField>,
+    pub(crate) dates_fields: bool,
+    /// Fields by which links are found, and whether letter case counts in them.
+    pub(crate) match_fields: Vec<(i64, bool)>,
+    pub(crate) defined: RwLock<Vec<Defined>>,
+    /// A field is new to the mapping, or to the rules of matching: everything must be read before anything is decided.
+    pub(crate) must_sweep: AtomicBool,
+    pub(crate) must_index: AtomicBool,
+    /// The first read of a feed in this process reaches back the whole overlap.
+    pub(crate) started: AtomicBool,
+    /// Writes of several pairs take turns, a round each.
+    pub(crate) lane: tokio::sync::Mutex<()>,
+    pub(crate) calls: AtomicU64,
+}
+
+impl Source {
+    /// As events name it.
+    pub fn event(&self) -> telemetry::Source<'_> {
+        telemetry::Source::of(self.side, &self.name)
+    }
+
+    pub(crate) fn error(&self, failure: crate::model::Failure) -> Error {
+        Error::Source { side: self.side, name: self.name.clone(), failure }
+    }
+
+    pub(crate) fn reindexes(&self) -> bool {
+        self.must_index.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_match_field(&self, field: i64) -> bool {
+        self.match_fields.iter().any(|(id, _)| *id == field)
+    }
+
+    /// The values by which a record is found, in the form in which they are compared.
+    pub(crate) fn match_values(&self, seen: &SeenRecord) -> Vec<(i64, String)> {
+        self.match_fields
+            .iter()
+            .filter_map(|(field, fold)| Some((*field, comparable(seen.value(*field)?, *fold)?)))
+            .collect()
+    }
+
+    pub(crate) fn defined(&self, field: usize) -> Option<Defined> {
+        self.defined.read().unwrap_or_else(PoisonError::into_inner).get(field).cloned()
+    }
+
+    pub(crate) fn call(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// What is left of its quota.
+    pub fn quota(&self) -> Option<crate::connector::Quota> {
+        self.connector.quota()
+    }
+}
+
+/// A match value as it is compared: trimmed, e-mails case-folded; empty never matches.
+pub(crate) fn comparable(value: &Value, fold: bool) -> Option<String> {
+    let Value::Text(text) = value else { return None };
+    let trimmed = text.trim();
+    (!trimmed.is_empty()).then(|| if fold { trimmed.to_lowercase() } else { trimmed.to_owned() })
+}
+
+/// One field of a pair.
+#[derive(Clone, Debug)]
+pub(crate) struct PairField {
+    /// What agreed values belong to.
+    pub mapped: i64,
+    pub rule: FieldRule,
+    /// Index into the store's fields, and its id.
+    pub store: (usize, i64),
+    /// Index into the CRM's fields, and its id.
+    pub crm: (usize, i64),
+}
+
+impl PairField {
+    pub const fn on(&self, side: Side) -> (usize, i64) {
+        match side {
+            Side::Store => self.store,
+            Side::Crm => self.crm,
+        }
+    }
+}
+
+/// A store with a CRM, both reached.
+pub struct Pair {
+    /// Its id in the checkpoint.
+    pub id: i64,
+    /// The store.
+    pub store: Arc<Source>,
+    /// The CRM.
+    pub crm: Arc<Source>,
+    /// Whether it writes.
+    pub mode: Mode,
+    pub(crate) mapping: Mapping,
+    pub(crate) rails: Rails,
+    pub(crate) fields: Vec<PairField>,
+    /// (store field, CRM field, whether letter case is ignored) of each match rule.
+    pub(crate) rules: Vec<(i64, i64, bool)>,
+    pub(crate) only_store: BTreeMap<i64, Vec<String>>,
+    pub(crate) only_crm: BTreeMap<i64, Vec<String>>,
+    pub(crate) first_since_start: AtomicBool,
+}
+
+impl Pair {
+    /// As events name it.
+    pub fn event(&self) -> telemetry::Pair<'_> {
+        telemetry::Pair { store: &self.store.name, crm: &self.crm.name }
+    }
+
+    /// The source on a side.
+    pub const fn source(&self, side: Side) -> &Arc<Source> {
+        match side {
+            Side::Store => &self.store,
+            Side::Crm => &self.crm,
+        }
+    }
+
+    /// Whether a record takes part.
+    pub(crate) fn takes(&self, side: Side, seen: &SeenRecord) -> bool {
+        let only = match side {
+            Side::Store => &self.only_store,
+            Side::Crm => &self.only_crm,
+        };
+        only.iter().all(|(field, allowed)| match seen.value(*field) {
+            None => false,
+            Some(Value::Text(text)) => allowed.iter().any(|word| word == text.trim()),
+            Some(Value::List(items)) => items.iter().any(|item| allowed.iter().any(|word| word == item.trim())),
+        })
+    }
+
+    /// The first match rule for which a record has a value, and that value as it is compared.
+    pub(crate) fn deciding(&self, side: Side, seen: &SeenRecord) -> Option<(usize, String)> {
+        self.rules.iter().enumerate().find_map(|(at, (store, crm, fold))| {
+            let field = if side == Side::Store { *store } else { *crm };
+            Some((at, comparable(seen.value(field)?, *fold)?))
+        })
+    }
+}
+
+/// How many mapped fields changed hands, for the rails.
+pub(crate) type Counts = merge::Counts;
+
+impl Engine {
+    /// An engine on a checkpoint. Every wait in it ends when `stop` is cancelled.
+    pub fn new(checkpoint: Checkpoint, clock: Arc<dyn Clock>, stop: CancellationToken) -> Self {
+        Self { checkpoint, clock, stop }
+    }
+
+    /// The checkpoint.
+    pub const fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(crate) fn going_on(&self) -> Result<(), Error> {
+        if self.stop.is_cancelled() { Err(Error::Stopped) } else { Ok(()) }
+    }
+}
+
+/// The shape of a usable field; text where nothing is known of it yet.
+pub(crate) const fn shape_of(state: &DefinitionState) -> FieldShape {
+    match state {
+        DefinitionState::Usable(shape)
+        | DefinitionState::Renamed(shape, _)
+        | DefinitionState::ToCreate(shape)
+        | DefinitionState::Created(shape) => FieldShape {
+            holds: shape.holds,
+            max_chars: shape.max_chars,
+            writable: shape.writable,
+            clearable: shape.clearable,
+            refuses_nul: shape.refuses_nul,
+        },
+        DefinitionState::Changed(_) | DefinitionState::Unusable(_) => FieldShape::TEXT,
+    }
+}

@@ -1,0 +1,381 @@
+//! From what is remembered of a chunk of links to a verdict on each of their fields: the merge, and around it what the
+//! merge cannot know (attempts under way, second looks, what a person said, what history shows).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Engine, Error, Pair, PairField};
+use crate::checkpoint::{HeldRow, HeldState, LinkRow, SeenRecord, Transaction};
+use crate::merge::{self, Decision, Facts, Intent, Target};
+use crate::model::{Agreed, Canonical, Conflict, Direction, HeldReason, Seen, Side, Timestamp, Value};
+
+/// Flips within this time are counted.
+const OSCILLATION_WINDOW: Duration = Duration::from_secs(3600);
+
+/// Our own writes may flip a field this often in the window.
+const FLIPS_MAX: usize = 3;
+
+/// What to do about one field, all considered.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Verdict {
+    Unchanged,
+    Agree(Option<Canonical>),
+    Write(Due),
+    Hold(HeldReason),
+    Kept,
+    /// Something is under way, or waits for a second look.
+    Pending,
+    /// This side was never seen: it must be read.
+    Unseen(Side),
+}
+
+/// A write that is due.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Due {
+    pub intent: Intent,
+    /// What the target holds now.
+    pub old: Option<Value>,
+    /// Ours: when the edit that it carries was made.
+    pub edited: Option<Timestamp>,
+    /// The source side has returned to a value that history says was superseded.
+    pub returned: Option<Side>,
+    /// The source must be read again before this overwrites anything.
+    pub confirm: bool,
+    /// A rail stopped exactly this, and a person let it through.
+    pub approved: bool,
+}
+
+impl Due {
+    /// What exactly is written, as `approve` compares it.
+    pub fn fingerprint(&self) -> String {
+        let value = serde_json::to_string(&self.intent.encoded).unwrap_or_default();
+        format!("{} {value}", self.intent.to)
+    }
+}
+
+/// What became of one link of a chunk.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// One of its records is gone (or merged away); the side of the one that is.
+    Gone(Side),
+    /// One of its records does not take part any more.
+    Left,
+    /// A verdict for each field of the pair.
+    Fields(Vec<Verdict>),
+}
+
+/// One link, decided.
+pub(super) struct Decided {
+    pub link: LinkRow,
+    pub fate: Fate,
+    /// What is held on it: by mapped field.
+    pub held: BTreeMap<i64, HeldRow>,
+    /// Both sides changed to the same since they agreed, in so many fields.
+    pub met: u64,
+}
+
+/// What the checkpoint holds about a chunk of links, beside the links themselves.
+struct Context {
+    blocked: BTreeSet<(i64, i64)>,
+    held: BTreeMap<(i64, i64), HeldRow>,
+    approved: BTreeMap<(i64, i64), String>,
+    writes: BTreeMap<(i64, i64), Vec<(String, String)>>,
+    superseded: BTreeSet<(i64, i64, Side, String)>,
+    rivals: BTreeMap<(i64, i64), Vec<SeenRecord>>,
+    behind: bool,
+    now: Timestamp,
+}
+
+impl Engine {
+    /// Decides a chunk of links, in a constant number of statements.
+    pub(super) async fn decide(
+        &self,
+        transaction: &mut Transaction<'_>,
+        pair: &Pair,
+        links: Vec<LinkRow>,
+        behind: bool,
+    ) -> Result<Vec<Decided>, Error> {
+        let context = self.context(transaction, pair, &links, behind).await?;
+        Ok(links.into_iter().map(|link| context.decide_link(pair, link)).collect())
+    }
+
+    async fn context(
+        &self,
+        transaction: &mut Transaction<'_>,
+        pair: &Pair,
+        links: &[LinkRow],
+        behind: bool,
+    ) -> Result<Context, Error> {
+        let now = self.clock.now();
+        let ids: Vec<i64> = links.iter().map(|link| link.id).collect();
+        let records: Vec<i64> = links.iter().flat_map(|link| [link.store.id, link.crm.id]).collect();
+        let mut context = Context {
+            blocked: BTreeSet::new(),
+            held: BTreeMap::new(),
+            approved: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            superseded: BTreeSet::new(),
+            rivals: BTreeMap::new(),
+            behind,
+            now,
+        };
+        for attempt in transaction.attempts_on(&records).await? {
+            context.blocked.insert((attempt.record, attempt.field));
+        }
+        for waiting in transaction.waiting_of(&records).await? {
+            context.blocked.insert((waiting.record, waiting.field));
+        }
+        for row in transaction.held_on(&ids).await? {
+            if let (Some(link), Some(mapped)) = (row.link, row.mapped) {
+                context.held.insert((link, mapped), row);
+            }
+        }
+        for stopped in transaction.approved(pair.id, &ids).await? {
+            context.approved.insert((stopped.link, stopped.mapped), stopped.value);
+        }
+        if transaction.has_history(pair.id).await? {
+            for (link, mapped, old, new) in transaction.writes_since(&ids, now - OSCILLATION_WINDOW).await? {
+                context.writes.entry((link, mapped)).or_default().push((old, new));
+            }
+            context.superseded = transaction.superseded_values(&ids).await?.into_iter().collect();
+        }
+        self.find_rivals(transaction, pair, links, &mut context).await?;
+        Ok(context)
+    }
+
+    /// Links of other pairs that write one way into the same field of the same record.
+    async fn find_rivals(
+        &self,
+        transaction: &mut Transaction<'_>,
+        pair: &Pair,
+        links: &[LinkRow],
+        context: &mut Context,
+    ) -> Result<(), Error> {
+        for target in [Side::Store, Side::Crm] {
+            let one_way: Vec<&PairField> = pair.fields.iter().filter(|field| writes_only(field) == Some(target)).collect();
+            if one_way.is_empty() {
+                continue;
+            }
+            let targets: Vec<i64> = links.iter().map(|link| if target == Side::Store { link.store.id } else { link.crm.id }).collect();
+            let elsewhere = transaction.links_elsewhere(pair.id, &targets).await?;
+            if elsewhere.is_empty() {
+                continue;
+            }
+            let others: Vec<i64> = elsewhere.iter().map(|(_, _, _, other)| *other).collect();
+            let rows: BTreeMap<i64, _> =
+                transaction.records_by_id(&others).await?.into_iter().map(|row| (row.id, row)).collect();
+            let mut mappings = BTreeMap::new();
+            for (record, other_pair, _, other) in elsewhere {
+                if let std::collections::btree_map::Entry::Vacant(vacant) = mappings.entry(other_pair) {
+                    vacant.insert(transaction.mapped(other_pair).await?);
+                }
+                let Some(row) = rows.get(&other).filter(|row| !row.gone) else { continue };
+                for field in &one_way {
+                    let (own, target_field) = (field.on(target.other()).0, field.on(target).1);
+                    let Some(theirs) = mappings[&other_pair].iter().find(|mapped| {
+                        let into = if target == Side::Store { mapped.store_field } else { mapped.crm_field };
+                        into == target_field && mapped.rule.contains(direction_word(target))
+                    }) else {
+                        continue;
+                    };
+                    // The rival's value is kept under our own source field, so that one rule reads both.
+                    let from = if target == Side::Store { theirs.crm_field } else { theirs.store_field };
+                    let mut seen = SeenRecord::EMPTY;
+                    if let Some(cell) = row.seen.get(from) {
+                        seen.set(i64::try_from(own).unwrap_or(0), cell);
+                    }
+                    context.rivals.entry((record, target_field)).or_default().push(seen);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The side that a field is only ever written to.
+const fn writes_only(field: &PairField) -> Option<Side> {
+    match field.rule.direction {
+        Direction::Both => None,
+        Direction::ToStore => Some(Side::Store),
+        Direction::ToCrm => Some(Side::Crm),
+    }
+}
+
+const fn direction_word(target: Side) -> &'static str {
+    match target {
+        Side::Store => "direction=ToStore",
+        Side::Crm => "direction=ToCrm",
+    }
+}
+
+impl Context {
+    fn decide_link(&self, pair: &Pair, link: LinkRow) -> Decided {
+        let held: BTreeMap<i64, HeldRow> =
+            self.held.range((link.id, i64::MIN)..=(link.id, i64::MAX)).map(|((_, m), row)| (*m, row.clone())).collect();
+        let mut met = 0;
+        let fate = if link.store.gone {
+            Fate::Gone(Side::Store)
+        } else if link.crm.gone {
+            Fate::Gone(Side::Crm)
+        } else if !pair.takes(Side::Store, &link.store.seen) || !pair.takes(Side::Crm, &link.crm.seen) {
+            Fate::Left
+        } else {
+            Fate::Fields(pair.fields.iter().map(|field| self.decide_field(pair, &link, field, &mut met)).collect())
+        };
+        Decided { link, fate, held, met }
+    }
+
+    fn decide_field(&self, pair: &Pair, link: &LinkRow, field: &PairField, met: &mut u64) -> Verdict {
+        let (Some(store_defined), Some(crm_defined)) = (pair.store.defined(field.store.0), pair.crm.defined(field.crm.0))
+        else {
+            return Verdict::Pending;
+        };
+        if store_defined.changed.is_some() || crm_defined.changed.is_some() {
+            return Verdict::Hold(HeldReason::DefinitionChanged);
+        }
+        if self.blocked.contains(&(link.store.id, field.store.1)) || self.blocked.contains(&(link.crm.id, field.crm.1)) {
+            return Verdict::Pending;
+        }
+        let (store, crm) = (link.store.seen.seen(field.store.1), link.crm.seen.seen(field.crm.1));
+        let agreed = match link.agreed.get(&field.mapped) {
+            None => Agreed::Unknown,
+            Some(value) => Agreed::on(value.clone()),
+        };
+        // Where the checkpoint is older than the sides, nothing it says was agreed can be believed.
+        let cautious = crate::model::FieldRule { conflict: Conflict::Hold, direction: Direction::Both, ..field.rule.clone() };
+        let facts = Facts {
+            rule: if self.behind { &cautious } else { &field.rule },
+            agreed: if self.behind { &Agreed::Unknown } else { &agreed },
+            store: Target {
+                seen: &store,
+                edited: edited(pair, link, field, Side::Store),
+                shape: &store_defined.shape,
+            },
+            crm: Target { seen: &crm, edited: edited(pair, link, field, Side::Crm), shape: &crm_defined.shape },
+        };
+        let held = self.held.get(&(link.id, field.mapped)).filter(|held| same_values(held, &store, &crm));
+        let decision = match held.map(|held| (held.state, held.reason)) {
+            Some((HeldState::Dropped, _)) => return Verdict::Kept,
+            Some((HeldState::Take(side), _)) => merge::resolve(&facts, side),
+            Some((HeldState::Held, reason)) if sticks(reason, held) => return Verdict::Hold(reason),
+            _ => merge::decide(&facts),
+        };
+        match decision {
+            Decision::Settled => Verdict::Unchanged,
+            Decision::Kept => Verdict::Kept,
+            Decision::Hold(reason) => Verdict::Hold(reason),
+            Decision::Unseen(side) => Verdict::Unseen(side),
+            Decision::Agree(now) => {
+                // Only `Absent` and `Value` are ever agreed on.
+                *met += u64::from(agreed != Agreed::Unknown && agreed != now && !self.behind);
+                Verdict::Agree(match now {
+                    Agreed::Value(value) => Some(value),
+                    Agreed::Absent | Agreed::Unknown => None,
+                })
+            }
+            Decision::Write(_) if self.behind => Verdict::Hold(HeldReason::FirstMeeting),
+            Decision::Write(intent) => self.consider(pair, link, field, &agreed, intent, (&store, &crm)),
+        }
+    }
+
+    /// What history and other links say about a write that the merge wants.
+    fn consider(
+        &self,
+        pair: &Pair,
+        link: &LinkRow,
+        field: &PairField,
+        agreed: &Agreed,
+        intent: Intent,
+        (store, crm): (&Seen, &Seen),
+    ) -> Verdict {
+        let (target, origin) = if intent.to == Side::Store { (store, crm) } else { (crm, store) };
+        let asked_for = intent.taken == merge::Taken::Free;
+        if !asked_for && self.has_rival(link, field, &intent) {
+            return Verdict::Hold(HeldReason::TwoWriters);
+        }
+        let old = target.value().cloned();
+        let key = (link.id, field.mapped);
+        if !asked_for && self.writes.get(&key).is_some_and(|writes| oscillates(writes, &old, &intent)) {
+            return Verdict::Hold(HeldReason::Oscillating);
+        }
+        let from = intent.to.other();
+        let origin_text = serde_json::to_string(&origin.value()).unwrap_or_default();
+        let returned = (*agreed != Agreed::Unknown
+            && self.superseded.contains(&(link.id, field.mapped, from, origin_text)))
+        .then_some(from);
+        let source = pair.source(from);
+        let never_agreed = *agreed == Agreed::Unknown && old.is_some();
+        let cleared = intent.value.is_none() && !source.connector.limits().shows_nulls;
+        let mut due = Due {
+            confirm: never_agreed || cleared,
+            edited: edited(pair, link, field, from),
+            intent,
+            old,
+            returned: if asked_for { None } else { returned },
+            approved: false,
+        };
+        due.approved = self.approved.get(&key).is_some_and(|approved| *approved == due.fingerprint());
+        Verdict::Write(due)
+    }
+
+    fn has_rival(&self, link: &LinkRow, field: &PairField, intent: &Intent) -> bool {
+        if writes_only(field) != Some(intent.to) {
+            return false;
+        }
+        let record = if intent.to == Side::Store { link.store.id } else { link.crm.id };
+        let from = intent.to.other();
+        let own = i64::try_from(field.on(from).0).unwrap_or(0);
+        let Some(rivals) = self.rivals.get(&(record, field.on(intent.to).1)) else { return false };
+        rivals.iter().any(|seen| match seen.value(own) {
+            None => false,
+            Some(value) => merge::canonical(&field.rule, from, value) != Ok(intent.value.clone()),
+        })
+    }
+
+    /// Ours.
+    #[allow(dead_code)]
+    const fn now(&self) -> Timestamp {
+        self.now
+    }
+}
+
+/// When somebody else edited the field on a side, on our clock.
+fn edited(pair: &Pair, link: &LinkRow, field: &PairField, side: Side) -> Option<Timestamp> {
+    let record = if side == Side::Store { &link.store } else { &link.crm };
+    let theirs = record.seen.get(field.on(side).1)?.edited?;
+    Some(Timestamp::from_millis(theirs.as_millis() - pair.source(side).offset_ms()))
+}
+
+/// Whether both sides still hold what they held when the field was held.
+fn same_values(held: &HeldRow, store: &Seen, crm: &Seen) -> bool {
+    let text = |seen: &Seen| serde_json::to_string(&seen.value()).unwrap_or_default();
+    held.store_value == text(store) && held.crm_value == text(crm)
+}
+
+/// Whether a hold stands by itself while both sides stay as they are; the others are derived again every time.
+fn sticks(reason: HeldReason, held: Option<&HeldRow>) -> bool {
+    match reason {
+        HeldReason::Rejected | HeldReason::AlteredByTarget | HeldReason::Oscillating | HeldReason::Reverted => true,
+        HeldReason::FirstMeeting => held.is_some_and(|held| held.detail.as_deref() == Some(super::behind::DETAIL)),
+        _ => false,
+    }
+}
+
+/// Whether this write would continue a chain of writes that each undo the one before, beyond what is allowed.
+fn oscillates(writes: &[(String, String)], old: &Option<Value>, intent: &Intent) -> bool {
+    // Sides spell values differently, so a flip is told within the writes to one side: A→B here, B→A there is agreement
+    // travelling, A→B and then B→A on the same side is a flip.
+    let word = |value: &Option<Value>| format!("{}{}", intent.to, serde_json::to_string(value).unwrap_or_default());
+    let (mut old, mut new) = (word(old), word(&intent.encoded));
+    let mut flips = 0;
+    let same_side = |text: &str| text.starts_with(intent.to.as_str());
+    for (before, after) in writes.iter().rev().filter(|(before, _)| same_side(before)) {
+        if *before == new && *after == old {
+            flips += 1;
+            std::mem::swap(&mut old, &mut new);
+        } else {
+            break;
+        }
+    }
+    flips >= FLIPS_MAX
+}

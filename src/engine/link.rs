@@ -1,0 +1,208 @@
+//! Pairing records up: exactly one candidate on each side, or nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{CHUNK, Engine, Error, Pair};
+use crate::checkpoint::{NewHeld, RecordRow, Transaction};
+use crate::model::{HeldReason, Side};
+use crate::telemetry::Event;
+
+/// What the search for links found among one chunk of customers.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Customer and contact that are one person, and the match rule that says so.
+    pub unique: Vec<(RecordRow, RecordRow, usize)>,
+    /// Records with several candidates, or one that is taken.
+    pub ambiguous: Vec<Ambiguous>,
+    /// Customers that nobody matches.
+    pub alone: Vec<RecordRow>,
+}
+
+/// A record that could be several.
+#[derive(Clone, Debug)]
+pub(super) struct Ambiguous {
+    pub side: Side,
+    pub record: RecordRow,
+    pub candidates: Vec<String>,
+}
+
+/// All records that share one match value, on both sides.
+#[derive(Default)]
+struct Group {
+    store: BTreeMap<i64, RecordRow>,
+    crm: BTreeMap<i64, RecordRow>,
+}
+
+impl Engine {
+    /// Makes the links that can be made, and holds what is ambiguous. Answers (links made, fields left without link).
+    pub(super) async fn link(&self, pair: &Pair, pass: u64, since: i64, matching_changed: bool) -> Result<(u64, u64), Error> {
+        let since = if matching_changed { 0 } else { since };
+        let mut transaction = self.checkpoint.begin().await?;
+        let waiting = self.gather(&mut transaction, pair, since).await?;
+        let mut before = transaction.held_records(pair.id).await?;
+        transaction.commit().await?;
+        let (mut made, mut without) = (0, 0);
+        let mut after = 0;
+        let mut news = Vec::new();
+        while waiting > 0 {
+            self.going_on()?;
+            let mut transaction = self.checkpoint.begin().await?;
+            let customers = transaction.candidates(pair.id, after, CHUNK).await?;
+            let Some(last) = customers.last() else { break };
+            after = last.id;
+            let found = search(&mut transaction, pair, customers).await?;
+            without += (found.alone.len() + found.ambiguous.len()) as u64;
+            let records: Vec<(i64, i64)> = found.unique.iter().map(|(store, crm, _)| (store.id, crm.id)).collect();
+            transaction.add_links(pair.id, &records, self.clock.now()).await?;
+            let held: Vec<NewHeld> = found.ambiguous.iter().map(held).collect();
+            transaction.hold(pair.id, self.clock.now(), &held).await?;
+            transaction.commit().await?;
+            news.extend(found.ambiguous.into_iter().filter(|held| before.remove(&held.record.id).is_none()));
+            for (store, crm, rule) in &found.unique {
+                let by = pair.mapping.matches.get(*rule).map_or("", |rule| rule.store.as_str());
+                let (store_key, crm_key) = (store.key.as_str(), crm.key.as_str());
+                Event::LinkCreated { pair: pair.event(), pass, store_key, crm_key, by }
+                    .emit_at(made >= Event::RECORDS_PER_PASS);
+                made += 1;
+            }
+        }
+        if waiting > 0 {
+            // What was held and was not found ambiguous again is not held any more.
+            let mut transaction = self.checkpoint.begin().await?;
+            transaction.release(&before.into_values().collect::<Vec<_>>()).await?;
+            transaction.commit().await?;
+        }
+        for (number, held) in news.iter().enumerate() {
+            let (key, candidates) = (held.record.key.as_str(), held.candidates.len() as u64);
+            let reason = HeldReason::Ambiguous;
+            Event::RecordHeld { pair: pair.event(), pass, side: held.side, key, reason, candidates }
+                .emit_at(number as u64 >= Event::RECORDS_PER_PASS);
+        }
+        Ok((made, without * pair.fields.len() as u64))
+    }
+
+    /// Gathers the customers for which a link must be looked for.
+    pub(super) async fn gather(
+        &self,
+        transaction: &mut Transaction<'_>,
+        pair: &Pair,
+        since: i64,
+    ) -> Result<u64, Error> {
+        let rules: Vec<(i64, i64)> = pair.rules.iter().map(|(store, crm, _)| (*store, *crm)).collect();
+        Ok(transaction.gather_candidates(pair.id, (pair.store.id, pair.crm.id), &rules, since).await?)
+    }
+}
+
+fn held(ambiguous: &Ambiguous) -> NewHeld {
+    NewHeld {
+        link: None,
+        mapped: None,
+        record: Some(ambiguous.record.id),
+        reason: HeldReason::Ambiguous,
+        store_value: "null".to_owned(),
+        crm_value: "null".to_owned(),
+        detail: Some(format!("candidates: {}", ambiguous.candidates.join(", "))),
+    }
+}
+
+/// Looks for the partners of customers, in a constant number of statements.
+pub(super) async fn search(
+    transaction: &mut Transaction<'_>,
+    pair: &Pair,
+    customers: Vec<RecordRow>,
+) -> Result<Found, Error> {
+    let mut found = Found::default();
+    let mut by_value: BTreeMap<(usize, String), Group> = BTreeMap::new();
+    for customer in customers {
+        if customer.gone || !pair.takes(Side::Store, &customer.seen) {
+            found.alone.push(customer);
+            continue;
+        }
+        match pair.deciding(Side::Store, &customer.seen) {
+            None => found.alone.push(customer),
+            Some(value) => drop(by_value.entry(value).or_default().store.insert(customer.id, customer)),
+        }
+    }
+    complete(transaction, pair, &mut by_value).await?;
+    let everybody: Vec<i64> =
+        by_value.values().flat_map(|group| group.store.keys().chain(group.crm.keys()).copied()).collect();
+    let linked = transaction.linked_among(pair.id, &everybody).await?;
+    let parted: BTreeSet<(String, String)> = transaction.parted(pair.id).await?.into_iter().collect();
+    for ((rule, _), group) in by_value {
+        settle(pair, rule, group, &linked, &parted, &mut found);
+    }
+    Ok(found)
+}
+
+/// Adds everybody else who shares the match values, on both sides.
+async fn complete(
+    transaction: &mut Transaction<'_>,
+    pair: &Pair,
+    by_value: &mut BTreeMap<(usize, String), Group>,
+) -> Result<(), Error> {
+    for (at, (store_field, crm_field, _)) in pair.rules.iter().enumerate() {
+        let values: Vec<String> = by_value.keys().filter(|(rule, _)| *rule == at).map(|(_, value)| value.clone()).collect();
+        if values.is_empty() {
+            continue;
+        }
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        for (side, field) in [(Side::Crm, *crm_field), (Side::Store, *store_field)] {
+            let members = transaction.records_with_match(field, &values).await?;
+            let ids: Vec<i64> = members.iter().map(|(_, record)| *record).collect();
+            let mut rows: BTreeMap<i64, RecordRow> =
+                transaction.records_by_id(&ids).await?.into_iter().map(|row| (row.id, row)).collect();
+            for (value, record) in members {
+                let Some(row) = rows.remove(&record) else { continue };
+                // Who decides by another rule, or does not take part, is no candidate under this one.
+                let decides = pair.deciding(side, &row.seen).is_some_and(|(rule, own)| rule == at && own == value);
+                if !decides || !pair.takes(side, &row.seen) {
+                    continue;
+                }
+                let Some(group) = by_value.get_mut(&(at, value)) else { continue };
+                match side {
+                    Side::Store => drop(group.store.insert(record, row)),
+                    Side::Crm => drop(group.crm.insert(record, row)),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn settle(
+    pair: &Pair,
+    rule: usize,
+    group: Group,
+    linked: &BTreeMap<i64, i64>,
+    parted: &BTreeSet<(String, String)>,
+    found: &mut Found,
+) {
+    let is_free = |id: &i64| !linked.contains_key(id);
+    if let (1, 1) = (group.store.len(), group.crm.len())
+        && group.store.keys().chain(group.crm.keys()).all(is_free)
+    {
+        let customer = group.store.into_values().next();
+        let contact = group.crm.into_values().next();
+        if let (Some(customer), Some(contact)) = (customer, contact) {
+            if parted.contains(&(customer.key.0.clone(), contact.key.0.clone())) {
+                found.alone.push(customer);
+            } else {
+                found.unique.push((customer, contact, rule));
+            }
+        }
+        return;
+    }
+    if group.crm.is_empty() {
+        found.alone.extend(group.store.into_values().filter(|record| is_free(&record.id)));
+        return;
+    }
+    let name = |side: Side, record: &RecordRow| format!("{} {}", pair.source(side).name, record.key);
+    for (side, own, others) in [(Side::Store, &group.store, &group.crm), (Side::Crm, &group.crm, &group.store)] {
+        for record in own.values().filter(|record| is_free(&record.id)) {
+            // Everybody who shares the value: those on the other side it could be, and those it competes with.
+            let mut candidates: Vec<String> = others.values().map(|other| name(side.other(), other)).collect();
+            candidates.extend(own.values().filter(|twin| twin.id != record.id).map(|twin| name(side, twin)));
+            found.ambiguous.push(Ambiguous { side, record: record.clone(), candidates });
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What a read shows becomes what is remembered: equal values cost nothing, older ones wait for a second look, and a
+//! read that began before our own acknowledged write of a field says nothing about it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::{Engine, Error, Source};
+use crate::checkpoint::{RecordRow, RecordSave, SeenCell, SeenRecord, Transaction, Waiting};
+use crate::model::{Existence, Key, Observed, Seen, Timestamp, Value};
+
+/// How far back a feed may have been read before a change, so that the date of a whole record stands for a field.
+const DATED_WITHIN: Duration = Duration::from_secs(600);
+
+/// The circumstances of one read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    /// Ours: when the request left.
+    pub started: Timestamp,
+    /// Theirs: up to when the feed had been read before; none where no feed stands behind this read.
+    pub covered: Option<Timestamp>,
+}
+
+/// What recording a page came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Recorded {
+    /// Records on the page.
+    pub records: u64,
+    /// Fields whose value changed, that had been seen before, and that are dated before the feed's reach.
+    pub missed: u64,
+}
+
+/// What one observation does to one record.
+struct Working {
+    id: Option<i64>,
+    gone: bool,
+    merged_into: Option<Key>,
+    seen: SeenRecord,
+    dirty: bool,
+    rematch: bool,
+}
+
+impl Engine {
+    /// Records one page of observations of a source in one transaction.
+    pub(super) async fn record(
+        &self,
+        source: &Source,
+        observed: &[Observed],
+        reading: Reading,
+        sweep: bool,
+    ) -> Result<Recorded, Error> {
+        if observed.is_empty() {
+            return Ok(Recorded::default());
+        }
+        let mut transaction = self.checkpoint.begin().await?;
+        let recorded = self.record_in(&mut transaction, source, observed, reading, sweep).await?;
+        transaction.commit().await?;
+        Ok(recorded)
+    }
+
+    async fn record_in(
+        &self,
+        transaction: &mut Transaction<'_>,
+        source: &Source,
+        observed: &[Observed],
+        reading: Reading,
+        sweep: bool,
+    ) -> Result<Recorded, Error> {
+        let mut index: HashMap<&Key, usize> = HashMap::with_capacity(observed.len());
+        let mut keys: Vec<&Key> = Vec::with_capacity(observed.len());
+        for shown in observed {
+            index.entry(&shown.key).or_insert_with(|| {
+                keys.push(&shown.key);
+                keys.len() - 1
+            });
+        }
+        let mut working: Vec<Working> = keys.iter().map(|_| Working::new()).collect();
+        let mut known = Vec::new();
+        for row in transaction.records_by_key(source.id, &keys).await? {
+            known.push(row.id);
+            if let Some(at) = index.get(&row.key) {
+                working[*at] = Working::of(row);
+            }
+        }
+        let waiting = transaction.waiting_of(&known).await?;
+        let mut second = SecondLooks { waiting, add: Vec::new(), remove: Vec::new() };
+        let mut recorded = Recorded { records: keys.len() as u64, missed: 0 };
+        let now = self.clock.now();
+        for shown in observed {
+            let Some(at) = index.get(&shown.key) else { continue };
+            recorded.missed += absorb(&mut working[*at], shown, source, reading, now, &mut second);
+        }
+        self.save(transaction, source, &keys, working, sweep).await?;
+        transaction.save_waiting(&second.add, &second.remove).await?;
+        Ok(recorded)
+    }
+
+    async fn save(
+        &self,
+        transaction: &mut Transaction<'_>,
+        source: &Source,
+        keys: &[&Key],
+        working: Vec<Working>,
+        sweep: bool,
+    ) -> Result<(), Error> {
+        let mut met: Vec<i64> = Vec::new();
+        let mut saves = Vec::new();
+        for (key, row) in keys.iter().zip(working) {
+            // A record that was never seen and is gone is nothing to remember.
+            if row.id.is_none() && row.gone {
+                continue;
+            }
+            if sweep && !row.gone {
+                met.extend(row.id);
+            }
+            let rematch = row.rematch || row.id.is_none() || source.reindexes();
+            if row.dirty || row.id.is_none() || (sweep && source.reindexes()) {
+                let matches = rematch.then(|| source.match_values(&row.seen));
+                saves.push(RecordSave {
+                    key: (*key).clone(),
+                    gone: row.gone,
+                    merged_into: row.merged_into,
+                    seen: row.seen,
+                    matches,
+                });
+            }
+        }
+        if !saves.is_empty() {
+            let change = transaction.next_change().await?;
+            let ids = transaction.save_records(source.id, change, &saves).await?;
+            if sweep {
+                met.extend(ids.iter().map(|(_, id)| *id));
+            }
+        }
+        if sweep {
+            met.sort_unstable();
+            transaction.mark_swept(&met).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Working {
+    const fn new() -> Self {
+        Self { id: None, gone: false, merged_into: None, seen: SeenRecord::EMPTY, dirty: false, rematch: false }
+    }
+
+    fn of(row: RecordRow) -> Self {
+        Self {
+            id: Some(row.id),
+            gone: row.gone,
+            merged_into: row.merged_into,
+            seen: row.seen,
+            dirty: false,
+            rematch: false,
+        }
+    }
+}
+
+/// Observations that wait for a second look, and what this page does to them.
+struct SecondLooks {
+    waiting: Vec<Waiting>,
+    add: Vec<Waiting>,
+    remove: Vec<(i64, i64)>,
+}
+
+/// Takes one observation into a record. Answers how many fields it shows changed that the feed should have shown.
+fn absorb(
+    record: &mut Working,
+    shown: &Observed,
+    source: &Source,
+    reading: Reading,
+    now: Timestamp,
+    second: &mut SecondLooks,
+) -> u64 {
+    let (gone, merged_into) = match &shown.existence {
+        Existence::Present => (false, None),
+        Existence::Gone => (true, None),
+        Existence::MergedInto(key) => (true, Some(key.clone())),
+    };
+    if record.gone != gone || record.merged_into != merged_into {
+        record.gone = gone;
+        record.merged_into = merged_into;
+        record.dirty = true;
+    }
+    if gone {
+        return 0;
+    }
+    let mut missed = 0;
+    for (cell, field) in shown.cells.iter().zip(&source.fields) {
+        let value = match &cell.seen {
+            Seen::Unseen => continue,
+            Seen::Absent => None,
+            Seen::Value(value) => Some(value),
+        };
+        // The date of a whole record says nothing about an absent value of a source that dates each field.
+        let dated = cell.modified.or(if source.dates_fields && value.is_none() { None } else { shown.modified });
+        let known = record.seen.get(field.id);
+        let verdict = compare(known.as_ref(), value, dated, reading);
+        let pending = record.id.and_then(|id| second.waiting.iter().find(|w| w.record == id && w.field == field.id));
+        match verdict {
+            Verdict::Drop => {}
+            Verdict::Same => {
+                if let (Some(mut cell), Some(dated)) = (known, dated)
+                    && cell.modified.is_none_or(|modified| dated > modified)
+                {
+                    cell.modified = Some(dated);
+                    record.seen.set(field.id, cell);
+                    record.dirty = true;
+                }
+                second.remove.extend(pending.map(|w| (w.record, w.field)));
+            }
+            Verdict::Older => {
+                let text = serde_json::to_string(&value).unwrap_or_default();
+                match (pending, record.id) {
+                    (Some(waiting), _) if waiting.value == text && now >= waiting.until => {
+                        second.remove.push((waiting.record, waiting.field));
+                        take(record, source, field.id, value, dated, cell.modified, reading);
+                    }
+                    (Some(waiting), _) if waiting.value == text => {}
+                    (_, Some(id)) => {
+                        let until = now + source.times.replica_lag;
+                        second.add.push(Waiting { record: id, field: field.id, value: text, until });
+                        // Whoever decides must know that this field waits.
+                        record.dirty = true;
+                    }
+                    (_, None) => {}
+                }
+            }
+            Verdict::New => {
+                if known.is_some()
+                    && dated.zip(reading.covered).is_some_and(|(dated, covered)| dated + super::OVERREACH < covered)
+                {
+                    missed += 1;
+                }
+                second.remove.extend(pending.map(|w| (w.record, w.field)));
+                take(record, source, field.id, value, dated, cell.modified, reading);
+            }
+        }
+    }
+    missed
+}
+
+/// How an observation stands to what is remembered of the field.
+enum Verdict {
+    /// It was read before our own acknowledged write: it says nothing.
+    Drop,
+    /// The value that is remembered.
+    Same,
+    /// Another value, dated before one already seen: a stale replica, or a late commit.
+    Older,
+    /// Another value.
+    New,
+}
+
+fn compare(known: Option<&SeenCell>, value: Option<&Value>, dated: Option<Timestamp>, reading: Reading) -> Verdict {
+    let Some(known) = known else { return Verdict::New };
+    if known.value.as_ref() == value {
+        return Verdict::Same;
+    }
+    if known.acknowledged.is_some_and(|acknowledged| reading.started <= acknowledged) {
+        return Verdict::Drop;
+    }
+    if known.modified.zip(dated).is_some_and(|(known, dated)| dated < known) {
+        return Verdict::Older;
+    }
+    Verdict::New
+}
+
+/// Remembers somebody else's value.
+fn take(
+    record: &mut Working,
+    source: &Source,
+    field: i64,
+    value: Option<&Value>,
+    dated: Option<Timestamp>,
+    dated_itself: Option<Timestamp>,
+    reading: Reading,
+) {
+    let known = record.seen.get(field);
+    // The date of a whole record stands for a field only if the old value is known to have stood until shortly before.
+    let edited = dated_itself.or_else(|| {
+        let record_date = dated.filter(|_| known.is_some() && !source.dates_fields)?;
+        reading.covered.filter(|covered| *covered + DATED_WITHIN >= record_date).map(|_| record_date)
+    });
+    let acknowledged = known.and_then(|known| known.acknowledged);
+    record.seen.set(field, SeenCell { value: value.cloned(), modified: dated, edited, acknowledged });
+    record.dirty = true;
+    record.rematch |= source.is_match_field(field);
+}

@@ -1,0 +1,251 @@
+//! Reading a source: feeds from their cursors, and sweeps.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use futures::stream::{BoxStream, StreamExt};
+
+use super::observe::Reading;
+use super::{CHUNK, Engine, Error, OVERREACH, Source};
+use crate::checkpoint::Cursor;
+use crate::connector::{End, Page, Unlimited};
+use crate::model::{Class, Existence, Failure, Key, Timestamp};
+use crate::telemetry::Event;
+
+/// The most pages of one read: a feed that never ends is a fault of the source.
+const PAGES_MAX: u64 = 1_000_000;
+
+/// How much of a source is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// What changed since the cursors; everything if the source was never read, or a field is new.
+    Changes,
+    /// Everything.
+    Sweep,
+}
+
+/// What a read came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pulled {
+    /// Whether it was a sweep.
+    pub swept: bool,
+    /// Records shown.
+    pub records: u64,
+    /// Records found gone.
+    pub gone: u64,
+    /// Changes that the feeds had missed.
+    pub drift: u64,
+    /// Whether a cursor stayed because the read was torn.
+    pub torn: bool,
+}
+
+/// What one stream of pages came to.
+struct Streamed {
+    records: u64,
+    missed: u64,
+    clock: Option<Timestamp>,
+    whole: bool,
+}
+
+impl Engine {
+    /// Reads a source. Cursors move only when a whole feed was read and recorded, to the source's own clock as it was
+    /// before the read.
+    ///
+    /// # Errors
+    /// When the source or the checkpoint fails, or we are told to stop.
+    pub async fn pull(&self, source: &Source, reach: Reach) -> Result<Pulled, Error> {
+        let mut transaction = self.checkpoint.read().await?;
+        let cursors: BTreeMap<String, Cursor> = transaction.cursors(source.id).await?.into_iter().collect();
+        let row = transaction.source(source.side, &source.name).await?;
+        transaction.end().await?;
+        let never = row.is_none_or(|row| row.swept_at.is_none());
+        let feeds = source.connector.feeds();
+        let unknown = feeds.iter().any(|feed| !cursors.contains_key(*feed));
+        if never || unknown || source.must_sweep.load(Ordering::SeqCst) {
+            return self.sweep(source, never, None).await;
+        }
+        let mut pulled = Pulled::default();
+        let mut read_at = self.clock.now();
+        for feed in feeds {
+            let Some(cursor) = cursors.get(*feed) else { continue };
+            let feed_read = self.pull_feed(source, feed, *cursor).await?;
+            pulled.records += feed_read.records;
+            pulled.torn |= !feed_read.whole;
+            read_at = self.clock.now();
+        }
+        let quota = source.connector.quota().and_then(|quota| serde_json::to_string(&quota).ok());
+        let mut transaction = self.checkpoint.begin().await?;
+        transaction.note_read(source.id, read_at, None, quota.as_deref()).await?;
+        transaction.commit().await?;
+        source.started.store(true, Ordering::SeqCst);
+        if reach == Reach::Sweep {
+            let covered = cursors.values().map(|cursor| cursor.at).min();
+            let swept = self.sweep(source, false, covered).await?;
+            pulled = Pulled { records: pulled.records + swept.records, ..swept };
+        }
+        Ok(pulled)
+    }
+
+    async fn pull_feed(&self, source: &Source, feed: &'static str, cursor: Cursor) -> Result<Streamed, Error> {
+        let now = self.clock.now();
+        let overlap_due = !source.started.load(Ordering::SeqCst) || now >= cursor.overlapped_at + source.times.overlap;
+        let since = cursor.at - if overlap_due { source.times.overlap.max(OVERREACH) } else { OVERREACH };
+        let streamed = self.stream(source, source.connector.changes(feed, since), Some(cursor.at), false).await?;
+        if let (true, Some(clock)) = (streamed.whole, streamed.clock) {
+            let overlapped_at = if overlap_due { now } else { cursor.overlapped_at };
+            let mut transaction = self.checkpoint.begin().await?;
+            transaction.move_cursor(source.id, feed, Cursor { at: clock, overlapped_at }).await?;
+            transaction.note_read(source.id, now, Some(clock.millis_since(now)), None).await?;
+            transaction.commit().await?;
+        }
+        Ok(streamed)
+    }
+
+    /// Records a stream page by page, the next page being fetched while the one before is recorded.
+    async fn stream(
+        &self,
+        source: &Source,
+        mut pages: BoxStream<'_, Result<Page, Failure>>,
+        covered: Option<Timestamp>,
+        sweep: bool,
+    ) -> Result<Streamed, Error> {
+        let mut streamed = Streamed { records: 0, missed: 0, clock: None, whole: false };
+        let mut ahead: (i64, u64) = (0, 0);
+        let mut started = self.clock.now();
+        source.call();
+        let mut next = pages.next().await;
+        let mut number = 0_u64;
+        while let Some(page) = next {
+            let page = page.map_err(|failure| source.error(failure))?;
+            self.going_on()?;
+            number += 1;
+            if number > PAGES_MAX {
+                let what = format!("a read of {} did not end after {PAGES_MAX} pages", source.name);
+                return Err(source.error(Failure::new(Class::Broken, what)));
+            }
+            streamed.clock = streamed.clock.or(Some(page.clock));
+            let shown_at = self.clock.now();
+            skew(&page, started, shown_at, &mut ahead);
+            let reading = Reading { started, covered };
+            started = shown_at;
+            streamed.whole = page.end == Some(End::Whole);
+            let last = page.end.is_some();
+            let recording = self.record(source, &page.observed, reading, sweep);
+            let recorded;
+            if last {
+                recorded = recording.await?;
+                next = None;
+            } else {
+                source.call();
+                let (following, now_recorded) = futures::join!(pages.next(), recording);
+                recorded = now_recorded?;
+                next = following;
+            }
+            streamed.records += recorded.records;
+            streamed.missed += recorded.missed;
+        }
+        if ahead.1 > 0 {
+            let ahead_ms = u64::try_from(ahead.0).unwrap_or(0);
+            Event::ClockSkewed { source: source.event(), ahead_ms, records: ahead.1 }.emit();
+        }
+        Ok(streamed)
+    }
+
+    /// Reads everything, finds what is gone, and measures what the feeds had missed.
+    async fn sweep(&self, source: &Source, first: bool, covered: Option<Timestamp>) -> Result<Pulled, Error> {
+        let (started, calls) = (self.clock.now(), source.calls());
+        if !first {
+            // Definitions change rarely, and a sweep is rare: here is where a rename or a loss is noticed.
+            self.refresh_definitions(source, false).await?;
+        }
+        let mut transaction = self.checkpoint.begin().await?;
+        transaction.clear_swept(source.id).await?;
+        transaction.commit().await?;
+        let streamed = self.stream(source, source.connector.everything(), covered, true).await?;
+        let mut pulled = Pulled { swept: true, records: streamed.records, torn: !streamed.whole, ..Pulled::default() };
+        let Some(clock) = streamed.clock.filter(|_| streamed.whole) else {
+            tracing::warn!(target: "attune", name = %source.name, "a sweep was torn: nothing is taken for gone, it is read again next time");
+            return Ok(pulled);
+        };
+        pulled.gone = self.find_gone(source).await?;
+        pulled.drift = streamed.missed;
+        let now = self.clock.now();
+        let fields: Vec<i64> = source.fields.iter().map(|field| field.id).collect();
+        let indexed: Vec<i64> = source.match_fields.iter().map(|(field, _)| *field).collect();
+        let quota = source.connector.quota().and_then(|quota| serde_json::to_string(&quota).ok());
+        let mut transaction = self.checkpoint.begin().await?;
+        for feed in source.connector.feeds() {
+            transaction.move_cursor(source.id, feed, Cursor { at: clock, overlapped_at: started }).await?;
+        }
+        transaction.note_read(source.id, now, Some(clock.millis_since(started)), quota.as_deref()).await?;
+        transaction.note_swept(source.id, now, pulled.drift).await?;
+        transaction.note_fields_swept(&fields, &indexed).await?;
+        transaction.clear_swept(source.id).await?;
+        transaction.commit().await?;
+        source.must_sweep.store(false, Ordering::SeqCst);
+        source.must_index.store(false, Ordering::SeqCst);
+        source.started.store(true, Ordering::SeqCst);
+        Event::SweepCompleted {
+            source: source.event(),
+            duration_ms: u64::try_from(now.millis_since(started)).unwrap_or(0),
+            records: pulled.records,
+            gone: pulled.gone,
+            drift: pulled.drift,
+            calls: source.calls() - calls,
+        }
+        .emit();
+        if pulled.drift > 0 {
+            Event::DriftFound { source: source.event(), drift: pulled.drift }.emit();
+        }
+        Ok(pulled)
+    }
+
+    /// Records that the sweep did not meet are read directly; those that are not there either are gone.
+    async fn find_gone(&self, source: &Source) -> Result<u64, Error> {
+        let limit = source.connector.limits().keys_per_fetch.min(CHUNK);
+        let mut after = 0;
+        let mut gone = 0;
+        loop {
+            self.going_on()?;
+            let mut transaction = self.checkpoint.read().await?;
+            let missing = transaction.not_swept(source.id, after, limit).await?;
+            transaction.end().await?;
+            let Some((last, _)) = missing.last() else { return Ok(gone) };
+            after = *last;
+            let keys: Vec<Key> = missing.into_iter().map(|(_, key)| key).collect();
+            let started = self.clock.now();
+            source.call();
+            let found =
+                source.connector.fetch(&keys, &[], &Unlimited).await.map_err(|failure| source.error(failure))?;
+            gone += found.iter().filter(|shown| shown.existence != Existence::Present).count() as u64;
+            self.record(source, &found, Reading { started, covered: None }, false).await?;
+        }
+    }
+
+    /// Reads records directly and remembers what they show.
+    pub(super) async fn look(&self, source: &Source, keys: &[Key], fields: &[usize]) -> Result<(), Error> {
+        for chunk in keys.chunks(source.connector.limits().keys_per_fetch.max(1)) {
+            self.going_on()?;
+            let started = self.clock.now();
+            source.call();
+            let shown =
+                source.connector.fetch(chunk, fields, &Unlimited).await.map_err(|failure| source.error(failure))?;
+            self.record(source, &shown, Reading { started, covered: None }, false).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Notes rows dated later than the source's own clock can have been while the page was read.
+fn skew(page: &Page, started: Timestamp, shown_at: Timestamp, ahead: &mut (i64, u64)) {
+    let took = std::time::Duration::from_millis(u64::try_from(shown_at.millis_since(started)).unwrap_or(0));
+    let latest = page.clock + took + OVERREACH;
+    for shown in &page.observed {
+        let cells = shown.cells.iter().filter_map(|cell| cell.modified);
+        let Some(newest) = cells.chain(shown.modified).max() else { continue };
+        if newest > latest {
+            ahead.0 = ahead.0.max(newest.millis_since(latest));
+            ahead.1 += 1;
+        }
+    }
+}
