@@ -1,6 +1,7 @@
 //! The events, as one table: each with its fields, its level and its message.
 
 use tracing::Level;
+use tracing::level_filters::LevelFilter;
 
 use crate::model::{Class, HeldReason, Side};
 
@@ -75,6 +76,10 @@ macro_rules! events {
 
             /// Writes it at `level`.
             fn write(&self, level: Level) {
+                // A first pass makes as many quiet events as there are records: their messages are not even composed.
+                if level > LevelFilter::current() {
+                    return;
+                }
                 let message = self.message();
                 match self {
                     $(
