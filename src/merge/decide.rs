@@ -1,6 +1,21 @@
 //! The three-way merge of one field.
+//!
+//! | | store unchanged | store changed |
+//! |---|---|---|
+//! | **CRM unchanged** | settled | write to the CRM ([`Field::follow`]) |
+//! | **CRM changed** | write to the store ([`Field::follow`]) | equal: agree; else [`Field::both_changed`] |
+//! | **agreed unknown** | equal: agree; one absent: fill it; else the policy ([`Field::first_meeting`]) | |
+//!
+//! One-way fields have no table: the target ends equal to the source ([`Field::one_way`]).
 
-use crate::model::{Agreed, Canonical, FieldRule, FieldShape, HeldReason, Seen, Side, Timestamp, Value, Why};
+use super::canonical::{CannotBeTaken, as_written, canonical, encode, fits, spell};
+use crate::model::{
+    Agreed, Canonical, Conflict, Direction, FieldRule, FieldShape, HeldReason, OnClear, Seen, Side, Timestamp, Value,
+    Why,
+};
+
+/// Edits this close to each other have no order: clocks are corrected, not exact, and some count whole seconds.
+const TIE_MS: i64 = 2000;
 
 /// All that the decision about one field looks at.
 #[derive(Clone, Copy, Debug)]
@@ -74,12 +89,244 @@ pub enum Taken {
 
 /// Decides what to do about one field. Total, pure, symmetric: swapping the sides and mirroring the policy mirrors it.
 pub fn decide(facts: &Facts<'_>) -> Decision {
-    let _ = facts;
-    Decision::Settled
+    let field = match Field::read(facts) {
+        Ok(field) => field,
+        Err(side) => return Decision::Unseen(side),
+    };
+    if field.store == field.crm {
+        return field.settle();
+    }
+    if !facts.rule.overwrite && field.store.is_some() && field.crm.is_some() {
+        return Decision::Kept;
+    }
+    match facts.rule.direction {
+        Direction::Both => field.both_ways(),
+        Direction::ToStore => field.one_way(Side::Store),
+        Direction::ToCrm => field.one_way(Side::Crm),
+    }
 }
 
-/// The decision when a person takes one side: the other side ends equal to it, whatever the policy.
+/// The decision when a person takes one side: the other side ends equal to it, whatever the mapping says.
 pub fn resolve(facts: &Facts<'_>, take: Side) -> Decision {
-    let _ = (facts, take);
-    Decision::Settled
+    let field = match Field::read(facts) {
+        Ok(field) => field,
+        Err(side) => return Decision::Unseen(side),
+    };
+    if field.store == field.crm { field.settle() } else { field.send(take.other(), Why::Resolved) }
+}
+
+/// Why the other side's value cannot be written to `to`: the sentence behind [`HeldReason::CannotBeTaken`]. None where
+/// it can, or where it was never seen.
+pub fn obstacle(facts: &Facts<'_>, to: Side) -> Option<CannotBeTaken> {
+    Field::read(facts).ok()?.encoded_for(to).err()
+}
+
+/// What a side holds: nothing, or something.
+type Held = Option<Form>;
+
+/// A value in the form in which it is compared.
+#[derive(Clone, Debug)]
+struct Form {
+    value: Canonical,
+    /// The problem, where the value has no canonical form (text in a number). It still differs from every other
+    /// value, equals itself on the other side, and can be overwritten; what it cannot is be written anywhere.
+    unreadable: Option<CannotBeTaken>,
+}
+
+/// One field, both sides seen, in comparable form.
+struct Field<'a> {
+    facts: &'a Facts<'a>,
+    /// None: unknown.
+    agreed: Option<Held>,
+    store: Held,
+    crm: Held,
+}
+
+impl<'a> Field<'a> {
+    /// The side that was never seen is the error.
+    fn read(facts: &'a Facts<'a>) -> Result<Self, Side> {
+        let rule = facts.rule;
+        let held = |side: Side, seen: &Seen| match seen {
+            Seen::Unseen => Err(side),
+            Seen::Absent => Ok(None),
+            Seen::Value(value) => Ok(Form::of(rule, side, value)),
+        };
+        Ok(Self {
+            facts,
+            store: held(Side::Store, facts.store.seen)?,
+            crm: held(Side::Crm, facts.crm.seen)?,
+            agreed: match facts.agreed {
+                Agreed::Unknown => None,
+                Agreed::Absent => Some(None),
+                Agreed::Value(value) => Some(Form::of(rule, Side::Store, value.value())),
+            },
+        })
+    }
+
+    const fn held(&self, side: Side) -> &Held {
+        match side {
+            Side::Store => &self.store,
+            Side::Crm => &self.crm,
+        }
+    }
+
+    /// Both sides are equal.
+    fn settle(&self) -> Decision {
+        if self.agreed.as_ref() == Some(&self.store) {
+            Decision::Settled
+        } else {
+            Decision::Agree(Agreed::on(self.store.as_ref().map(|form| form.value.clone())))
+        }
+    }
+
+    /// `direction = "both"`, the sides differ.
+    fn both_ways(&self) -> Decision {
+        let Some(agreed) = &self.agreed else {
+            return self.first_meeting();
+        };
+        let (store_changed, crm_changed) = (self.store != *agreed, self.crm != *agreed);
+        match (store_changed, crm_changed) {
+            (true, false) => self.follow(Side::Store),
+            (false, true) => self.follow(Side::Crm),
+            (true, true) => self.both_changed(),
+            (false, false) => Decision::Settled,
+        }
+    }
+
+    /// Nothing was ever agreed, the sides differ.
+    fn first_meeting(&self) -> Decision {
+        match (&self.store, &self.crm) {
+            (None, _) => self.write(Side::Store, Why::Filled),
+            (_, None) => self.write(Side::Crm, Why::Filled),
+            (Some(_), Some(_)) => match self.facts.rule.conflict {
+                Conflict::Store => self.write(Side::Crm, Why::FirstMeeting),
+                Conflict::Crm => self.write(Side::Store, Why::FirstMeeting),
+                Conflict::Newest | Conflict::Hold => Decision::Hold(HeldReason::FirstMeeting),
+            },
+        }
+    }
+
+    /// One side changed, the other did not.
+    fn follow(&self, changed: Side) -> Decision {
+        let unchanged = changed.other();
+        match (self.held(changed), self.facts.rule.on_clear) {
+            (Some(_), _) => self.write(unchanged, Why::Changed),
+            (None, OnClear::Propagate) => self.write(unchanged, Why::Cleared),
+            (None, OnClear::Restore) => self.write(changed, Why::Restored),
+            (None, OnClear::Hold) => Decision::Hold(HeldReason::Conflict),
+        }
+    }
+
+    /// Both sides changed, to different values.
+    fn both_changed(&self) -> Decision {
+        match (&self.store, &self.crm) {
+            (None, _) => self.write(Side::Store, Why::EditBeatsClear),
+            (_, None) => self.write(Side::Crm, Why::EditBeatsClear),
+            (Some(_), Some(_)) => match self.winner() {
+                Some(winner) => self.write(winner.other(), Why::Conflict),
+                None => Decision::Hold(HeldReason::Conflict),
+            },
+        }
+    }
+
+    /// The side that the conflict policy chooses.
+    fn winner(&self) -> Option<Side> {
+        match self.facts.rule.conflict {
+            Conflict::Store => Some(Side::Store),
+            Conflict::Crm => Some(Side::Crm),
+            Conflict::Hold => None,
+            Conflict::Newest => {
+                let (store, crm) = (self.facts.store.edited?, self.facts.crm.edited?);
+                if store.millis_since(crm) > TIE_MS {
+                    Some(Side::Store)
+                } else if crm.millis_since(store) > TIE_MS {
+                    Some(Side::Crm)
+                } else {
+                    None
+                }
+            }
+        }
+    }
+
+    /// `direction = "to_store"` or `"to_crm"`, the sides differ: the target ends equal to the source.
+    fn one_way(&self, target: Side) -> Decision {
+        let source_held = self.held(target.other());
+        match (source_held, &self.agreed) {
+            // The source never had a value: the target keeps its own.
+            (None, None | Some(None)) => Decision::Kept,
+            (None, Some(Some(_))) => match self.facts.rule.on_clear {
+                OnClear::Propagate => self.write(target, Why::Cleared),
+                OnClear::Restore => Decision::Kept,
+                OnClear::Hold => Decision::Hold(HeldReason::Conflict),
+            },
+            (Some(_), None) if self.held(target).is_none() => self.write(target, Why::Filled),
+            (Some(_), None) => self.write(target, Why::FirstMeeting),
+            (Some(_), Some(agreed)) if self.held(target) == agreed => self.write(target, Why::Changed),
+            (Some(_), Some(_)) => self.write(target, Why::PutBack),
+        }
+    }
+
+    /// Makes `to` equal to the other side, as far as `overwrite` lets it.
+    fn write(&self, to: Side, why: Why) -> Decision {
+        if !self.facts.rule.overwrite && self.held(to).is_some() {
+            return Decision::Kept;
+        }
+        self.send(to, why)
+    }
+
+    /// Makes `to` equal to the other side, if it can take that.
+    fn send(&self, to: Side, why: Why) -> Decision {
+        let Ok(encoded) = self.encoded_for(to) else {
+            return Decision::Hold(HeldReason::CannotBeTaken);
+        };
+        let value = self.held(to.other()).as_ref().map(|form| form.value.clone());
+        let taken = match (&value, self.held(to), &self.agreed) {
+            _ if why == Why::Resolved => Taken::Free,
+            (None, _, _) => Taken::Clear,
+            (Some(_), None, None) => Taken::Fill,
+            (Some(_), Some(_), None) => Taken::Clear,
+            (Some(_), _, Some(_)) => Taken::Write,
+        };
+        Decision::Write(Intent { to, value, encoded, why, taken })
+    }
+
+    /// What the other side holds, as `to` writes it; none clears.
+    fn encoded_for(&self, to: Side) -> Result<Option<Value>, CannotBeTaken> {
+        let shape = match to {
+            Side::Store => self.facts.store.shape,
+            Side::Crm => self.facts.crm.shape,
+        };
+        if !shape.writable {
+            return Err(CannotBeTaken("the target field cannot be written".to_owned()));
+        }
+        let Some(form) = self.held(to.other()) else {
+            return if shape.clearable {
+                Ok(None)
+            } else {
+                Err(CannotBeTaken("the target field cannot hold nothing".to_owned()))
+            };
+        };
+        if let Some(problem) = &form.unreadable {
+            return Err(problem.clone());
+        }
+        let encoded = spell(self.facts.rule, shape, encode(self.facts.rule, to, &form.value)?);
+        fits(shape, &encoded)?;
+        Ok(Some(encoded))
+    }
+}
+
+/// The problem's sentence names a side, so it is no part of the value.
+impl PartialEq for Form {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value && self.unreadable.is_some() == other.unreadable.is_some()
+    }
+}
+
+impl Form {
+    fn of(rule: &FieldRule, side: Side, value: &Value) -> Held {
+        match canonical(rule, side, value) {
+            Ok(canonical) => canonical.map(|value| Self { value, unreadable: None }),
+            Err(problem) => Some(Self { value: as_written(rule, value), unreadable: Some(problem) }),
+        }
+    }
 }

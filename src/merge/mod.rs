@@ -3,9 +3,18 @@
 //! Must not know: connectors, the checkpoint, the engine, tokio.
 
 mod canonical;
+mod day;
 mod decide;
+mod number;
 mod rails;
 
+#[cfg(test)]
+mod canonical_test;
+#[cfg(test)]
+mod laws_test;
+#[cfg(test)]
+mod table_test;
+
 pub use canonical::{CannotBeTaken, canonical, encode, fits};
-pub use decide::{Decision, Facts, Intent, Taken, Target, decide, resolve};
+pub use decide::{Decision, Facts, Intent, Taken, Target, decide, obstacle, resolve};
 pub use rails::{Counts, Crossed, crossed};

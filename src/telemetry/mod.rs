@@ -7,6 +7,7 @@
 
 mod event;
 mod logging;
+mod message;
 #[cfg(test)]
 mod page_test;
 

@@ -97,8 +97,7 @@ fn samples() -> Vec<Event<'static>> {
         Event::RailStopped { pair: PAIR, pass: 1842, rail: "clears", count: 140, limit: 100 },
         Event::CheckpointBehind {
             pair: PAIR,
-            reason: "both sides hold newer values than were ever agreed on; nothing is written before an operator has \
-                     looked at `attune plan`",
+            reason: "both sides hold newer values than were ever agreed on; they are compared first, nothing is written",
         },
         Event::OperatorActed { target: Some(STORE), action: "approve", count: 140 },
         Event::OperatorActed { target: Some(CRM), action: "resume", count: 1 },
@@ -266,25 +265,14 @@ fn the_page_and_the_code_agree_on_fields_levels_and_examples() {
         assert_eq!(described.fields, fields, "the fields of {name}");
         let mut example = described.example.clone();
         assert!(example.remove("timestamp").is_some(), "the example of {name} has a timestamp");
-        assert_eq!(&example, &lines[0], "the example of {name}");
+        let right = serde_json::to_string(&lines[0]).unwrap();
+        assert_eq!(&example, &lines[0], "the example of {name} is not what it writes (keep a timestamp): {right}");
         for line in lines {
             let level = line["level"].as_str().unwrap().to_lowercase();
             assert!(described.levels.contains(&format!("`{level}`")), "the page gives {name} the level {level}");
         }
         for heading in ["What it means: ", "What to do: "] {
             assert!(described.text.contains(heading), "{name} says {heading}");
-        }
-    }
-}
-
-/// Prints what the page's examples must be; run with `--ignored --nocapture` after a change of the events.
-#[test]
-#[ignore = "a tool for whoever edits the page"]
-fn print_examples() {
-    let mut printed = BTreeSet::new();
-    for event in samples() {
-        if printed.insert(event.name()) {
-            println!("{}", lines(Format::Json, LevelFilter::DEBUG, || event.emit())[0]);
         }
     }
 }
@@ -372,4 +360,19 @@ fn other_crates_speak_from_warn_on_and_ours_as_told() {
 fn a_wrong_level_is_refused_with_the_right_ones() {
     let refused = super::init(Format::Json, "loud").unwrap_err().to_string();
     assert_eq!(refused, "log.level = \"loud\" is not a level: use off, error, warn, info, debug or trace");
+}
+
+#[test]
+fn a_panic_is_a_line_with_its_place_and_without_what_it_said() {
+    let before = std::panic::take_hook();
+    super::install_panic_hook();
+    let panic = || std::panic::catch_unwind(|| panic!("jane@example.com")).unwrap_err();
+    let shown = json(LevelFilter::INFO, || drop(panic()));
+    let all = json(LevelFilter::DEBUG, || drop(panic()));
+    std::panic::set_hook(before);
+    assert_eq!(shown.len(), 1);
+    assert_eq!(shown[0]["level"], "ERROR");
+    assert!(shown[0]["message"].as_str().unwrap().contains("src/telemetry/page_test.rs:"));
+    assert!(!shown[0].values().any(|value| value.to_string().contains("jane")));
+    assert_eq!(all[1]["detail"], "jane@example.com");
 }
