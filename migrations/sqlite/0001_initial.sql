@@ -11,22 +11,14 @@ CREATE TABLE source (
     state          TEXT    NOT NULL DEFAULT 'new',  -- for people: 'ok', 'unauthorized', 'unreachable', …
     reason         TEXT,
     offset_ms      INTEGER NOT NULL DEFAULT 0,   -- their clock minus ours
-    read_at        INTEGER,                      -- ours: when a feed was last read to its end
+    cursors        TEXT    NOT NULL DEFAULT '{}', -- JSON: feed -> how far it has been read (theirs), last overlap (ours)
+    read_at        INTEGER,                      -- ours: when the feeds were last read to their end
     swept_at       INTEGER,                      -- ours: when a sweep last ended cleanly
     drift          INTEGER NOT NULL DEFAULT 0,   -- changes the last sweep found that the feeds had missed
     quota          TEXT,                         -- JSON, as last told
     UNIQUE (side, name)
 );
 CREATE UNIQUE INDEX source_identity ON source (side, identity) WHERE identity IS NOT NULL;
-
--- How far each stream of changes has been read, in the source's own time.
-CREATE TABLE feed (
-    source         INTEGER NOT NULL REFERENCES source (id) ON DELETE CASCADE,
-    name           TEXT    NOT NULL,
-    cursor         INTEGER NOT NULL,             -- theirs
-    overlapped_at  INTEGER NOT NULL,             -- ours: when it was last read from cursor minus overlap
-    PRIMARY KEY (source, name)
-) WITHOUT ROWID;
 
 -- A field of a source that some mapping names. Never deleted: its id is in every `record.seen`.
 CREATE TABLE field (

@@ -128,6 +128,10 @@ pub struct HistoryFilter {
     pub limit: Option<u64>,
 }
 
+fn side_of(word: &str) -> Side {
+    if word == "store" { Side::Store } else { Side::Crm }
+}
+
 fn attempt(row: &SqliteRow) -> Result<Attempt, Error> {
     Ok(Attempt {
         id: row.get(0),
@@ -135,7 +139,7 @@ fn attempt(row: &SqliteRow) -> Result<Attempt, Error> {
         pair: row.get(2),
         link: row.get(3),
         mapped: row.get(4),
-        side: if row.get::<&str, _>(5) == "store" { Side::Store } else { Side::Crm },
+        side: side_of(row.get(5)),
         record: row.get(6),
         field: row.get(7),
         new: row.get(8),
@@ -253,7 +257,7 @@ impl Transaction<'_> {
         Ok(drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?.get(0))
     }
 
-    /// Writes to these links since a moment, oldest first: (link, mapped, old, new), JSON.
+    /// Writes to these links since a moment, oldest first: (link, mapped, side, old, new), values as JSON.
     ///
     /// # Errors
     /// When the database refuses.
@@ -261,15 +265,15 @@ impl Transaction<'_> {
         &mut self,
         links: &[i64],
         since: Timestamp,
-    ) -> Result<Vec<(i64, i64, String, String)>, Error> {
+    ) -> Result<Vec<(i64, i64, Side, String, String)>, Error> {
         let query = sqlx::query(
-            "SELECT h.link, h.mapped, h.side || h.old, h.side || h.new FROM json_each(?1) AS k
+            "SELECT h.link, h.mapped, h.side, h.old, h.new FROM json_each(?1) AS k
              JOIN history AS h ON h.link = k.value WHERE h.at > ?2 AND h.outcome = 'written' ORDER BY h.id",
         )
         .bind(json(links)?)
         .bind(since.as_millis());
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
-        Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect())
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1), side_of(row.get(2)), row.get(3), row.get(4))).collect())
     }
 
     /// Whether a pair has written anything since a moment: spares the search in a first pass.
@@ -292,13 +296,7 @@ impl Transaction<'_> {
         )
         .bind(json(links)?);
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
-        Ok(rows
-            .iter()
-            .map(|row| {
-                let side = if row.get::<&str, _>(2) == "store" { Side::Store } else { Side::Crm };
-                (row.get(0), row.get(1), side, row.get(3))
-            })
-            .collect())
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1), side_of(row.get(2)), row.get(3))).collect())
     }
 
     /// How many fields of the source on this side have returned to superseded values since a moment.

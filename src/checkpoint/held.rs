@@ -235,6 +235,27 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Holds these fields, (link, mapped), no more; and what was approved of them is done.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn release_fields(&mut self, fields: &[(i64, i64)]) -> Result<(), Error> {
+        if fields.is_empty() {
+            return Ok(());
+        }
+        let query = sqlx::query(
+            "DELETE FROM held WHERE (link, mapped) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))",
+        )
+        .bind(json(fields)?);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query = sqlx::query(
+            "DELETE FROM stopped WHERE (link, mapped) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))",
+        )
+        .bind(json(fields)?);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
     /// Records what a person said of these.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use sqlx::Row;
 
 use super::records::record_row;
 use super::{Error, RecordRow, Transaction, drive, from_json, json};
-use crate::model::{Canonical, Timestamp};
+use crate::model::{Canonical, Side, Timestamp};
 
 /// One link with both of its records.
 #[derive(Clone, Debug)]
@@ -136,6 +136,20 @@ impl Transaction<'_> {
             let query = sqlx::query(sql).bind(list.as_str());
             drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
         }
+        Ok(())
+    }
+
+    /// Moves a link to another record on one side, with nothing agreed.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn move_link(&mut self, link: i64, side: Side, record: i64, at: Timestamp) -> Result<(), Error> {
+        let sql: &'static str = match side {
+            Side::Store => "UPDATE link SET store_record = ?2, agreed = '{}', unsettled = ?3 WHERE id = ?1",
+            Side::Crm => "UPDATE link SET crm_record = ?2, agreed = '{}', unsettled = ?3 WHERE id = ?1",
+        };
+        let query = sqlx::query(sql).bind(link).bind(record).bind(at.as_millis());
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
         Ok(())
     }
 

@@ -32,7 +32,7 @@ pub use error::Error;
 pub use held::{HeldFilter, HeldRow, HeldState, NewHeld};
 pub use links::{LinkRow, LinkUpdate};
 pub use lock::Lock;
-pub use pairs::{MappedRow, PairRow, Stopped};
+pub use pairs::{MappedRow, PairNames, PairRow, Stopped};
 pub use records::{RecordRow, RecordSave, Waiting};
 pub use reports::{ExplainRow, LinkCounts};
 pub use requests::RequestRow;
@@ -42,6 +42,12 @@ pub use sources::{Cursor, FieldRow, SourceRow};
 const APPLICATION_ID: i32 = 0x4174_746e; // "Attn"
 const VERSION: i64 = 1;
 const INITIAL: &str = include_str!("../../migrations/sqlite/0001_initial.sql");
+
+/// Scratch space of a pass and of a sweep, made on each connection and gone with it.
+const SCRATCH: &str = "
+    CREATE TEMP TABLE swept (record INTEGER PRIMARY KEY);
+    CREATE TEMP TABLE work (pair INTEGER NOT NULL, link INTEGER NOT NULL, PRIMARY KEY (pair, link)) WITHOUT ROWID;
+    CREATE TEMP TABLE candidate (pair INTEGER NOT NULL, record INTEGER NOT NULL, PRIMARY KEY (pair, record)) WITHOUT ROWID;";
 
 /// Asked right before and right after every commit; true stops the caller there for ever, as a crash would.
 pub type CrashHook = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -93,13 +99,13 @@ impl Checkpoint {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .busy_timeout(std::time::Duration::from_secs(10))
-            .pragma("query_only", "ON")
             .disable_statement_logging();
         let connection = options.connect().await.map_err(|source| Error::open(path, source))?;
         let mut connection = connection;
         if verify(&mut connection, Some(path)).await? == 0 {
             return Err(Error::Missing { path: path.to_owned() });
         }
+        sqlx::raw_sql(SCRATCH).execute(&mut connection).await.map_err(|source| Error::open(path, source))?;
         Ok(Self::new(connection, Some(path), false, None))
     }
 
@@ -127,15 +133,7 @@ impl Checkpoint {
         if verify(&mut connection, path).await? == 0 {
             initialise(&mut connection).await.map_err(|source| Error::open(shown, source))?;
         }
-        // Made on each connection: scratch space of a pass and of a sweep, gone with the process.
-        sqlx::raw_sql(
-            "CREATE TEMP TABLE swept (record INTEGER PRIMARY KEY);
-             CREATE TEMP TABLE work (pair INTEGER NOT NULL, link INTEGER NOT NULL, PRIMARY KEY (pair, link)) WITHOUT ROWID;
-             CREATE TEMP TABLE candidate (pair INTEGER NOT NULL, record INTEGER NOT NULL, PRIMARY KEY (pair, record)) WITHOUT ROWID;",
-        )
-        .execute(&mut connection)
-        .await
-        .map_err(|source| Error::open(shown, source))?;
+        sqlx::raw_sql(SCRATCH).execute(&mut connection).await.map_err(|source| Error::open(shown, source))?;
         Ok(Self::new(connection, path, on_the_spot, crash))
     }
 

@@ -1,5 +1,7 @@
 //! Pairs, their mapped fields, the work of a pass, and what rails stopped.
 
+use std::collections::BTreeSet;
+
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -29,6 +31,19 @@ pub struct PairRow {
     pub stopped: Option<String>,
     /// Ours: when a person approved what was stopped.
     pub approved_at: Option<Timestamp>,
+}
+
+/// A pair, by the labels of its sources.
+#[derive(Clone, Debug)]
+pub struct PairNames {
+    /// Its id in the checkpoint.
+    pub id: i64,
+    /// The store.
+    pub store_id: i64,
+    /// The CRM.
+    pub crm_id: i64,
+    /// The CRM's label.
+    pub crm: String,
 }
 
 /// A field of a mapping.
@@ -106,6 +121,47 @@ impl Transaction<'_> {
         let query = sqlx::query(sql).bind(pair);
         let row = drive(self.shared.on_the_spot, query.fetch_optional(&mut *self.connection)).await?;
         row.as_ref().map(pair_row).ok_or_else(|| Error::Encoding("a pair that was forgotten".to_owned()))
+    }
+
+    /// The pairs of a store, by label.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn pairs_by_name(&mut self, store: &str) -> Result<Vec<PairNames>, Error> {
+        let query = sqlx::query(
+            "SELECT p.id, p.store, p.crm, c.name FROM pair AS p JOIN source AS s ON s.id = p.store
+             JOIN source AS c ON c.id = p.crm WHERE s.name = ?1 ORDER BY p.id",
+        )
+        .bind(store);
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows
+            .iter()
+            .map(|row| PairNames { id: row.get(0), store_id: row.get(1), crm_id: row.get(2), crm: row.get(3) })
+            .collect())
+    }
+
+    /// Makes the next pass of a pair look at everything.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn look_again_at_pair(&mut self, pair: i64) -> Result<(), Error> {
+        let query = sqlx::query("UPDATE pair SET decided = 0 WHERE id = ?1").bind(pair);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Of these links, those that are in the work of the pair.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn in_work(&mut self, pair: i64, links: &[i64]) -> Result<BTreeSet<i64>, Error> {
+        let query = sqlx::query(
+            "SELECT w.link FROM json_each(?2) AS k JOIN temp.work AS w ON w.pair = ?1 AND w.link = k.value",
+        )
+        .bind(pair)
+        .bind(json(links)?);
+        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// The mapped fields of a pair.
@@ -269,12 +325,12 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn set_stopped(&mut self, pair: i64, rails: Option<&str>, at: Timestamp) -> Result<(), Error> {
-        let query = sqlx::query("UPDATE pair SET stopped = ?2, stopped_at = ?3, approved_at = NULL WHERE id = ?1")
+        let query = sqlx::query("UPDATE pair SET stopped = ?2, stopped_at = ?3 WHERE id = ?1")
             .bind(pair)
             .bind(rails)
             .bind(at.as_millis());
         drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
-        let clear = sqlx::query("DELETE FROM stopped WHERE pair = ?1").bind(pair);
+        let clear = sqlx::query("DELETE FROM stopped WHERE pair = ?1 AND approved = 0").bind(pair);
         drive(self.shared.on_the_spot, clear.execute(&mut *self.connection)).await?;
         Ok(())
     }
@@ -312,17 +368,19 @@ impl Transaction<'_> {
         Ok(drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?.rows_affected())
     }
 
-    /// What a person approved of these links.
+    /// What a person approved of these links, after a moment (ours).
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn approved(&mut self, pair: i64, links: &[i64]) -> Result<Vec<Stopped>, Error> {
+    pub async fn approved(&mut self, pair: i64, links: &[i64], since: Timestamp) -> Result<Vec<Stopped>, Error> {
         let query = sqlx::query(
             "SELECT s.link, s.mapped, s.value FROM json_each(?2) AS k
-             JOIN stopped AS s ON s.pair = ?1 AND s.link = k.value WHERE s.approved = 1",
+             JOIN stopped AS s ON s.pair = ?1 AND s.link = k.value JOIN pair AS p ON p.id = s.pair
+             WHERE s.approved = 1 AND p.approved_at > ?3",
         )
         .bind(pair)
-        .bind(json(links)?);
+        .bind(json(links)?)
+        .bind(since.as_millis());
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
         Ok(rows.iter().map(|row| Stopped { link: row.get(0), mapped: row.get(1), value: row.get(2) }).collect())
     }

@@ -42,6 +42,16 @@ impl Transaction<'_> {
         Ok((pending, row.get::<Option<i64>, _>(1).map(Timestamp::from_millis)))
     }
 
+    /// How many links of a pair have something left to do.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn count_unsettled(&mut self, pair: i64) -> Result<u64, Error> {
+        let query = sqlx::query("SELECT count(*) FROM link WHERE pair = ?1 AND unsettled IS NOT NULL").bind(pair);
+        let row = drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?;
+        Ok(u64::try_from(row.get::<i64, _>(0)).unwrap_or(0))
+    }
+
     /// The next records of a source without a link in this pair (and not gone), by id.
     ///
     /// # Errors

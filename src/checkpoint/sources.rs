@@ -1,5 +1,8 @@
 //! Sources, their fields, feeds and cursors.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -55,7 +58,7 @@ pub struct FieldRow {
 }
 
 /// How far one feed has been read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The source's own time.
     pub at: Timestamp,
@@ -206,36 +209,13 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn cursors(&mut self, source: i64) -> Result<Vec<(String, Cursor)>, Error> {
-        let query = sqlx::query("SELECT name, cursor, overlapped_at FROM feed WHERE source = ?1").bind(source);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
-        Ok(rows
-            .iter()
-            .map(|row| {
-                let at = Timestamp::from_millis(row.get(1));
-                (row.get(0), Cursor { at, overlapped_at: Timestamp::from_millis(row.get(2)) })
-            })
-            .collect())
+    pub async fn cursors(&mut self, source: i64) -> Result<BTreeMap<String, Cursor>, Error> {
+        let query = sqlx::query("SELECT cursors FROM source WHERE id = ?1").bind(source);
+        let row = drive(self.shared.on_the_spot, query.fetch_optional(&mut *self.connection)).await?;
+        row.map_or_else(|| Ok(BTreeMap::new()), |row| from_json(row.get::<&str, _>(0)))
     }
 
-    /// Moves a cursor. It never moves back.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn move_cursor(&mut self, source: i64, feed: &str, cursor: Cursor) -> Result<(), Error> {
-        let query = sqlx::query(
-            "INSERT INTO feed (source, name, cursor, overlapped_at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (source, name) DO UPDATE SET cursor = max(cursor, excluded.cursor), overlapped_at = excluded.overlapped_at",
-        )
-        .bind(source)
-        .bind(feed)
-        .bind(cursor.at.as_millis())
-        .bind(cursor.overlapped_at.as_millis());
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
-        Ok(())
-    }
-
-    /// Records that the feeds of a source were read to their end, and what its clock and quota said.
+    /// Records that the feeds of a source were read to their end: how far, and what its clock and quota said. One row.
     ///
     /// # Errors
     /// When the database refuses.
@@ -243,17 +223,29 @@ impl Transaction<'_> {
         &mut self,
         source: i64,
         at: Timestamp,
-        offset_ms: Option<i64>,
+        cursors: &BTreeMap<String, Cursor>,
+        offset_ms: i64,
         quota: Option<&str>,
     ) -> Result<(), Error> {
         let query = sqlx::query(
-            "UPDATE source SET read_at = ?2, offset_ms = coalesce(?3, offset_ms), quota = coalesce(?4, quota),
+            "UPDATE source SET read_at = ?2, cursors = ?3, offset_ms = ?4, quota = coalesce(?5, quota),
                     state = 'ok', reason = NULL WHERE id = ?1",
         )
         .bind(source)
         .bind(at.as_millis())
+        .bind(json(cursors)?)
         .bind(offset_ms)
         .bind(quota);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
+    /// Makes the next read of every source a sweep.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn sweep_all_again(&mut self) -> Result<(), Error> {
+        let query = sqlx::query("UPDATE source SET swept_at = NULL");
         drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
         Ok(())
     }

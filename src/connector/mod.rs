@@ -79,6 +79,8 @@ impl Reservation for Unlimited {
 pub struct Limits {
     /// The most batches of one round: written at the same time, after one recheck.
     pub batches_per_round: usize,
+    /// The most writes of one batch.
+    pub writes_per_batch: usize,
     /// The most keys of one [`Connector::fetch`].
     pub keys_per_fetch: usize,
     /// Whether a write of a field that changed since the recheck is refused by the source itself.
@@ -133,7 +135,13 @@ pub trait Connector: Send + Sync {
     /// Sends one batch (from [`Connector::batches`]) once. One outcome for each write, in order.
     async fn write(&self, batch: &[Write], reservation: &dyn Reservation) -> Vec<Outcome>;
 
-    /// What is left of the quota, for `status`: (left, quota, milliseconds to the reset), where the source has one.
+    /// How long so many calls take at least, in seconds, by the quota as it is known.
+    fn seconds_for(&self, calls: u64) -> f64 {
+        let _ = calls;
+        0.0
+    }
+
+    /// What is left of the quota, for `status`, where the source has one.
     fn quota(&self) -> Option<Quota> {
         None
     }

@@ -1,7 +1,7 @@
 //! From a connector to a [`Source`]: reach it, learn who it is, find its fields; from two sources to a [`Pair`].
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Defined, Engine, Error, Pair, PairField, Source, SourceField, Times, shape_of};
@@ -42,8 +42,7 @@ impl Engine {
     /// # Errors
     /// When it cannot be reached, refuses us, is not what its label meant before, or lacks a field.
     pub async fn attach(&self, settings: &SourceSettings) -> Result<Source, Error> {
-        let failed =
-            |failure| Error::Source { side: settings.side, name: settings.name.clone(), failure };
+        let failed = |failure| Error::Source { side: settings.side, name: settings.name.clone(), failure };
         let names = settings.connector.fields().to_vec();
         let known = self.remembered_definitions(settings, &names).await?;
         let prepared = settings.connector.prepare(&known, false).await.map_err(failed)?;
@@ -51,7 +50,7 @@ impl Engine {
         let row = transaction.bind_source(settings.side, &settings.name, &prepared.identity).await?;
         let fields = transaction.bind_fields(row.id, &names).await?;
         transaction.commit().await?;
-        self.assemble(settings, row.id, fields, Some(&prepared)).await
+        self.assemble(settings, (row.id, row.offset_ms), fields, Some(&prepared)).await
     }
 
     /// A source as it is remembered, without reaching it: for plans beside a running daemon. None if it was never read.
@@ -67,7 +66,7 @@ impl Engine {
         if fields.len() != names.len() {
             return Ok(None);
         }
-        Ok(Some(self.assemble(settings, row.id, fields, None).await?))
+        Ok(Some(self.assemble(settings, (row.id, row.offset_ms), fields, None).await?))
     }
 
     async fn remembered_definitions(
@@ -88,7 +87,7 @@ impl Engine {
     async fn assemble(
         &self,
         settings: &SourceSettings,
-        id: i64,
+        (id, offset_ms): (i64, i64),
         rows: Vec<FieldRow>,
         prepared: Option<&Prepared>,
     ) -> Result<Source, Error> {
@@ -123,6 +122,7 @@ impl Engine {
             started: AtomicBool::new(false),
             lane: tokio::sync::Mutex::new(()),
             calls: AtomicU64::new(0),
+            offset_ms: AtomicI64::new(offset_ms),
         };
         if let Some(prepared) = prepared {
             self.take_definitions(&source, prepared).await?;
@@ -242,9 +242,10 @@ impl Engine {
         for rule in &mapping.matches {
             rules.push((at(store, &rule.store)?.1, at(crm, &rule.crm)?.1, folds_case(&rule.store)));
         }
-        let only = |source: &Source, only: &BTreeMap<String, Vec<String>>| -> Result<BTreeMap<i64, Vec<String>>, Error> {
-            only.iter().map(|(name, words)| Ok((at(source, name)?.1, words.clone()))).collect()
-        };
+        let only =
+            |source: &Source, only: &BTreeMap<String, Vec<String>>| -> Result<BTreeMap<i64, Vec<String>>, Error> {
+                only.iter().map(|(name, words)| Ok((at(source, name)?.1, words.clone()))).collect()
+            };
         let mut pair = Pair {
             id: 0,
             mode: settings.mode,
@@ -292,7 +293,8 @@ impl Engine {
         for gone in known {
             transaction.remove_mapped(gone.id, now).await?;
         }
-        let rules: Vec<String> = pair.fields.iter().map(|field| format!("{} {}", field.mapped, rule_text(&field.rule))).collect();
+        let rules: Vec<String> =
+            pair.fields.iter().map(|field| format!("{} {}", field.mapped, rule_text(&field.rule))).collect();
         let mapping = blake3::hash(rules.join("\n").as_bytes()).to_hex().to_string();
         let matching = format!("{:?} {:?}", pair.mapping.matches, pair.mapping.only);
         let matching = blake3::hash(matching.as_bytes()).to_hex().to_string();

@@ -7,13 +7,22 @@ use std::time::Duration;
 use super::{Engine, Error, Pair, PairField};
 use crate::checkpoint::{HeldRow, HeldState, LinkRow, SeenRecord, Transaction};
 use crate::merge::{self, Decision, Facts, Intent, Target};
-use crate::model::{Agreed, Canonical, Conflict, Direction, HeldReason, Seen, Side, Timestamp, Value};
+use crate::model::{Agreed, Canonical, Conflict, Direction, FieldRule, HeldReason, Seen, Side, Timestamp, Value};
 
 /// Flips within this time are counted.
 const OSCILLATION_WINDOW: Duration = Duration::from_secs(3600);
 
 /// Our own writes may flip a field this often in the window.
 const FLIPS_MAX: usize = 3;
+
+/// What a whole pass has been found to be in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mood {
+    /// The checkpoint is older than the sides: compare only.
+    pub behind: bool,
+    /// These sides look restored from a backup: what returned to superseded values is held.
+    pub reverted: [Option<Side>; 2],
+}
 
 /// What to do about one field, all considered.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +81,8 @@ pub(super) struct Decided {
     pub held: BTreeMap<i64, HeldRow>,
     /// Both sides changed to the same since they agreed, in so many fields.
     pub met: u64,
+    /// It was decided with a checkpoint older than the sides.
+    pub behind: bool,
 }
 
 /// What the checkpoint holds about a chunk of links, beside the links themselves.
@@ -79,11 +90,11 @@ struct Context {
     blocked: BTreeSet<(i64, i64)>,
     held: BTreeMap<(i64, i64), HeldRow>,
     approved: BTreeMap<(i64, i64), String>,
-    writes: BTreeMap<(i64, i64), Vec<(String, String)>>,
+    /// Our writes of the last hour: (side, what it held, what it holds since), as JSON.
+    writes: BTreeMap<(i64, i64), Vec<(Side, String, String)>>,
     superseded: BTreeSet<(i64, i64, Side, String)>,
     rivals: BTreeMap<(i64, i64), Vec<SeenRecord>>,
-    behind: bool,
-    now: Timestamp,
+    mood: Mood,
 }
 
 impl Engine {
@@ -93,9 +104,9 @@ impl Engine {
         transaction: &mut Transaction<'_>,
         pair: &Pair,
         links: Vec<LinkRow>,
-        behind: bool,
+        mood: Mood,
     ) -> Result<Vec<Decided>, Error> {
-        let context = self.context(transaction, pair, &links, behind).await?;
+        let context = self.context(transaction, pair, &links, mood).await?;
         Ok(links.into_iter().map(|link| context.decide_link(pair, link)).collect())
     }
 
@@ -104,9 +115,8 @@ impl Engine {
         transaction: &mut Transaction<'_>,
         pair: &Pair,
         links: &[LinkRow],
-        behind: bool,
+        mood: Mood,
     ) -> Result<Context, Error> {
-        let now = self.clock.now();
         let ids: Vec<i64> = links.iter().map(|link| link.id).collect();
         let records: Vec<i64> = links.iter().flat_map(|link| [link.store.id, link.crm.id]).collect();
         let mut context = Context {
@@ -116,8 +126,7 @@ impl Engine {
             writes: BTreeMap::new(),
             superseded: BTreeSet::new(),
             rivals: BTreeMap::new(),
-            behind,
-            now,
+            mood,
         };
         for attempt in transaction.attempts_on(&records).await? {
             context.blocked.insert((attempt.record, attempt.field));
@@ -130,12 +139,13 @@ impl Engine {
                 context.held.insert((link, mapped), row);
             }
         }
-        for stopped in transaction.approved(pair.id, &ids).await? {
+        for stopped in transaction.approved(pair.id, &ids, self.clock.now() - super::pass::DAY).await? {
             context.approved.insert((stopped.link, stopped.mapped), stopped.value);
         }
         if transaction.has_history(pair.id).await? {
-            for (link, mapped, old, new) in transaction.writes_since(&ids, now - OSCILLATION_WINDOW).await? {
-                context.writes.entry((link, mapped)).or_default().push((old, new));
+            let since = self.clock.now() - OSCILLATION_WINDOW;
+            for (link, mapped, side, old, new) in transaction.writes_since(&ids, since).await? {
+                context.writes.entry((link, mapped)).or_default().push((side, old, new));
             }
             context.superseded = transaction.superseded_values(&ids).await?.into_iter().collect();
         }
@@ -152,11 +162,13 @@ impl Engine {
         context: &mut Context,
     ) -> Result<(), Error> {
         for target in [Side::Store, Side::Crm] {
-            let one_way: Vec<&PairField> = pair.fields.iter().filter(|field| writes_only(field) == Some(target)).collect();
+            let one_way: Vec<&PairField> =
+                pair.fields.iter().filter(|field| writes_only(field) == Some(target)).collect();
             if one_way.is_empty() {
                 continue;
             }
-            let targets: Vec<i64> = links.iter().map(|link| if target == Side::Store { link.store.id } else { link.crm.id }).collect();
+            let targets: Vec<i64> =
+                links.iter().map(|link| if target == Side::Store { link.store.id } else { link.crm.id }).collect();
             let elsewhere = transaction.links_elsewhere(pair.id, &targets).await?;
             if elsewhere.is_empty() {
                 continue;
@@ -222,18 +234,20 @@ impl Context {
         } else {
             Fate::Fields(pair.fields.iter().map(|field| self.decide_field(pair, &link, field, &mut met)).collect())
         };
-        Decided { link, fate, held, met }
+        Decided { link, fate, held, met, behind: self.mood.behind }
     }
 
     fn decide_field(&self, pair: &Pair, link: &LinkRow, field: &PairField, met: &mut u64) -> Verdict {
-        let (Some(store_defined), Some(crm_defined)) = (pair.store.defined(field.store.0), pair.crm.defined(field.crm.0))
+        let (Some(store_defined), Some(crm_defined)) =
+            (pair.store.defined(field.store.0), pair.crm.defined(field.crm.0))
         else {
             return Verdict::Pending;
         };
         if store_defined.changed.is_some() || crm_defined.changed.is_some() {
             return Verdict::Hold(HeldReason::DefinitionChanged);
         }
-        if self.blocked.contains(&(link.store.id, field.store.1)) || self.blocked.contains(&(link.crm.id, field.crm.1)) {
+        if self.blocked.contains(&(link.store.id, field.store.1)) || self.blocked.contains(&(link.crm.id, field.crm.1))
+        {
             return Verdict::Pending;
         }
         let (store, crm) = (link.store.seen.seen(field.store.1), link.crm.seen.seen(field.crm.1));
@@ -242,15 +256,11 @@ impl Context {
             Some(value) => Agreed::on(value.clone()),
         };
         // Where the checkpoint is older than the sides, nothing it says was agreed can be believed.
-        let cautious = crate::model::FieldRule { conflict: Conflict::Hold, direction: Direction::Both, ..field.rule.clone() };
+        let cautious = FieldRule { conflict: Conflict::Hold, direction: Direction::Both, ..field.rule.clone() };
         let facts = Facts {
-            rule: if self.behind { &cautious } else { &field.rule },
-            agreed: if self.behind { &Agreed::Unknown } else { &agreed },
-            store: Target {
-                seen: &store,
-                edited: edited(pair, link, field, Side::Store),
-                shape: &store_defined.shape,
-            },
+            rule: if self.mood.behind { &cautious } else { &field.rule },
+            agreed: if self.mood.behind { &Agreed::Unknown } else { &agreed },
+            store: Target { seen: &store, edited: edited(pair, link, field, Side::Store), shape: &store_defined.shape },
             crm: Target { seen: &crm, edited: edited(pair, link, field, Side::Crm), shape: &crm_defined.shape },
         };
         let held = self.held.get(&(link.id, field.mapped)).filter(|held| same_values(held, &store, &crm));
@@ -267,13 +277,13 @@ impl Context {
             Decision::Unseen(side) => Verdict::Unseen(side),
             Decision::Agree(now) => {
                 // Only `Absent` and `Value` are ever agreed on.
-                *met += u64::from(agreed != Agreed::Unknown && agreed != now && !self.behind);
+                *met += u64::from(agreed != Agreed::Unknown && agreed != now && !self.mood.behind);
                 Verdict::Agree(match now {
                     Agreed::Value(value) => Some(value),
                     Agreed::Absent | Agreed::Unknown => None,
                 })
             }
-            Decision::Write(_) if self.behind => Verdict::Hold(HeldReason::FirstMeeting),
+            Decision::Write(_) if self.mood.behind => Verdict::Hold(HeldReason::FirstMeeting),
             Decision::Write(intent) => self.consider(pair, link, field, &agreed, intent, (&store, &crm)),
         }
     }
@@ -295,14 +305,21 @@ impl Context {
         }
         let old = target.value().cloned();
         let key = (link.id, field.mapped);
-        if !asked_for && self.writes.get(&key).is_some_and(|writes| oscillates(writes, &old, &intent)) {
+        if !asked_for
+            && self.writes.get(&key).is_some_and(|writes| oscillates(&field.rule, writes, old.as_ref(), &intent))
+        {
             return Verdict::Hold(HeldReason::Oscillating);
         }
         let from = intent.to.other();
         let origin_text = serde_json::to_string(&origin.value()).unwrap_or_default();
-        let returned = (*agreed != Agreed::Unknown
+        let returned: Option<Side> = (*agreed != Agreed::Unknown
             && self.superseded.contains(&(link.id, field.mapped, from, origin_text)))
         .then_some(from);
+        if let Some(side) = returned.filter(|_| !asked_for)
+            && self.mood.reverted.contains(&Some(side))
+        {
+            return Verdict::Hold(HeldReason::Reverted);
+        }
         let source = pair.source(from);
         let never_agreed = *agreed == Agreed::Unknown && old.is_some();
         let cleared = intent.value.is_none() && !source.connector.limits().shows_nulls;
@@ -331,12 +348,6 @@ impl Context {
             Some(value) => merge::canonical(&field.rule, from, value) != Ok(intent.value.clone()),
         })
     }
-
-    /// Ours.
-    #[allow(dead_code)]
-    const fn now(&self) -> Timestamp {
-        self.now
-    }
 }
 
 /// When somebody else edited the field on a side, on our clock.
@@ -361,21 +372,20 @@ fn sticks(reason: HeldReason, held: Option<&HeldRow>) -> bool {
     }
 }
 
-/// Whether this write would continue a chain of writes that each undo the one before, beyond what is allowed.
-fn oscillates(writes: &[(String, String)], old: &Option<Value>, intent: &Intent) -> bool {
-    // Sides spell values differently, so a flip is told within the writes to one side: A→B here, B→A there is agreement
-    // travelling, A→B and then B→A on the same side is a flip.
-    let word = |value: &Option<Value>| format!("{}{}", intent.to, serde_json::to_string(value).unwrap_or_default());
-    let (mut old, mut new) = (word(old), word(&intent.encoded));
-    let mut flips = 0;
-    let same_side = |text: &str| text.starts_with(intent.to.as_str());
-    for (before, after) in writes.iter().rev().filter(|(before, _)| same_side(before)) {
-        if *before == new && *after == old {
-            flips += 1;
-            std::mem::swap(&mut old, &mut new);
-        } else {
-            break;
-        }
-    }
-    flips >= FLIPS_MAX
+/// Whether our own writes have carried this field between the same two values, on whichever side, as often as is
+/// allowed: somebody else keeps writing it back.
+fn oscillates(rule: &FieldRule, writes: &[(Side, String, String)], old: Option<&Value>, intent: &Intent) -> bool {
+    let canonical = |side: Side, value: Option<&Value>| match value {
+        None => None,
+        Some(value) => merge::canonical(rule, side, value).unwrap_or_else(|_| Some(Canonical(value.clone()))),
+    };
+    let parse = |side: Side, text: &str| {
+        canonical(side, serde_json::from_str::<Option<Value>>(text).unwrap_or_default().as_ref())
+    };
+    let planned = (canonical(intent.to, old), intent.value.clone());
+    let flips = writes.iter().filter(|(side, old, new)| {
+        let (old, new) = (parse(*side, old), parse(*side, new));
+        (old == planned.0 && new == planned.1) || (old == planned.1 && new == planned.0)
+    });
+    flips.count() >= FLIPS_MAX
 }

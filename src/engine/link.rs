@@ -35,7 +35,13 @@ struct Group {
 
 impl Engine {
     /// Makes the links that can be made, and holds what is ambiguous. Answers (links made, fields left without link).
-    pub(super) async fn link(&self, pair: &Pair, pass: u64, since: i64, matching_changed: bool) -> Result<(u64, u64), Error> {
+    pub(super) async fn link(
+        &self,
+        pair: &Pair,
+        pass: u64,
+        since: i64,
+        matching_changed: bool,
+    ) -> Result<(u64, u64), Error> {
         let since = if matching_changed { 0 } else { since };
         let mut transaction = self.checkpoint.begin().await?;
         let waiting = self.gather(&mut transaction, pair, since).await?;
@@ -141,7 +147,8 @@ async fn complete(
     by_value: &mut BTreeMap<(usize, String), Group>,
 ) -> Result<(), Error> {
     for (at, (store_field, crm_field, _)) in pair.rules.iter().enumerate() {
-        let values: Vec<String> = by_value.keys().filter(|(rule, _)| *rule == at).map(|(_, value)| value.clone()).collect();
+        let values: Vec<String> =
+            by_value.keys().filter(|(rule, _)| *rule == at).map(|(_, value)| value.clone()).collect();
         if values.is_empty() {
             continue;
         }

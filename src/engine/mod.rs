@@ -24,7 +24,7 @@ mod resolve;
 mod unlink;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub use operate::{Answer, HeldAction, HeldSelection, Request};
 pub use pass::{PassOptions, PassReport, Standing};
 pub use plan::{Cost, PlanLine, PlanSink, PlanTotals};
 pub use pull::{Pulled, Reach};
-pub use report::{Explained, ExplainedField, LinkReport, LinkState, LinkStanding, PairStatus};
+pub use report::{Explained, ExplainedField, LinkReport, LinkStanding, LinkState, PairStatus};
 
 use crate::checkpoint::{Checkpoint, SeenRecord};
 use crate::connector::Connector;
@@ -122,6 +122,8 @@ pub struct Source {
     /// Writes of several pairs take turns, a round each.
     pub(crate) lane: tokio::sync::Mutex<()>,
     pub(crate) calls: AtomicU64,
+    /// Its clock minus ours, in milliseconds.
+    pub(crate) offset_ms: AtomicI64,
 }
 
 impl Source {
@@ -160,6 +162,10 @@ impl Source {
 
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn offset_ms(&self) -> i64 {
+        self.offset_ms.load(Ordering::Relaxed)
     }
 
     /// What is left of its quota.

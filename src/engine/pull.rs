@@ -55,7 +55,7 @@ impl Engine {
     /// When the source or the checkpoint fails, or we are told to stop.
     pub async fn pull(&self, source: &Source, reach: Reach) -> Result<Pulled, Error> {
         let mut transaction = self.checkpoint.read().await?;
-        let cursors: BTreeMap<String, Cursor> = transaction.cursors(source.id).await?.into_iter().collect();
+        let mut cursors = transaction.cursors(source.id).await?;
         let row = transaction.source(source.side, &source.name).await?;
         transaction.end().await?;
         let never = row.is_none_or(|row| row.swept_at.is_none());
@@ -64,39 +64,43 @@ impl Engine {
         if never || unknown || source.must_sweep.load(Ordering::SeqCst) {
             return self.sweep(source, never, None).await;
         }
+        let covered = cursors.values().map(|cursor| cursor.at).min();
         let mut pulled = Pulled::default();
-        let mut read_at = self.clock.now();
         for feed in feeds {
-            let Some(cursor) = cursors.get(*feed) else { continue };
-            let feed_read = self.pull_feed(source, feed, *cursor).await?;
-            pulled.records += feed_read.records;
-            pulled.torn |= !feed_read.whole;
-            read_at = self.clock.now();
+            let Some(cursor) = cursors.get_mut(*feed) else { continue };
+            let streamed = self.pull_feed(source, feed, cursor).await?;
+            pulled.records += streamed.records;
+            pulled.torn |= !streamed.whole;
         }
-        let quota = source.connector.quota().and_then(|quota| serde_json::to_string(&quota).ok());
-        let mut transaction = self.checkpoint.begin().await?;
-        transaction.note_read(source.id, read_at, None, quota.as_deref()).await?;
-        transaction.commit().await?;
+        self.note_read(source, &cursors).await?;
         source.started.store(true, Ordering::SeqCst);
         if reach == Reach::Sweep {
-            let covered = cursors.values().map(|cursor| cursor.at).min();
             let swept = self.sweep(source, false, covered).await?;
             pulled = Pulled { records: pulled.records + swept.records, ..swept };
         }
         Ok(pulled)
     }
 
-    async fn pull_feed(&self, source: &Source, feed: &'static str, cursor: Cursor) -> Result<Streamed, Error> {
+    async fn note_read(&self, source: &Source, cursors: &BTreeMap<String, Cursor>) -> Result<(), Error> {
+        let quota = source.connector.quota().and_then(|quota| serde_json::to_string(&quota).ok());
+        let now = self.clock.now();
+        let mut transaction = self.checkpoint.begin().await?;
+        transaction.note_read(source.id, now, cursors, source.offset_ms(), quota.as_deref()).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Reads one feed; its cursor moves if the feed was read whole.
+    async fn pull_feed(&self, source: &Source, feed: &'static str, cursor: &mut Cursor) -> Result<Streamed, Error> {
         let now = self.clock.now();
         let overlap_due = !source.started.load(Ordering::SeqCst) || now >= cursor.overlapped_at + source.times.overlap;
         let since = cursor.at - if overlap_due { source.times.overlap.max(OVERREACH) } else { OVERREACH };
         let streamed = self.stream(source, source.connector.changes(feed, since), Some(cursor.at), false).await?;
         if let (true, Some(clock)) = (streamed.whole, streamed.clock) {
-            let overlapped_at = if overlap_due { now } else { cursor.overlapped_at };
-            let mut transaction = self.checkpoint.begin().await?;
-            transaction.move_cursor(source.id, feed, Cursor { at: clock, overlapped_at }).await?;
-            transaction.note_read(source.id, now, Some(clock.millis_since(now)), None).await?;
-            transaction.commit().await?;
+            cursor.at = cursor.at.max(clock);
+            if overlap_due {
+                cursor.overlapped_at = now;
+            }
         }
         Ok(streamed)
     }
@@ -123,7 +127,10 @@ impl Engine {
                 let what = format!("a read of {} did not end after {PAGES_MAX} pages", source.name);
                 return Err(source.error(Failure::new(Class::Broken, what)));
             }
-            streamed.clock = streamed.clock.or(Some(page.clock));
+            if streamed.clock.is_none() {
+                streamed.clock = Some(page.clock);
+                source.offset_ms.store(page.clock.millis_since(started), Ordering::Relaxed);
+            }
             let shown_at = self.clock.now();
             skew(&page, started, shown_at, &mut ahead);
             let reading = Reading { started, covered };
@@ -172,12 +179,10 @@ impl Engine {
         let now = self.clock.now();
         let fields: Vec<i64> = source.fields.iter().map(|field| field.id).collect();
         let indexed: Vec<i64> = source.match_fields.iter().map(|(field, _)| *field).collect();
-        let quota = source.connector.quota().and_then(|quota| serde_json::to_string(&quota).ok());
+        let cursor = Cursor { at: clock, overlapped_at: started };
+        let cursors = source.connector.feeds().iter().map(|feed| ((*feed).to_owned(), cursor)).collect();
+        self.note_read(source, &cursors).await?;
         let mut transaction = self.checkpoint.begin().await?;
-        for feed in source.connector.feeds() {
-            transaction.move_cursor(source.id, feed, Cursor { at: clock, overlapped_at: started }).await?;
-        }
-        transaction.note_read(source.id, now, Some(clock.millis_since(started)), quota.as_deref()).await?;
         transaction.note_swept(source.id, now, pulled.drift).await?;
         transaction.note_fields_swept(&fields, &indexed).await?;
         transaction.clear_swept(source.id).await?;

@@ -1,0 +1,122 @@
+//! What is under way: attempts whose quarantine is over are read back, and observations that wait get their second look.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::push::settled_link;
+use super::{CHUNK, Engine, Error, Pair};
+use crate::checkpoint::{Attempt, SeenCell, Settled};
+use crate::merge;
+use crate::model::{Canonical, Key, Side, Timestamp, Value};
+
+impl Engine {
+    /// Reads back what may have been written, once it can no longer take effect late.
+    pub(super) async fn resolve_attempts(&self, pair: &Pair) -> Result<(), Error> {
+        for side in [Side::Store, Side::Crm] {
+            let source = pair.source(side);
+            loop {
+                self.going_on()?;
+                let until = self.clock.now() - source.times.quarantine;
+                let mut transaction = self.checkpoint.read().await?;
+                let due = transaction
+                    .attempts_due(pair.id, side, until, CHUNK.min(source.connector.limits().keys_per_fetch))
+                    .await?;
+                let records: Vec<i64> =
+                    due.iter().map(|attempt| attempt.record).collect::<BTreeSet<_>>().into_iter().collect();
+                let rows = transaction.records_by_id(&records).await?;
+                transaction.end().await?;
+                if due.is_empty() {
+                    break;
+                }
+                let keys: Vec<Key> = rows.iter().map(|row| row.key.clone()).collect();
+                let ids: BTreeSet<i64> = due.iter().map(|attempt| attempt.field).collect();
+                let fields: Vec<usize> = source
+                    .fields
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, field)| ids.contains(&field.id))
+                    .map(|(at, _)| at)
+                    .collect();
+                self.look(source, &keys, &fields).await?;
+                self.close_attempts(pair, side, &due).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles attempts by what the target shows after quarantine: the attempted value is agreed, anything else is not.
+    async fn close_attempts(&self, pair: &Pair, side: Side, due: &[Attempt]) -> Result<(), Error> {
+        let mut transaction = self.checkpoint.begin().await?;
+        transaction.begin_settling().await?;
+        let now = self.clock.now();
+        let records: Vec<i64> = due.iter().map(|attempt| attempt.record).collect();
+        let mut rows: BTreeMap<i64, _> =
+            transaction.records_by_id(&records).await?.into_iter().map(|row| (row.id, row)).collect();
+        let mut settled = Vec::new();
+        let mut agreed: BTreeMap<i64, Vec<(i64, Option<Canonical>)>> = BTreeMap::new();
+        let mut touched = BTreeSet::new();
+        for attempt in due {
+            let field = pair.fields.iter().find(|field| field.mapped == attempt.mapped);
+            let row = rows.get_mut(&attempt.record).filter(|row| !row.gone);
+            let took = match (field, &row) {
+                (Some(field), Some(row)) => match row.seen.get(attempt.field) {
+                    Some(cell) => shows(&field.rule, side, cell.value.as_ref(), attempt.canonical.as_ref()),
+                    None => false,
+                },
+                _ => false,
+            };
+            if let (true, Some(row)) = (took, row) {
+                if let Some(cell) = row.seen.get(attempt.field) {
+                    let offset_ms = pair.source(side).offset_ms();
+                    let edited = attempt.edited.map(|at| Timestamp::from_millis(at.as_millis() + offset_ms));
+                    row.seen.set(attempt.field, SeenCell { edited, acknowledged: Some(now), ..cell });
+                    touched.insert(attempt.record);
+                }
+                agreed.entry(attempt.link).or_default().push((attempt.mapped, attempt.canonical.clone()));
+            }
+            settled.push(Settled { id: attempt.id, outcome: if took { "written" } else { "unknown" }, open: false });
+        }
+        transaction.settle(&settled).await?;
+        let change = transaction.next_change().await?;
+        let seen: Vec<_> = touched.iter().filter_map(|id| rows.get(id).map(|row| (*id, &row.seen))).collect();
+        transaction.save_seen(change, &seen).await?;
+        let links: Vec<i64> = due.iter().map(|attempt| attempt.link).collect::<BTreeSet<_>>().into_iter().collect();
+        let mut updates = Vec::new();
+        for link in transaction.links(&links).await? {
+            let news = agreed.remove(&link.id).unwrap_or_default();
+            updates.push(settled_link(&link, news, Some(link.unsettled.unwrap_or(now)), link.pending));
+        }
+        transaction.update_links(&updates).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Reads again what was seen to be older than what is remembered.
+    pub(super) async fn resolve_waiting(&self, pair: &Pair) -> Result<(), Error> {
+        for side in [Side::Store, Side::Crm] {
+            let source = pair.source(side);
+            let limit = CHUNK.min(source.connector.limits().keys_per_fetch);
+            let mut transaction = self.checkpoint.read().await?;
+            let due = transaction.waiting_due(source.id, self.clock.now(), limit).await?;
+            transaction.end().await?;
+            if due.is_empty() {
+                continue;
+            }
+            let keys: Vec<Key> = due.into_iter().map(|(_, key)| key).collect();
+            let every: Vec<usize> = (0..source.fields.len()).collect();
+            self.look(source, &keys, &every).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a side shows the attempted value.
+fn shows(rule: &crate::model::FieldRule, side: Side, value: Option<&Value>, attempted: Option<&Canonical>) -> bool {
+    match (value, attempted) {
+        (None, None) => true,
+        (None, Some(_)) => false,
+        (Some(value), attempted) => match merge::canonical(rule, side, value) {
+            Ok(canonical) => canonical.as_ref() == attempted,
+            Err(_) => false,
+        },
+    }
+}

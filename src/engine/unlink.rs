@@ -1,0 +1,88 @@
+//! Links that end: a record is gone, was merged away, or does not take part any more. No value is written.
+
+use std::collections::BTreeSet;
+
+use super::pass::Ended;
+use super::{Engine, Error, Pair};
+use crate::checkpoint::{LinkRow, NewHeld, Transaction};
+use crate::model::{HeldReason, Side};
+use crate::telemetry::Event;
+
+impl Engine {
+    /// Ends links. `approved`: those whose end a person let through; the rails do not count them.
+    pub(super) async fn unlink(
+        &self,
+        pair: &Pair,
+        pass: i64,
+        ended: &[(LinkRow, Ended)],
+        approved: &BTreeSet<i64>,
+    ) -> Result<(), Error> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let mut transaction = self.checkpoint.begin().await?;
+        let mut removed = Vec::new();
+        let (mut counted, mut free) = (0, 0);
+        let mut shown = 0;
+        for (link, why) in ended {
+            let Ended::Gone(side) = *why else {
+                removed.push(link.id);
+                continue;
+            };
+            if self.follow_merge(&mut transaction, pair, link, side).await? {
+                continue;
+            }
+            removed.push(link.id);
+            if approved.contains(&link.id) {
+                free += 1;
+            } else {
+                counted += 1;
+            }
+            Event::RecordDeleted {
+                pair: pair.event(),
+                pass: u64::try_from(pass).unwrap_or(0),
+                side,
+                store_key: link.store.key.as_str(),
+                crm_key: link.crm.key.as_str(),
+                partner_deleted: false,
+            }
+            .emit_at(shown >= Event::RECORDS_PER_PASS);
+            shown += 1;
+        }
+        transaction.note_removals(pair.id, now, counted, free).await?;
+        transaction.remove_links(&removed).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// A record that was merged into another is not gone: the link moves to the one that carries on, with nothing
+    /// agreed. Where that one has a link already it is held. Answers whether the link moved.
+    async fn follow_merge(
+        &self,
+        transaction: &mut Transaction<'_>,
+        pair: &Pair,
+        link: &LinkRow,
+        side: Side,
+    ) -> Result<bool, Error> {
+        let record = if side == Side::Store { &link.store } else { &link.crm };
+        let Some(successor) = &record.merged_into else { return Ok(false) };
+        let found = transaction.records_by_key(pair.source(side).id, &[successor]).await?;
+        let Some(carries_on) = found.into_iter().find(|row| !row.gone) else { return Ok(false) };
+        if transaction.linked_among(pair.id, &[carries_on.id]).await?.is_empty() {
+            transaction.move_link(link.id, side, carries_on.id, self.clock.now()).await?;
+            return Ok(true);
+        }
+        let held = NewHeld {
+            link: None,
+            mapped: None,
+            record: Some(carries_on.id),
+            reason: HeldReason::Merged,
+            store_value: "null".to_owned(),
+            crm_value: "null".to_owned(),
+            detail: Some(format!("{} was merged into it, and it has a link of its own", record.key)),
+        };
+        transaction.hold(pair.id, self.clock.now(), &[held]).await?;
+        Ok(false)
+    }
+}
