@@ -81,6 +81,11 @@ impl Endpoint {
     pub const fn new(path: &'static str, in_flight_max: usize) -> Self {
         Self { path, gate: Semaphore::const_new(in_flight_max) }
     }
+
+    /// The path.
+    pub const fn path(&self) -> &'static str {
+        self.path
+    }
 }
 
 /// How a call is paid for.

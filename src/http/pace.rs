@@ -193,6 +193,8 @@ impl Pace {
             return Err(until);
         }
         let Some(allowance) = self.allowance else { return Ok(()) };
+        // The quota may have shrunk since the reservation began to wait.
+        let calls = calls.min(allowance.calls);
         if let Some(window) = self.window.filter(|window| window.holds_until > now)
             && self.spendable(&window) < i64::try_from(calls).unwrap_or(i64::MAX)
         {
@@ -553,6 +555,15 @@ mod tests {
         assert!(pace.ready(1, at).is_err());
         pace.give_back(8);
         assert_eq!(pace.ready(1, at), Ok(()));
+    }
+
+    #[test]
+    fn a_quota_that_shrinks_under_a_waiting_reservation_does_not_hold_it_for_ever() {
+        let now = Instant::now();
+        let mut pace = Pace::new(1.0, Some((150, WINDOW)), now);
+        assert!(pace.ready(8, now).is_err());
+        pace.learn(&told(5, 5, WINDOW), now);
+        assert_eq!(pace.ready(8, now + WINDOW * 2), Ok(()));
     }
 
     #[test]
