@@ -1,6 +1,6 @@
 //! The one way out over HTTP: pacing to a quota, limits on what comes back, classes of failure, redaction.
 //!
-//! A [`Caller`] speaks to one system. A call takes a [`Turn`] from the system's [`Throttle`] and is then sent exactly
+//! A `Caller` speaks to one system. A call takes a `Turn` from the system's `Throttle` and is then sent exactly
 //! once; what fails is classified in one place and never carries a secret, an address with a query, or personal data
 //! in its message. Repeating reads is the connector's (`connector::retry`): nothing here sends twice, except after a
 //! 401 or 403 (known not to have happened) when the secret has changed.
