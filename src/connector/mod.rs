@@ -7,9 +7,11 @@
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+pub use crate::http::{Lane, Quota};
 use crate::model::{Definition, Failure, Key, Observed, Outcome, Timestamp, Write};
 
 pub mod bigcommerce;
+mod retry;
 pub mod sql;
 
 /// One page of a feed or of a sweep.
@@ -43,19 +45,6 @@ pub struct Prepared {
     pub definitions: Vec<Definition>,
     /// Sentences for the operator: what is unusual but does not stop us.
     pub warnings: Vec<String>,
-}
-
-/// Which work a call belongs to; under one quota, earlier lanes go first and the last two keep a tenth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
-    /// Reading back unknown outcomes.
-    Resolve,
-    /// Fresh changes.
-    Fresh,
-    /// Sweeps.
-    Sweep,
-    /// Backfill.
-    Backfill,
 }
 
 /// Calls that are paid for in advance, so that a round's recheck and its writes follow each other without waiting.
@@ -145,15 +134,4 @@ pub trait Connector: Send + Sync {
     fn quota(&self) -> Option<Quota> {
         None
     }
-}
-
-/// A quota as the source last told it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Quota {
-    /// Calls left in this window, for all apps together.
-    pub left: u64,
-    /// Calls in a window.
-    pub quota: u64,
-    /// Milliseconds until the window ends.
-    pub reset_ms: u64,
 }

@@ -1,1 +1,338 @@
-//! BigCommerce.
+//! BigCommerce: customers and their attribute values, as one kind of source.
+//!
+//! The facts about the API that the code relies on are stated where they are used; they come from BigCommerce's public
+//! documentation and, where that is silent, from what users reported. What is uncertain is read in the way that cannot
+//! lose data.
+//!
+//! - `fields`: which store fields exist, and what a customer shows of them
+//! - `definitions`: attributes by name and by id
+//! - `wire`: the JSON, borrowed from the answer
+//! - `query`: query strings, written by hand
+//! - `paging`: walking pages, and whether what was seen is whole
+//! - `read`: feeds, sweeps, direct reads
+//! - `write`: upserts and deletes of attribute values
+
+mod definitions;
+mod fields;
+mod paging;
+mod query;
+mod read;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod write;
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use reqwest::header::HeaderName;
+use tokio_util::sync::CancellationToken;
+
+use self::definitions::Attributes;
+use self::fields::Field;
+use super::retry::Attempts;
+use super::{Connector, Lane, Limits, Page, Prepared, Quota, Reservation};
+use crate::http::{
+    Answer, Caller, Client, Credential, Endpoint, Pay, Request, Reserved, SecretProvider, Throttle, ThrottleSettings,
+};
+use crate::model::{Class, Failure, FieldType, Key, Observed, Outcome, Side, Timestamp, Write};
+
+/// The feed of customers: new ones, and changed fields of their own.
+pub const FEED_CUSTOMERS: &str = "customers";
+
+/// The feed of attribute values: a change of a value does not date its customer.
+pub const FEED_ATTRIBUTE_VALUES: &str = "attribute_values";
+
+/// The rows of a page; 250 is the documented maximum.
+const PAGE_ROWS: usize = 250;
+
+/// BigCommerce allows 3 concurrent writes to attribute values, and is said to allow 3 of most other calls.
+const IN_FLIGHT_PER_ENDPOINT: usize = 3;
+
+/// All endpoints of a store together.
+const IN_FLIGHT_MAX: usize = 8;
+
+/// A store to connect to.
+pub struct Settings {
+    /// Its name in the configuration: a label, for events.
+    pub name: String,
+    /// What the store is: its hash.
+    pub store_hash: String,
+    /// Scheme and host of the API: `https://api.bigcommerce.com`.
+    pub api_url: String,
+    /// Where the access token comes from.
+    pub access_token: SecretProvider,
+    /// The part of the store's quota that is ours (0.8).
+    pub share: f64,
+    /// The store fields to observe, in the order of cells.
+    pub fields: Vec<FieldWanted>,
+    /// Whether missing attributes may be created.
+    pub create_attributes: bool,
+    /// How long a read is repeated before it has failed; waiting for the quota not counted.
+    pub patience: Duration,
+    /// Ends every wait and every read.
+    pub cancel: CancellationToken,
+    /// The process's client.
+    pub client: Client,
+}
+
+/// One store field that a mapping names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldWanted {
+    /// `attribute:Job title`, `customer:email`.
+    pub name: String,
+    /// The type the mapping gives it.
+    pub kind: FieldType,
+}
+
+/// One BigCommerce store.
+pub struct BigCommerce {
+    store_hash: String,
+    names: Vec<String>,
+    fields: Vec<Field>,
+    kinds: Vec<FieldType>,
+    create_attributes: bool,
+    patience: Duration,
+    caller: Caller,
+    endpoints: Endpoints,
+    /// What [`Connector::prepare`] found; none before.
+    attributes: RwLock<Option<Arc<Attributes>>>,
+}
+
+/// Reads and writes of one path count apart; upserts and deletes of values count together.
+struct Endpoints {
+    customers: Endpoint,
+    attributes: Endpoint,
+    attribute_writes: Endpoint,
+    values: Endpoint,
+    value_writes: Endpoint,
+}
+
+impl fmt::Debug for BigCommerce {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("BigCommerce")
+            .field("store_hash", &self.store_hash)
+            .field("fields", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BigCommerce {
+    /// Checks the settings; nothing is called, and the token is not read yet.
+    ///
+    /// # Errors
+    /// Of class `Misconfigured`: a store hash that is none, an address that is not HTTPS.
+    pub fn new(settings: Settings) -> Result<Self, Failure> {
+        let hash = settings.store_hash;
+        if hash.is_empty() || hash.len() > 64 || !hash.chars().all(|character| character.is_ascii_alphanumeric()) {
+            let sentence = "a store hash has only letters and digits: it is what follows `/stores/` in the API path \
+                            of the store's API account";
+            return Err(Failure::new(Class::Misconfigured, sentence));
+        }
+        let throttle = Throttle::new(
+            ThrottleSettings {
+                side: Side::Store,
+                name: settings.name,
+                share: settings.share,
+                fixed: None,
+                in_flight_max: IN_FLIGHT_MAX,
+            },
+            settings.cancel,
+        );
+        let caller = Caller::new(crate::http::Settings {
+            client: settings.client,
+            base: format!("{}/stores/{hash}/v3", settings.api_url.trim_end_matches('/')),
+            credential: Credential {
+                header: HeaderName::from_static("x-auth-token"),
+                prefix: "",
+                secret: settings.access_token,
+            },
+            throttle,
+            body_bytes_max: None,
+        })?;
+        let endpoint = |path| Endpoint::new(path, IN_FLIGHT_PER_ENDPOINT);
+        Ok(Self {
+            store_hash: hash,
+            fields: settings.fields.iter().map(|field| Field::parse(&field.name)).collect(),
+            kinds: settings.fields.iter().map(|field| field.kind).collect(),
+            names: settings.fields.into_iter().map(|field| field.name).collect(),
+            create_attributes: settings.create_attributes,
+            patience: settings.patience,
+            caller,
+            endpoints: Endpoints {
+                customers: endpoint("/customers"),
+                attributes: endpoint("/customers/attributes"),
+                attribute_writes: endpoint("/customers/attributes"),
+                values: endpoint("/customers/attribute-values"),
+                value_writes: endpoint("/customers/attribute-values"),
+            },
+            attributes: RwLock::new(None),
+        })
+    }
+
+    fn maps_attributes(&self) -> bool {
+        self.fields.iter().any(|field| matches!(field, Field::Attribute(_)))
+    }
+
+    /// The attributes as the last [`Connector::prepare`] found them.
+    fn attributes(&self) -> Result<Arc<Attributes>, Failure> {
+        if !self.maps_attributes() {
+            return Ok(Arc::default());
+        }
+        self.attributes.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(|| {
+            let sentence = format!(
+                "the attributes of store {} are not known yet: it must be prepared before it is read or written; \
+                 please report this as a defect of Attune",
+                self.store_hash
+            );
+            Failure::new(Class::Broken, sentence)
+        })
+    }
+
+    /// Repeats one read until it is answered and `parse` can read the answer, or patience is spent.
+    async fn read<T>(
+        &self,
+        endpoint: &Endpoint,
+        query: &str,
+        paid: Paid<'_>,
+        parse: impl Fn(&Answer) -> Result<T, Failure> + Send + Sync,
+    ) -> Result<T, Failure> {
+        let request = Request::get(query);
+        let mut attempts = Attempts::new(self.patience, self.caller.throttle().cancelled());
+        loop {
+            let turn = self.caller.turn(endpoint, paid.read()).await?;
+            attempts.begin();
+            match self.caller.send(turn, &request).await {
+                Ok(answer) => match parse(&answer) {
+                    Ok(parsed) => return Ok(parsed),
+                    Err(failure) => attempts.unreadable(failure).await?,
+                },
+                Err(failure) => attempts.failed(explained(failure)).await.map_err(refused_read)?,
+            }
+        }
+    }
+}
+
+/// Who pays for a call: a reservation as long as it lasts, then a turn in a lane.
+#[derive(Clone, Copy)]
+struct Paid<'a> {
+    reservation: Option<&'a dyn Reservation>,
+    lane: Lane,
+}
+
+impl<'a> Paid<'a> {
+    const fn in_lane(lane: Lane) -> Self {
+        Self { reservation: None, lane }
+    }
+
+    const fn by(reservation: &'a dyn Reservation, lane: Lane) -> Self {
+        Self { reservation: Some(reservation), lane }
+    }
+
+    fn read(self) -> Pay {
+        if self.reservation.is_some_and(Reservation::take) { Pay::Prepaid } else { Pay::InTurn(self.lane) }
+    }
+
+    /// A write follows its recheck at once or not at all.
+    fn write(self) -> Pay {
+        if self.reservation.is_some_and(Reservation::take) { Pay::PrepaidNow } else { Pay::InTurn(self.lane) }
+    }
+}
+
+/// What BigCommerce's refusals of credentials mean, and what to do.
+fn explained(mut failure: Failure) -> Failure {
+    match failure.status {
+        Some(401) => {
+            "BigCommerce refuses the access token; check `access_token`, and that its API account still exists"
+                .clone_into(&mut failure.message);
+        }
+        Some(403) => {
+            "BigCommerce says that the access token may not do this; its API account needs the scope Customers \
+             (modify), and `store_hash` must be the store it was made for"
+                .clone_into(&mut failure.message);
+        }
+        _ => {}
+    }
+    failure
+}
+
+/// A read that is refused as wrong was written wrong by us.
+fn refused_read(mut failure: Failure) -> Failure {
+    if failure.class == Class::Rejected {
+        failure.class = Class::Broken;
+        failure.message.push_str("; please report this as a defect of Attune");
+    }
+    failure
+}
+
+impl Reservation for Reserved {
+    fn take(&self) -> bool {
+        Self::take(self)
+    }
+}
+
+#[async_trait]
+impl Connector for BigCommerce {
+    fn kind(&self) -> &'static str {
+        "bigcommerce"
+    }
+
+    fn fields(&self) -> &[String] {
+        &self.names
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            batches_per_round: IN_FLIGHT_PER_ENDPOINT,
+            keys_per_fetch: PAGE_ROWS,
+            conditional_writes: false,
+            dates_fields: true,
+            shows_nulls: false,
+        }
+    }
+
+    async fn prepare(&self, known: &[Option<String>], may_create: bool) -> Result<Prepared, Failure> {
+        self.find_definitions(known, may_create).await
+    }
+
+    fn feeds(&self) -> &'static [&'static str] {
+        if self.maps_attributes() { &[FEED_CUSTOMERS, FEED_ATTRIBUTE_VALUES] } else { &[FEED_CUSTOMERS] }
+    }
+
+    fn changes(&self, feed: &'static str, since: Timestamp) -> BoxStream<'_, Result<Page, Failure>> {
+        self.read_changes(feed, since)
+    }
+
+    fn everything(&self) -> BoxStream<'_, Result<Page, Failure>> {
+        self.read_customers(None, Lane::Sweep)
+    }
+
+    async fn fetch(
+        &self,
+        keys: &[Key],
+        fields: &[usize],
+        reservation: &dyn Reservation,
+    ) -> Result<Vec<Observed>, Failure> {
+        self.read_directly(keys, fields, Paid::by(reservation, Lane::Fresh)).await
+    }
+
+    fn batches(&self, writes: Vec<Write>) -> Vec<Vec<Write>> {
+        write::batches(writes)
+    }
+
+    async fn reserve(&self, lane: Lane, calls: usize) -> Result<Box<dyn Reservation>, Failure> {
+        Ok(Box::new(self.caller.throttle().reserve(lane, calls).await?))
+    }
+
+    async fn write(&self, batch: &[Write], reservation: &dyn Reservation) -> Vec<Outcome> {
+        self.write_batch(batch, reservation).await
+    }
+
+    fn quota(&self) -> Option<Quota> {
+        self.caller.throttle().quota()
+    }
+}

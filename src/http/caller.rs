@@ -1,0 +1,326 @@
+//! Calls to one system: take a turn, send once, classify.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::answer::{self, Answer, BodyError};
+use super::client::Base;
+use super::throttle::Running;
+use super::{Client, Lane, Throttle, failure};
+use crate::model::{Class, Failure};
+
+/// The largest body that is read by default: 16 MiB. A page of 250 customers with 50 values each is a tenth of it.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The most that is read of the body of a refusal.
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest request id that is kept.
+const REQUEST_ID_CHARS_MAX: usize = 100;
+
+/// Gives the secret as it is now. It is asked at the first call and again when the system refuses the secret; the
+/// error is a sentence that says where the secret was looked for, never the secret.
+pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
+
+/// How calls prove who we are: a header that holds a secret.
+#[derive(Clone)]
+pub struct Credential {
+    /// The header: `x-auth-token`, `authorization`.
+    pub header: HeaderName,
+    /// What stands before the secret in it: nothing, or `Bearer `.
+    pub prefix: &'static str,
+    /// Where the secret comes from.
+    pub secret: SecretProvider,
+}
+
+/// One system to call.
+pub struct Settings {
+    /// The process's client.
+    pub client: Client,
+    /// Scheme, host and the path that all addresses begin with.
+    pub base: String,
+    /// How calls prove who we are.
+    pub credential: Credential,
+    /// The system's quota.
+    pub throttle: Arc<Throttle>,
+    /// The largest body that is read, in bytes; none: 16 MiB.
+    pub body_bytes_max: Option<usize>,
+}
+
+/// Makes calls to one system.
+pub struct Caller {
+    client: Client,
+    base: Base,
+    credential: Credential,
+    secret: Mutex<Option<SecretString>>,
+    throttle: Arc<Throttle>,
+    body_bytes_max: usize,
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Caller").field("base", &self.base.shown).finish_non_exhaustive()
+    }
+}
+
+/// One path of a system, and how many calls to it may be on their way at once.
+#[derive(Debug)]
+pub struct Endpoint {
+    path: &'static str,
+    gate: Semaphore,
+}
+
+impl Endpoint {
+    /// A path below the system's base, beginning with a slash.
+    pub const fn new(path: &'static str, in_flight_max: usize) -> Self {
+        Self { path, gate: Semaphore::const_new(in_flight_max) }
+    }
+
+    /// The path.
+    pub const fn path(&self) -> &'static str {
+        self.path
+    }
+}
+
+/// How a call is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pay {
+    /// It waits its turn in a lane.
+    InTurn(Lane),
+    /// A reservation has paid. If the system has asked for quiet since, the call waits until that is over.
+    Prepaid,
+    /// A reservation has paid, and the call leaves now or not at all.
+    PrepaidNow,
+}
+
+/// The right to make one call to one endpoint, now.
+pub struct Turn<'a> {
+    endpoint: &'a Endpoint,
+    running: Running,
+    _gate: SemaphorePermit<'a>,
+}
+
+/// What is asked of an endpoint.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The query, written as it is sent, without its question mark; empty for none.
+    pub query: String,
+    /// A JSON body.
+    pub body: Option<Vec<u8>>,
+}
+
+impl Request {
+    /// A read.
+    pub fn get(query: impl Into<String>) -> Self {
+        Self { method: Method::GET, query: query.into(), body: None }
+    }
+}
+
+impl Caller {
+    /// Checks the address; nothing is called.
+    ///
+    /// # Errors
+    /// Of class `Misconfigured` when the address is not HTTPS (or loopback), or holds credentials or a query.
+    pub fn new(settings: Settings) -> Result<Self, Failure> {
+        Ok(Self {
+            client: settings.client,
+            base: Base::parse(&settings.base)?,
+            credential: settings.credential,
+            secret: Mutex::new(None),
+            throttle: settings.throttle,
+            body_bytes_max: settings.body_bytes_max.unwrap_or(BODY_BYTES_MAX),
+        })
+    }
+
+    /// The system's quota.
+    pub fn throttle(&self) -> &Arc<Throttle> {
+        &self.throttle
+    }
+
+    /// Waits until a call to this endpoint may leave.
+    ///
+    /// # Errors
+    /// When cancelled; with [`Pay::PrepaidNow`] also when the system has asked for quiet. The call was not made.
+    pub async fn turn<'a>(&self, endpoint: &'a Endpoint, pay: Pay) -> Result<Turn<'a>, Failure> {
+        let gate = self.throttle.or_cancelled(endpoint.gate.acquire()).await?;
+        let gate = gate.map_err(|_closed| super::throttle::stopped())?;
+        let running = match pay {
+            Pay::InTurn(lane) => self.throttle.turn(lane).await?,
+            Pay::Prepaid => self.throttle.prepaid().await?,
+            Pay::PrepaidNow if self.throttle.cancelled().is_cancelled() => return Err(super::throttle::stopped()),
+            Pay::PrepaidNow => self.throttle.prepaid_now().map_err(|until| {
+                let sentence = format!(
+                    "{}{} was not called: the system asked for quiet after too many calls",
+                    self.base.shown, endpoint.path
+                );
+                let mut failure = Failure::new(Class::Retry, sentence);
+                failure.retry_after = Some(until.saturating_duration_since(tokio::time::Instant::now()));
+                failure
+            })?,
+        };
+        Ok(Turn { endpoint, running, _gate: gate })
+    }
+
+    /// Sends a request once. A read is given up when Attune stops; a write that has left is waited for. After a 401 or
+    /// 403 the secret is read again and, if it changed, the request is sent once more.
+    ///
+    /// # Errors
+    /// Classified as DESIGN 5 says; `may_have_happened` is false only when no connection was made, or for a refusal.
+    pub async fn send(&self, turn: Turn<'_>, request: &Request) -> Result<Answer, Failure> {
+        let Turn { endpoint, running, _gate } = turn;
+        let secret = self.secret(None).await?;
+        let refused = match self.send_with(endpoint, running, request, &secret).await {
+            Err(failure) if failure.class == Class::Auth => failure,
+            other => return other,
+        };
+        // Who cannot read the secret again still has the refusal to report.
+        match self.secret(Some(&secret)).await {
+            Ok(fresh) if fresh.expose_secret() != secret.expose_secret() => {
+                let running = self.throttle.turn(Lane::Fresh).await?;
+                self.send_with(endpoint, running, request, &fresh).await
+            }
+            _ => Err(refused),
+        }
+    }
+
+    async fn send_with(
+        &self,
+        endpoint: &Endpoint,
+        running: Running,
+        request: &Request,
+        secret: &SecretString,
+    ) -> Result<Answer, Failure> {
+        let sending = self.send_unguarded(endpoint, running, request, secret);
+        let result = if request.method == Method::GET {
+            self.throttle.or_cancelled(sending).await.flatten()
+        } else {
+            sending.await
+        };
+        result.map_err(|failure| redacted(failure, secret))
+    }
+
+    async fn send_unguarded(
+        &self,
+        endpoint: &Endpoint,
+        running: Running,
+        request: &Request,
+        secret: &SecretString,
+    ) -> Result<Answer, Failure> {
+        let place = format!("{} {}{}", request.method, self.base.shown, endpoint.path);
+        let mut address = format!("{}{}", self.base.address, endpoint.path);
+        if !request.query.is_empty() {
+            address.push('?');
+            address.push_str(&request.query);
+        }
+        let mut call = self
+            .client
+            .connections(&self.base)?
+            .request(request.method.clone(), address)
+            .header(ACCEPT, HeaderValue::from_static("application/json"))
+            .header(&self.credential.header, self.header_value(secret)?);
+        if let Some(body) = &request.body {
+            call = call.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body.clone());
+        }
+
+        let began = Instant::now();
+        let response = call.send().await.map_err(|error| failure::of_transport(&place, &error))?;
+        let took = began.elapsed();
+
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let request_id = request_id(&headers);
+        let identified = |mut failure: Failure| {
+            failure.request_id.clone_from(&request_id);
+            failure
+        };
+        if !(200..300).contains(&status) {
+            // The quota is learned before the body is read: others should not run into the same wall meanwhile.
+            let told = super::pace::Told::read(status, &headers);
+            running.answered(status, &headers);
+            let body = answer::read_refusal(response, REFUSAL_BYTES_MAX).await;
+            let mut failure = failure::of_status(&place, status, &body);
+            failure.retry_after = if told.throttled { told.wait() } else { told.retry_after };
+            return Err(identified(failure));
+        }
+        let body = answer::read_body(response, self.body_bytes_max).await;
+        running.answered(status, &headers);
+        let body = body.map_err(|error| {
+            identified(match error {
+                BodyError::TooLarge => {
+                    let why = format!("with more than {} bytes, which were not read", self.body_bytes_max);
+                    failure::unreadable(&place, status, &why)
+                }
+                BodyError::Transport(error) => {
+                    let mut failure = failure::of_transport(&place, &error).possibly_happened();
+                    failure.status = Some(status);
+                    failure
+                }
+            })
+        })?;
+        let clock = answer::clock(&headers, took);
+        let html = answer::is_html(&headers);
+        Ok(Answer { status, body, clock, request_id, place, html })
+    }
+
+    fn header_value(&self, secret: &SecretString) -> Result<HeaderValue, Failure> {
+        let text = format!("{}{}", self.credential.prefix, secret.expose_secret().trim());
+        let mut value = HeaderValue::from_str(&text).map_err(|_invalid| {
+            let sentence = format!(
+                "the secret for {} holds characters that no token has (a line break, perhaps); check where it is kept",
+                self.base.shown
+            );
+            Failure::new(Class::Misconfigured, sentence)
+        })?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// The secret that is known, or read anew if none is or `refused` is the one that is known.
+    async fn secret(&self, refused: Option<&SecretString>) -> Result<SecretString, Failure> {
+        let known = self.secret.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known
+            && refused.is_none_or(|refused| refused.expose_secret() != known.expose_secret())
+        {
+            return Ok(known);
+        }
+        let provider = Arc::clone(&self.credential.secret);
+        // It may read a file or run a command.
+        let read = tokio::task::spawn_blocking(move || provider()).await;
+        let secret = match read {
+            Ok(Ok(secret)) if secret.expose_secret().trim().is_empty() => Err("it is empty".to_owned()),
+            Ok(read) => read,
+            Err(_panicked) => Err("reading it failed".to_owned()),
+        };
+        let secret = secret.map_err(|why| {
+            Failure::new(Class::Misconfigured, format!("the secret for {} cannot be read: {why}", self.base.shown))
+        })?;
+        *self.secret.lock().unwrap_or_else(PoisonError::into_inner) = Some(secret.clone());
+        Ok(secret)
+    }
+}
+
+/// The system's id for the call, if it looks like one.
+fn request_id(headers: &reqwest::header::HeaderMap) -> Option<String> {
+    let text = headers.get("x-request-id")?.to_str().ok()?;
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_.:".contains(character);
+    (!text.is_empty() && text.len() <= REQUEST_ID_CHARS_MAX && text.chars().all(plain)).then(|| text.to_owned())
+}
+
+/// Takes the secret out of whatever a system may have echoed.
+fn redacted(mut failure: Failure, secret: &SecretString) -> Failure {
+    let secret = secret.expose_secret().trim();
+    for text in [&mut failure.detail, &mut failure.request_id].into_iter().flatten() {
+        if text.contains(secret) {
+            *text = text.replace(secret, "[REDACTED]");
+        }
+    }
+    failure
+}
