@@ -493,7 +493,6 @@ mod tests {
             assert!(error.to_string().contains("put all of them in one place"), "{line}: {error}");
             assert_eq!(error.exit_code(), 2);
         }
-        assert!(read("simulate --store --store a").is_ok());
     }
 
     #[test]

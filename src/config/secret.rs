@@ -200,3 +200,94 @@ pub(super) fn read(reader: &Reader, node: &Node) -> Option<Secret> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use std::fs;
+
+    /// What must never be seen in a message.
+    const TOKEN: &str = "hunter2-the-token";
+
+    async fn resolve(secret: &Secret, environment: &[(&str, &str)]) -> Result<String, String> {
+        let environment: Environment = environment.iter().copied().collect();
+        assert!(!format!("{environment:?}").contains(TOKEN));
+        let found = secret.resolve(&environment).await;
+        assert!(!format!("{found:?}").contains(TOKEN), "it is shown");
+        found.map(|secret| secret.expose_secret().to_owned())
+    }
+
+    #[tokio::test]
+    async fn secrets_are_found_in_four_ways() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("acme");
+        fs::write(&file, format!("{TOKEN}\r\n")).unwrap();
+        let path = folder.path().display().to_string();
+        let credential = Secret::Credential("acme".to_owned());
+        assert_eq!(resolve(&credential, &[("CREDENTIALS_DIRECTORY", &path)]).await.as_deref(), Ok(TOKEN));
+        assert_eq!(resolve(&Secret::File(file), &[]).await.as_deref(), Ok(TOKEN));
+        assert_eq!(resolve(&Secret::Env("T".to_owned()), &[("T", TOKEN)]).await.as_deref(), Ok(TOKEN));
+        let command = Secret::Command(["/bin/sh", "-c", "echo \"$T\""].map(str::to_owned).to_vec());
+        assert_eq!(resolve(&command, &[("T", TOKEN)]).await.as_deref(), Ok(TOKEN), "it runs in the environment given");
+    }
+
+    #[tokio::test]
+    async fn secrets_that_are_not_found_say_why_and_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+        write("empty", b"\n");
+        write("lines", format!("{TOKEN}\n{TOKEN}\n").as_bytes());
+        write("long", TOKEN.repeat(4096).as_bytes());
+        write("binary", b"\xff\xfe");
+        let path = folder.path().display().to_string();
+        let say = async |secret: Secret, environment: &[(&str, &str)]| {
+            resolve(&secret, environment).await.unwrap_err().replace(&format!("{path}/"), "")
+        };
+        assert_eq!(
+            say(Secret::Credential("acme".to_owned()), &[]).await,
+            "the credential `acme` cannot be found, because $CREDENTIALS_DIRECTORY is not set: under systemd add \
+         `LoadCredential=acme:/path/to/it` to the unit, elsewhere set the variable or give the secret as { file = … }, \
+         { env = … } or { command = … }"
+        );
+        assert_eq!(
+            say(Secret::Credential("acme".to_owned()), &[("CREDENTIALS_DIRECTORY", &path)]).await,
+            "the credential `acme` (acme) does not exist: put it there, or correct its name"
+        );
+        let file = |name: &str| Secret::File(folder.path().join(name));
+        assert_eq!(say(file("none"), &[]).await, "the file none does not exist: put it there, or correct its name");
+        assert_eq!(say(file("empty"), &[]).await, "the file empty is empty: put the secret there, and nothing else");
+        assert_eq!(
+            say(file("lines"), &[]).await,
+            "the file lines holds a control character, such as a second line: put the secret there, and nothing else"
+        );
+        assert_eq!(say(file("long"), &[]).await, "the file long gave more than 64 KiB: no secret is that long");
+        assert_eq!(say(file("binary"), &[]).await, "the file binary is not UTF-8 text");
+        assert_eq!(
+            say(Secret::Env("T".to_owned()), &[]).await,
+            "the variable $T is not set: set it, or give the secret another way"
+        );
+        let command = |script: &str| Secret::Command(["/bin/sh", "-c", script].map(str::to_owned).to_vec());
+        assert_eq!(
+            say(command(&format!("echo {TOKEN}; echo {TOKEN} >&2; exit 3")), &[]).await,
+            "the command `/bin/sh` failed (exit status: 3): run it by hand, as the user that runs Attune, to see why"
+        );
+        assert_eq!(
+            say(command("head -c 100000 /dev/zero"), &[("PATH", "/usr/bin:/bin")]).await,
+            "the command `/bin/sh` gave more than 64 KiB: no secret is that long"
+        );
+        assert!(
+            say(Secret::Command(vec!["/no/such/program".to_owned()]), &[])
+                .await
+                .starts_with("the command `/no/such/program` cannot be started: ")
+        );
+    }
+
+    /// The clock is paused: as nothing but the wait is left, ten seconds pass at once.
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_hangs_is_given_up() {
+        let command = Secret::Command(["sleep", "600"].map(str::to_owned).to_vec());
+        let message = resolve(&command, &[("PATH", "/usr/bin:/bin")]).await.unwrap_err();
+        assert_eq!(message, "the command `sleep` gave nothing within 10 s: see why it hangs");
+    }
+}
