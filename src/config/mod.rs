@@ -1,6 +1,6 @@
-//! Files and environment become one checked [`Config`], or every reason why not.
+//! Files and environment become one checked `Config`, or every reason why not.
 //!
-//! [`load`] reads the TOML files in the order given, lays `ATTUNE__A__B` variables over them, and checks the whole.
+//! `load` reads the TOML files in the order given, lays `ATTUNE__A__B` variables over them, and checks the whole.
 //! Whatever is wrong is said at once, with file and line; nothing that was written is ignored without a word, and no
 //! value is ever echoed, since any of them may be a misplaced secret.
 //!
