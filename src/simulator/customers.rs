@@ -1,0 +1,411 @@
+//! `/v3/customers`: the list with its filters, pages and cursors, and the writes.
+//!
+//! Must not know: definitions beyond that a value's attribute exists; sockets, quotas.
+
+use serde::Serialize;
+
+use super::answer::{Answer, CursorPagination, Links, Meta, Pagination, Refusal, rows};
+use super::data::{Customer, Data, fold};
+use super::dates::Seconds;
+use super::query::{DateFilter, Paging, Query, invalid};
+use super::records::Records;
+use super::request::Request;
+use super::settings::{CursorEnd, CursorPages, EmailCase, IncludedAttributes, Readings};
+use super::values::ValueRow;
+use super::{cursor, customer_writes};
+
+pub(super) use customer_writes::{create, update};
+
+/// How many values `include=attributes` shows where it is limited.
+const INCLUDED_MAX: usize = 10;
+
+const PARAMETERS: [&str; 20] = [
+    "page",
+    "limit",
+    "id:in",
+    "company:in",
+    "customer_group_id:in",
+    "date_created",
+    "date_created:min",
+    "date_created:max",
+    "date_modified",
+    "date_modified:min",
+    "date_modified:max",
+    "email:in",
+    "name:in",
+    "name:like",
+    "phone:in",
+    "registration_ip_address:in",
+    "include",
+    "sort",
+    "after",
+    "before",
+];
+
+/// A customer as it is shown.
+#[derive(Serialize)]
+pub(super) struct CustomerRow<'data> {
+    id: u64,
+    email: &'data str,
+    first_name: &'data str,
+    last_name: &'data str,
+    company: &'data str,
+    phone: &'data str,
+    registration_ip_address: &'static str,
+    notes: &'data str,
+    tax_exempt_category: &'data str,
+    customer_group_id: u64,
+    date_created: Seconds,
+    date_modified: Seconds,
+    address_count: u64,
+    attribute_count: usize,
+    authentication: Authentication,
+    accepts_product_review_abandoned_cart_emails: bool,
+    origin_channel_id: u64,
+    channel_ids: Option<&'data [u64]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addresses: Option<[u8; 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<Vec<ValueRow<'data>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    form_fields: Option<[u8; 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_credit_amounts: Option<[StoreCredit; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shopper_profile_id: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segment_ids: Option<[u8; 0]>,
+}
+
+#[derive(Serialize)]
+struct Authentication {
+    force_password_reset: bool,
+}
+
+#[derive(Serialize)]
+struct StoreCredit {
+    amount: f64,
+}
+
+/// What `include` asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Include {
+    addresses: bool,
+    attributes: bool,
+    form_fields: bool,
+    store_credit: bool,
+    shopper_profile_id: bool,
+    segment_ids: bool,
+}
+
+impl Include {
+    fn parse(query: &Query<'_>) -> Result<Self, Refusal> {
+        let mut include = Self::default();
+        for name in query.texts("include")?.unwrap_or_default() {
+            match name.as_str() {
+                "addresses" => include.addresses = true,
+                "attributes" => include.attributes = true,
+                "formfields" => include.form_fields = true,
+                "storecredit" => include.store_credit = true,
+                "shopper_profile_id" => include.shopper_profile_id = true,
+                "segment_ids" => include.segment_ids = true,
+                _ => return Err(invalid("include")),
+            }
+        }
+        Ok(include)
+    }
+}
+
+impl<'data> CustomerRow<'data> {
+    /// The customer with what was asked to be included.
+    pub(super) fn new(customer: &'data Customer, include: Include, readings: &Readings) -> Self {
+        let shown = match readings.included_attributes {
+            IncludedAttributes::All => usize::MAX,
+            IncludedAttributes::FirstTen => INCLUDED_MAX,
+        };
+        Self {
+            id: customer.id,
+            email: &customer.email,
+            first_name: &customer.first_name,
+            last_name: &customer.last_name,
+            company: &customer.company,
+            phone: &customer.phone,
+            registration_ip_address: "",
+            notes: &customer.notes,
+            tax_exempt_category: &customer.tax_exempt_category,
+            customer_group_id: customer.customer_group_id,
+            date_created: customer.created,
+            date_modified: customer.modified,
+            address_count: 0,
+            attribute_count: customer.values.len(),
+            authentication: Authentication { force_password_reset: customer.force_password_reset },
+            accepts_product_review_abandoned_cart_emails: customer.accepts_emails,
+            origin_channel_id: customer.origin_channel_id,
+            channel_ids: customer.channel_ids.as_deref(),
+            addresses: include.addresses.then_some([]),
+            attributes: include
+                .attributes
+                .then(|| customer.values.iter().take(shown).map(|value| ValueRow::new(customer.id, value)).collect()),
+            form_fields: include.form_fields.then_some([]),
+            store_credit_amounts: include.store_credit.then(|| [StoreCredit { amount: customer.store_credit }]),
+            shopper_profile_id: include.shopper_profile_id.then_some(""),
+            segment_ids: include.segment_ids.then_some([]),
+        }
+    }
+}
+
+/// Which customers a query is about.
+struct Filter {
+    ids: Option<Vec<u64>>,
+    emails: Option<Vec<String>>,
+    companies: Option<Vec<String>>,
+    groups: Option<Vec<u64>>,
+    names: Option<Vec<String>>,
+    name_parts: Option<Vec<String>>,
+    phones: Option<Vec<String>>,
+    addresses: Option<Vec<String>>,
+    created: DateFilter,
+    modified: DateFilter,
+}
+
+impl Filter {
+    fn parse(query: &Query<'_>, now: Seconds) -> Result<Self, Refusal> {
+        Ok(Self {
+            ids: query.ids("id:in")?,
+            emails: query.texts("email:in")?,
+            companies: query.texts("company:in")?,
+            groups: query.ids("customer_group_id:in")?,
+            names: query.texts("name:in")?,
+            name_parts: query.texts("name:like")?,
+            phones: query.texts("phone:in")?,
+            addresses: query.texts("registration_ip_address:in")?,
+            created: query.dates("date_created", false, now)?,
+            modified: query.dates("date_modified", false, now)?,
+        })
+    }
+
+    fn matches(&self, customer: &Customer, readings: &Readings) -> bool {
+        let among = |list: &Option<Vec<String>>, text: &str| {
+            list.as_ref().is_none_or(|list| list.iter().any(|one| one == text))
+        };
+        let name = || format!("{} {}", customer.first_name, customer.last_name);
+        self.ids.as_ref().is_none_or(|ids| ids.contains(&customer.id))
+            && self.emails.as_ref().is_none_or(|emails| emails.iter().any(|email| same_email(email, &customer.email, readings)))
+            && among(&self.companies, &customer.company)
+            && self.groups.as_ref().is_none_or(|groups| groups.contains(&customer.customer_group_id))
+            && among(&self.phones, &customer.phone)
+            // A customer made through the API has no address, and all of these are.
+            && among(&self.addresses, "")
+            && (self.names.is_none() || among(&self.names, &name()))
+            && self.name_parts.as_ref().is_none_or(|parts| {
+                let name = name().to_lowercase();
+                parts.iter().any(|part| name.contains(&part.to_lowercase()))
+            })
+            && self.created.matches(customer.created, readings.date_bounds)
+            && self.modified.matches(customer.modified, readings.date_bounds)
+    }
+
+    /// The customers that match, by id.
+    fn select(&self, data: &Data, readings: &Readings) -> Vec<u64> {
+        let few = |mut ids: Vec<u64>| {
+            ids.sort_unstable();
+            ids.dedup();
+            ids.retain(|&id| data.customer(id).is_some_and(|customer| self.matches(customer, readings)));
+            ids
+        };
+        if let Some(ids) = &self.ids {
+            few(ids.clone())
+        } else if let Some(emails) = &self.emails {
+            few(emails.iter().flat_map(|email| data.with_email(email)).copied().collect())
+        } else if let Some(lowest) = self.modified.lowest() {
+            few(data.customers_since(lowest).collect())
+        } else {
+            data.customers().filter(|customer| self.matches(customer, readings)).map(|customer| customer.id).collect()
+        }
+    }
+}
+
+/// Whether two e-mails are one.
+pub(super) fn same_email(one: &str, other: &str, readings: &Readings) -> bool {
+    match readings.email_case {
+        EmailCase::Folded => fold(one) == fold(other),
+        EmailCase::Exact => one == other,
+    }
+}
+
+/// `GET /v3/customers`
+pub(super) fn list(records: &mut Records, request: Request<'_>) -> Result<Answer, Refusal> {
+    let readings = &request.readings;
+    let offered = readings.cursor_pages == CursorPages::Offered;
+    let known = if offered { &PARAMETERS[..] } else { &PARAMETERS[..PARAMETERS.len() - 2] };
+    let query = Query::parse(request.query, known)?;
+    let paging = query.paging()?;
+    let include = Include::parse(&query)?;
+    let filter = Filter::parse(&query, request.moment.date)?;
+    let sort = Sort::parse(&query)?;
+    let position = Position::parse(&query)?;
+
+    let data = records.listed(request.behind, request.moment);
+    let others = query.others();
+    // Cursors are ids: whoever follows one gets the order of ids, whatever `sort` says.
+    let sort = if position == Position::Page { sort } else { None };
+    let key = format!("customers {sort:?} {others}");
+    let selected = data.select(&key, |data| {
+        let mut ids = filter.select(data, readings);
+        if let Some(sort) = sort {
+            sort.apply(data, &mut ids);
+        }
+        ids
+    });
+
+    let first = Paging { page: 1, ..paging };
+    let (ids, meta) = match position {
+        Position::Page => {
+            let ids = if request.repeating { first.slice(&selected) } else { paging.slice(&selected) };
+            let pagination = Pagination::of(paging, selected.len(), ids.len(), &others, request.repeating);
+            let with_cursor = offered && paging.page == 1 && sort.is_none();
+            let cursor_pagination = with_cursor.then(|| cursors(&selected, ids, paging, &others, &request));
+            (ids, Meta { pagination: Some(pagination), cursor_pagination })
+        }
+        Position::After(_) | Position::Before(_) if request.repeating => {
+            let ids = first.slice(&selected);
+            (
+                ids,
+                Meta { pagination: None, cursor_pagination: Some(cursors(&selected, ids, paging, &others, &request)) },
+            )
+        }
+        Position::After(id) => {
+            let rest = &selected[selected.partition_point(|&other| other <= id)..];
+            let ids = first.slice(rest);
+            (
+                ids,
+                Meta { pagination: None, cursor_pagination: Some(cursors(&selected, ids, paging, &others, &request)) },
+            )
+        }
+        Position::Before(id) => {
+            let rest = &selected[..selected.partition_point(|&other| other < id)];
+            let ids = &rest[rest.len().saturating_sub(paging.limit as usize)..];
+            (
+                ids,
+                Meta { pagination: None, cursor_pagination: Some(cursors(&selected, ids, paging, &others, &request)) },
+            )
+        }
+    };
+    let shown: Vec<CustomerRow<'_>> = ids
+        .iter()
+        .filter_map(|&id| data.customer(id))
+        .map(|customer| CustomerRow::new(customer, include, readings))
+        .collect();
+    Ok(rows(&shown, meta))
+}
+
+/// The cursors of the page that shows `ids` out of `selected`.
+fn cursors(selected: &[u64], ids: &[u64], paging: Paging, others: &str, request: &Request<'_>) -> CursorPagination {
+    let more_before = ids.first().is_some_and(|first| selected.first().is_some_and(|lowest| lowest < first));
+    let more_after = ids.last().is_some_and(|last| {
+        request.repeating
+            || request.readings.cursor_end == CursorEnd::EmptyPage
+            || selected.last().is_some_and(|highest| highest > last)
+    });
+    let start = ids.first().map(|&id| cursor::write(id));
+    let end = ids.last().map(|&id| cursor::write(id));
+    let link = |word: &str, cursor: &Option<String>| {
+        cursor.as_ref().map(|cursor| format!("?{word}={cursor}&limit={}{others}", paging.limit))
+    };
+    CursorPagination {
+        count: ids.len() as u64,
+        per_page: paging.limit,
+        links: Links {
+            previous: if more_before { link("before", &start) } else { None },
+            current: None,
+            next: if more_after { link("after", &end) } else { None },
+        },
+        start_cursor: start,
+        end_cursor: end,
+    }
+}
+
+/// Where a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Position {
+    /// By number.
+    Page,
+    /// After this id.
+    After(u64),
+    /// Before this id.
+    Before(u64),
+}
+
+impl Position {
+    fn parse(query: &Query<'_>) -> Result<Self, Refusal> {
+        let read = |name: &str| -> Result<Option<u64>, Refusal> {
+            let Some(text) = query.text(name)? else { return Ok(None) };
+            cursor::read(&text).map(Some).ok_or_else(|| invalid(name))
+        };
+        match (read("after")?, read("before")?) {
+            (None, None) => Ok(Self::Page),
+            (Some(id), None) => Ok(Self::After(id)),
+            (None, Some(id)) => Ok(Self::Before(id)),
+            (Some(_), Some(_)) => Err(invalid("after")),
+        }
+    }
+}
+
+/// What `sort` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sort {
+    by: SortBy,
+    descending: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SortBy {
+    Created,
+    Modified,
+    LastName,
+}
+
+impl Sort {
+    fn parse(query: &Query<'_>) -> Result<Option<Self>, Refusal> {
+        let Some(text) = query.text("sort")? else { return Ok(None) };
+        let (by, descending) = match text.split_once(':') {
+            Some((by, "asc")) => (by, false),
+            Some((by, "desc")) => (by, true),
+            _ => return Err(invalid("sort")),
+        };
+        let by = match by {
+            "date_created" => SortBy::Created,
+            "date_modified" => SortBy::Modified,
+            "last_name" => SortBy::LastName,
+            _ => return Err(invalid("sort")),
+        };
+        Ok(Some(Self { by, descending }))
+    }
+
+    fn apply(self, data: &Data, ids: &mut [u64]) {
+        match self.by {
+            SortBy::Created => ids.sort_by_key(|&id| data.customer(id).map(|customer| customer.created)),
+            SortBy::Modified => ids.sort_by_key(|&id| data.customer(id).map(|customer| customer.modified)),
+            SortBy::LastName => {
+                ids.sort_by_cached_key(|&id| data.customer(id).map(|customer| fold(&customer.last_name)))
+            }
+        }
+        if self.descending {
+            ids.reverse();
+        }
+    }
+}
+
+/// `DELETE /v3/customers?id:in=…`: 204 whether or not anything matched, as BigCommerce says.
+pub(super) fn delete(records: &mut Records, request: Request<'_>) -> Result<Answer, Refusal> {
+    let query = Query::parse(request.query, &["id:in"])?;
+    match query.ids("id:in")? {
+        Some(ids) => {
+            for id in ids {
+                records.delete_customer(request.moment, id);
+            }
+        }
+        None => request.violation("no id:in"),
+    }
+    Ok(Answer::NoContent)
+}
