@@ -41,8 +41,9 @@ use axum::response::Response;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::control::{ControlError, CustomerEdit, NewCustomer, StoreControl};
+use super::control::{ControlError, StoreControl};
 use super::faults::FaultRule;
+use super::people::{CustomerEdit, NewCustomer};
 use super::query::decode;
 use super::server::Shared;
 use super::settings::{AttributeSettings, Behaviour, Scope};

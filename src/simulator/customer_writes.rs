@@ -4,7 +4,8 @@
 
 use super::answer::{Answer, Meta, Refusal, rows};
 use super::body::{self, Checked, Row};
-use super::customers::{CustomerRow, Include, same_email};
+use super::customer_row::{CustomerRow, Include};
+use super::customers::same_email;
 use super::data::{Customer, Data};
 use super::query::Query;
 use super::records::Records;

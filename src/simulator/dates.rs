@@ -79,10 +79,7 @@ pub(super) fn parse_filter(raw: &str, unix: bool, now: Seconds) -> Option<Second
     // A plus sign is a space by the time a server sees it, so an offset can only be behind UTC.
     let zone_shape = match zone.as_bytes() {
         [] | b"Z" => true,
-        [b'-', rest @ ..] => match rest {
-            [a, b, b':', c, d] | [a, b, c, d] => [a, b, c, d].iter().all(|digit| digit.is_ascii_digit()),
-            _ => false,
-        },
+        [b'-', a, b, b':', c, d] | [b'-', a, b, c, d] => [a, b, c, d].iter().all(|digit| digit.is_ascii_digit()),
         _ => false,
     };
     if !shape || !zone_shape {

@@ -190,10 +190,9 @@ impl Flags {
 /// If the flags do not fit together, or the address cannot be listened on.
 pub async fn run(flags: Flags, cancel: CancellationToken) -> Result<(), Error> {
     let simulator = start(flags.settings()?).await?;
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = std::io::stdout();
     // Whoever closed stdout does not want the line; the simulator serves all the same.
     let _ = writeln!(stdout, "{}", simulator.url()).and_then(|()| stdout.flush());
-    drop(stdout);
     cancel.cancelled().await;
     simulator.stop().await;
     Ok(())

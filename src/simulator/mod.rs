@@ -20,6 +20,7 @@ mod connection;
 mod control;
 mod control_http;
 mod cursor;
+mod customer_row;
 mod customer_writes;
 mod customers;
 mod data;
@@ -28,6 +29,7 @@ mod endpoint;
 mod faults;
 pub mod flags;
 pub mod generate;
+mod people;
 mod query;
 mod quota;
 mod random;
@@ -55,8 +57,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::Timestamp;
 
-pub use control::{AttributeState, ControlError, CustomerEdit, CustomerState, NewCustomer, StoreControl, ValueState};
+pub use control::{ControlError, StoreControl};
 pub use faults::{Fault, FaultRule};
+pub use people::{AttributeState, CustomerEdit, CustomerState, NewCustomer, ValueState};
 pub use report::{LoggedRequest, Report};
 pub use settings::{AttributeKind, AttributeSettings, Behaviour, Population, Readings, Scope, Settings, StoreSettings};
 

@@ -73,10 +73,16 @@ async fn a_script_can_turn_the_clock_and_close_the_door() {
     let before = bench.simulator.now();
     bench.order("POST", "/clock", json!({ "advance_ms": 5_000_000, "skew_ms": 1_000_000 })).await;
     assert!(bench.simulator.now().millis_since(before) >= 6_000_000);
-    assert_eq!(bench.order("POST", "/refuse", json!({ "for_ms": 50 })).await.body["refusing_for_ms"], 50);
-    let address = bench.simulator.address();
-    let door = async || tokio::net::TcpStream::connect(address).await.is_ok();
-    while !door().await {}
+    for (for_ms, opens) in [(20, true), (3_600_000, false)] {
+        let order = bench.order("POST", "/refuse", json!({ "for_ms": for_ms })).await;
+        assert_eq!(order.body["refusing_for_ms"], for_ms);
+        let door = async || tokio::net::TcpStream::connect(bench.simulator.address()).await.is_ok();
+        if opens {
+            while !door().await {}
+        } else {
+            assert!(!door().await);
+        }
+    }
 }
 
 #[tokio::test]
@@ -134,15 +140,18 @@ async fn wrong_orders_say_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn it_stops_when_told_and_when_dropped_and_frees_its_port() {
+async fn it_stops_when_told_and_when_dropped() {
     let bench = Bench::new().await;
     let address = bench.simulator.address();
     assert_eq!(bench.get(CUSTOMERS).await.status, 200, "a connection that stays open");
-    bench.simulator.stop().await;
-    let again = start(Settings { listen: address, ..settings() }).await.unwrap();
     let taken = start(Settings { listen: address, ..settings() }).await.unwrap_err();
     assert!(taken.to_string().contains("choose another address or port"), "{taken}");
-    drop(again);
+    bench.simulator.stop().await;
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+
+    let dropped = start(settings()).await.unwrap();
+    let address = dropped.address();
+    drop(dropped);
     while tokio::net::TcpStream::connect(address).await.is_ok() {}
 }
 
