@@ -196,6 +196,11 @@ impl Data {
         };
     }
 
+    /// What queries selected counts no more: they may mean something else now.
+    pub(super) fn forget_selections(&mut self) {
+        self.selections.clear();
+    }
+
     /// The ids that a query selects, remembered until something changes.
     pub(super) fn select(&mut self, query: &str, find: impl FnOnce(&Self) -> Vec<u64>) -> Arc<[u64]> {
         let version = self.version;

@@ -16,6 +16,10 @@ use super::settings::{
 };
 use super::{Error, start};
 
+const FAULT_HELP: &str = "What goes wrong: NAME[=PROBABILITY][*TIMES][+SKIP][@METHOD ENDPOINT], e.g. \"5xx=0.01\", \
+\"reset-after*1+2@PUT attribute-values\". Names: 5xx, 5xx-after, reset-before, reset-after, late-effect, truncated, html, \
+wrong-shape, no-rows, huge, slow, slow-after, bare-429, 401, 403, repeat-page";
+
 /// A BigCommerce on loopback: customers, quota, latency and faults by flags.
 ///
 /// It prints its address and serves until it is stopped. While it runs, everything can be looked at and changed under
@@ -99,10 +103,8 @@ pub struct Flags {
     #[arg(long, default_value = "0ms", value_name = "DURATION", value_parser = skew, allow_hyphen_values = true)]
     pub clock_skew: i64,
 
-    /// What goes wrong: NAME[=PROBABILITY][*TIMES][+SKIP][@METHOD ENDPOINT], e.g. "5xx=0.01", "reset-after*1+2@PUT attribute-values".
-    /// Names: 5xx, 5xx-after, reset-before, reset-after, late-effect, truncated, html, wrong-shape, no-rows, huge, slow,
-    /// slow-after, bare-429, 401, 403, repeat-page
-    #[arg(long = "fault", value_name = "FAULT")]
+    /// What goes wrong.
+    #[arg(long = "fault", value_name = "FAULT", help = FAULT_HELP)]
     pub faults: Vec<FaultRule>,
 
     /// How long the faults slow and slow-after take
@@ -268,6 +270,13 @@ mod tests {
         let settings = parsed(&[]).unwrap().settings().unwrap();
         let listen = Settings::default().listen;
         assert_eq!(Settings { listen, ..settings }, Settings::default());
+    }
+
+    #[test]
+    fn the_help_names_every_fault() {
+        for fault in Fault::ALL {
+            assert!(FAULT_HELP.contains(&format!(" {fault}")), "{fault}");
+        }
     }
 
     #[test]

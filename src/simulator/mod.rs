@@ -2,15 +2,19 @@
 //! quotas, its concurrency limits, its whole-second times, and with faults on demand.
 //!
 //! It is our own reading of what BigCommerce documents and what people met; where that is uncertain there is a switch
-//! for both readings ([`Readings`]). Where a request is one that no correct client makes, it is refused or at least
-//! counted as a violation ([`Report::violations`]), in a few places more strictly than BigCommerce is known to be:
-//! unknown fields in bodies, a parameter given twice, a body that is not declared as JSON.
+//! for both [readings]. A request that no correct client makes is refused or at least counted as a [violation], in a few
+//! places more strictly than BigCommerce is known to be: unknown fields in bodies, a parameter given twice, a body that
+//! is not declared as JSON.
 //!
-//! [`start`] gives a [`Simulator`]; its [`StoreControl`]s do what people do, change how a store behaves and tell what
-//! was counted. The same over HTTP is described in `control_http.rs`. `attune simulate` is [`flags::run`].
+//! `start` gives a `Simulator`; its `StoreControl`s do what people do, change how a store behaves and tell what was
+//! counted. The same over HTTP is described in [control_http]. `attune simulate` is `flags::run`.
 //!
 //! Must not know: anything of ours but `model`. What it shares with the connector is what BigCommerce says, nothing else:
 //! a mistake in one must not be hidden by the same mistake in the other.
+//!
+//! [readings]: crate::simulator::Readings
+//! [violation]: crate::simulator::Report::violations
+//! [control_http]: crate::simulator::control_http
 
 mod answer;
 mod attributes;
@@ -18,7 +22,7 @@ mod body;
 mod clock;
 mod connection;
 mod control;
-mod control_http;
+pub mod control_http;
 mod cursor;
 mod customer_row;
 mod customer_writes;

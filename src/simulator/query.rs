@@ -53,6 +53,11 @@ impl DateFilter {
             && self.max.is_none_or(|max| date < max || (inclusive && date == max))
     }
 
+    /// Whether every date is asked for.
+    pub(super) const fn is_any(&self) -> bool {
+        self.exact.is_none() && self.min.is_none() && self.max.is_none()
+    }
+
     /// Nothing before this can match.
     pub(super) fn lowest(&self) -> Option<Seconds> {
         self.exact.max(self.min)

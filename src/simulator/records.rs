@@ -81,6 +81,14 @@ impl Records {
         }
     }
 
+    /// What queries selected counts no more: they may mean something else now.
+    pub(super) fn forget_selections(&mut self) {
+        self.data.forget_selections();
+        if let Some(copy) = &mut self.replica {
+            copy.data.forget_selections();
+        }
+    }
+
     /// The data as it is.
     pub(super) const fn now(&self) -> &Data {
         &self.data

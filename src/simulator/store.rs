@@ -286,6 +286,9 @@ impl State {
         if behaviour.replica != self.behaviour.replica {
             self.records.set_replica(behaviour.replica, moment);
         }
+        if behaviour.readings != self.behaviour.readings {
+            self.records.forget_selections();
+        }
         self.behaviour = behaviour;
     }
 }

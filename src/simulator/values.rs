@@ -76,11 +76,13 @@ impl Filter {
         };
         let mut found: Vec<(Seconds, u64)> = if let (None, Some(lowest)) = (&self.customers, self.modified.lowest()) {
             // The date of creation is not in the index: it is looked at where it was asked for, which is rare.
+            let any_creation = self.created.is_any();
             data.values_since(lowest)
                 .filter(|&(modified, id, attribute)| {
                     wanted(attribute)
                         && self.modified.matches(modified, bounds)
-                        && data.value(id).is_some_and(|(_, value)| self.created.matches(value.created, bounds))
+                        && (any_creation
+                            || data.value(id).is_some_and(|(_, value)| self.created.matches(value.created, bounds)))
                 })
                 .map(|(modified, id, _)| (modified, id))
                 .collect()

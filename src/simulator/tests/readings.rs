@@ -175,6 +175,28 @@ async fn the_case_of_an_email_matters_or_not() {
     }
 }
 
+#[tokio::test]
+async fn a_reading_may_change_while_it_runs() {
+    let bench = Bench::new().await;
+    bench.store().set_value(1, "Job title", "x").unwrap();
+    let modified = bench.store().customer(1).unwrap().attributes["Job title"].modified;
+    let since = format!("{VALUES}?date_modified:min={}", modified.to_seconds_text());
+    assert_eq!(bench.get(&since).await.total(), 1);
+    bench.store().change_behaviour(|behaviour| behaviour.readings = Readings::opposite());
+    assert_eq!(bench.get(&since).await.total(), 0);
+}
+
+#[tokio::test]
+async fn values_are_found_by_creation_and_modification_together() {
+    let bench = Bench::new().await;
+    let before = (bench.simulator.now() - Duration::from_secs(60)).to_seconds_text();
+    bench.store().set_value(1, "Job title", "edited").unwrap();
+    let new = bench.store().add_customer(NewCustomer::new("n@example.com", [("Job title", "made")])).unwrap();
+    let both = bench.get(&format!("{VALUES}?date_modified:min={before}&date_created:min={before}")).await;
+    assert_eq!((both.total(), &both.body["data"][0]["customer_id"]), (1, &json!(new)));
+    assert_eq!(bench.get(&format!("{VALUES}?date_modified:min={before}")).await.total(), 2);
+}
+
 #[test]
 fn every_reading_has_a_name_words_and_an_opposite() {
     let mut readings = Readings::default();
