@@ -72,8 +72,9 @@ impl Filter {
             list.as_ref().is_none_or(|list| list.iter().any(|one| one == text))
         };
         let name = || format!("{} {}", customer.first_name, customer.last_name);
+        let same = |email: &String| same_email(email, &customer.email, readings);
         self.ids.as_ref().is_none_or(|ids| ids.contains(&customer.id))
-            && self.emails.as_ref().is_none_or(|emails| emails.iter().any(|email| same_email(email, &customer.email, readings)))
+            && self.emails.as_ref().is_none_or(|emails| emails.iter().any(same))
             && among(&self.companies, &customer.company)
             && self.groups.as_ref().is_none_or(|groups| groups.contains(&customer.customer_group_id))
             && among(&self.phones, &customer.phone)

@@ -119,7 +119,7 @@ pub struct Flags {
     #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
     pub huge_body: u64,
 
-    /// One way to read a fact that BigCommerce's documents leave open, e.g. "date_bounds=exclusive"; a wrong one lists them
+    /// How to read a fact that BigCommerce's documents leave open, e.g. "date_bounds=exclusive"; a wrong one lists all
     #[arg(long = "reading", value_name = "NAME=WORD", value_parser = reading)]
     pub readings: Vec<(String, String)>,
 }
