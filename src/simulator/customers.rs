@@ -52,10 +52,11 @@ struct Filter {
 }
 
 impl Filter {
-    fn parse(query: &Query<'_>, now: Seconds) -> Result<Self, Refusal> {
+    fn parse(query: &Query<'_>, now: Seconds, readings: &Readings) -> Result<Self, Refusal> {
+        let comparable = |emails: Vec<String>| emails.iter().map(|email| comparable(email, readings)).collect();
         Ok(Self {
             ids: query.ids("id:in")?,
-            emails: query.texts("email:in")?,
+            emails: query.texts("email:in")?.map(comparable),
             companies: query.texts("company:in")?,
             groups: query.ids("customer_group_id:in")?,
             names: query.texts("name:in")?,
@@ -72,9 +73,8 @@ impl Filter {
             list.as_ref().is_none_or(|list| list.iter().any(|one| one == text))
         };
         let name = || format!("{} {}", customer.first_name, customer.last_name);
-        let same = |email: &String| same_email(email, &customer.email, readings);
         self.ids.as_ref().is_none_or(|ids| ids.contains(&customer.id))
-            && self.emails.as_ref().is_none_or(|emails| emails.iter().any(same))
+            && (self.emails.is_none() || among(&self.emails, &comparable(&customer.email, readings)))
             && among(&self.companies, &customer.company)
             && self.groups.as_ref().is_none_or(|groups| groups.contains(&customer.customer_group_id))
             && among(&self.phones, &customer.phone)
@@ -109,12 +109,17 @@ impl Filter {
     }
 }
 
+/// An e-mail in the form in which two that are one are equal.
+fn comparable(email: &str, readings: &Readings) -> String {
+    match readings.email_case {
+        EmailCase::Folded => fold(email),
+        EmailCase::Exact => email.to_owned(),
+    }
+}
+
 /// Whether two e-mails are one.
 pub(super) fn same_email(one: &str, other: &str, readings: &Readings) -> bool {
-    match readings.email_case {
-        EmailCase::Folded => fold(one) == fold(other),
-        EmailCase::Exact => one == other,
-    }
+    comparable(one, readings) == comparable(other, readings)
 }
 
 /// `GET /v3/customers`
@@ -125,7 +130,7 @@ pub(super) fn list(records: &mut Records, request: Request<'_>) -> Result<Answer
     let query = Query::parse(request.query, known)?;
     let paging = query.paging()?;
     let include = Include::parse(&query)?;
-    let filter = Filter::parse(&query, request.moment.date)?;
+    let filter = Filter::parse(&query, request.moment.date, readings)?;
     let sort = Sort::parse(&query)?;
     let position = Position::parse(&query)?;
 
