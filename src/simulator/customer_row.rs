@@ -1,0 +1,128 @@
+//! A customer as an answer shows it, with what was asked to be included.
+//!
+//! Must not know: which customers are shown.
+
+use serde::Serialize;
+
+use super::answer::Refusal;
+use super::data::Customer;
+use super::dates::Seconds;
+use super::query::{Query, invalid};
+use super::settings::{IncludedAttributes, Readings};
+use super::values::ValueRow;
+
+/// How many values `include=attributes` shows where it is limited.
+const INCLUDED_MAX: usize = 10;
+
+/// A customer as it is shown.
+#[derive(Serialize)]
+pub(super) struct CustomerRow<'data> {
+    id: u64,
+    email: &'data str,
+    first_name: &'data str,
+    last_name: &'data str,
+    company: &'data str,
+    phone: &'data str,
+    registration_ip_address: &'static str,
+    notes: &'data str,
+    tax_exempt_category: &'data str,
+    customer_group_id: u64,
+    date_created: Seconds,
+    date_modified: Seconds,
+    address_count: u64,
+    attribute_count: usize,
+    authentication: Authentication,
+    accepts_product_review_abandoned_cart_emails: bool,
+    origin_channel_id: u64,
+    channel_ids: Option<&'data [u64]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addresses: Option<[u8; 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<Vec<ValueRow<'data>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    form_fields: Option<[u8; 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_credit_amounts: Option<[StoreCredit; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shopper_profile_id: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segment_ids: Option<[u8; 0]>,
+}
+
+#[derive(Serialize)]
+struct Authentication {
+    force_password_reset: bool,
+}
+
+#[derive(Serialize)]
+struct StoreCredit {
+    amount: f64,
+}
+
+/// What `include` asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Include {
+    addresses: bool,
+    attributes: bool,
+    form_fields: bool,
+    store_credit: bool,
+    shopper_profile_id: bool,
+    segment_ids: bool,
+}
+
+impl Include {
+    /// From the query.
+    pub(super) fn parse(query: &Query<'_>) -> Result<Self, Refusal> {
+        let mut include = Self::default();
+        for name in query.texts("include")?.unwrap_or_default() {
+            match name.as_str() {
+                "addresses" => include.addresses = true,
+                "attributes" => include.attributes = true,
+                "formfields" => include.form_fields = true,
+                "storecredit" => include.store_credit = true,
+                "shopper_profile_id" => include.shopper_profile_id = true,
+                "segment_ids" => include.segment_ids = true,
+                _ => return Err(invalid("include")),
+            }
+        }
+        Ok(include)
+    }
+}
+
+impl<'data> CustomerRow<'data> {
+    /// The customer with what was asked to be included.
+    pub(super) fn new(customer: &'data Customer, include: Include, readings: &Readings) -> Self {
+        let shown = match readings.included_attributes {
+            IncludedAttributes::All => usize::MAX,
+            IncludedAttributes::FirstTen => INCLUDED_MAX,
+        };
+        Self {
+            id: customer.id,
+            email: &customer.email,
+            first_name: &customer.first_name,
+            last_name: &customer.last_name,
+            company: &customer.company,
+            phone: &customer.phone,
+            registration_ip_address: "",
+            notes: &customer.notes,
+            tax_exempt_category: &customer.tax_exempt_category,
+            customer_group_id: customer.customer_group_id,
+            date_created: customer.created,
+            date_modified: customer.modified,
+            address_count: 0,
+            attribute_count: customer.values.len(),
+            authentication: Authentication { force_password_reset: customer.force_password_reset },
+            accepts_product_review_abandoned_cart_emails: customer.accepts_emails,
+            origin_channel_id: customer.origin_channel_id,
+            channel_ids: customer.channel_ids.as_deref(),
+            addresses: include.addresses.then_some([]),
+            attributes: include
+                .attributes
+                .then(|| customer.values.iter().take(shown).map(|value| ValueRow::new(customer.id, value)).collect()),
+            form_fields: include.form_fields.then_some([]),
+            store_credit_amounts: include.store_credit.then_some([StoreCredit { amount: customer.store_credit }]),
+            shopper_profile_id: include.shopper_profile_id.then_some(""),
+            segment_ids: include.segment_ids.then_some([]),
+        }
+    }
+}

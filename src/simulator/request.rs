@@ -1,0 +1,60 @@
+//! What an endpoint is given to answer one call.
+//!
+//! Must not know: where the call came from.
+
+use std::cell::RefCell;
+
+use super::answer::{Answer, Refusal};
+use super::endpoint::{Call, Endpoint, Method};
+use super::records::{Moment, Records};
+use super::settings::Readings;
+use super::{attributes, customers, store_information, values};
+
+/// One call, admitted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'call> {
+    /// Method and endpoint.
+    pub(super) call: Call,
+    /// The query as it stands in the URL.
+    pub(super) query: Option<&'call str>,
+    /// The body.
+    pub(super) body: &'call [u8],
+    /// When it takes effect.
+    pub(super) moment: Moment,
+    /// What the uncertain facts are.
+    pub(super) readings: Readings,
+    /// Whether lists are read from the copy that lags.
+    pub(super) behind: bool,
+    /// Whether lists show their first page for ever.
+    pub(super) repeating: bool,
+    /// The store's hash.
+    pub(super) hash: &'call str,
+    /// What no correct client does, though it is not refused.
+    pub(super) violations: &'call RefCell<Vec<String>>,
+}
+
+impl Request<'_> {
+    /// Notes what no correct client does, though it is not refused.
+    pub(super) fn violation(&self, note: &str) {
+        self.violations.borrow_mut().push(format!("{}: {note}", self.call));
+    }
+}
+
+/// Does what a call asks for.
+pub(super) fn answer(records: &mut Records, request: Request<'_>) -> Result<Answer, Refusal> {
+    match (request.call.endpoint, request.call.method) {
+        (Endpoint::Customers, Method::Get) => customers::list(records, request),
+        (Endpoint::Customers, Method::Post) => customers::create(records, request),
+        (Endpoint::Customers, Method::Put) => customers::update(records, request),
+        (Endpoint::Customers, Method::Delete) => customers::delete(records, request),
+        (Endpoint::Attributes, Method::Get) => attributes::list(records, request),
+        (Endpoint::Attributes, Method::Post) => attributes::create(records, request),
+        (Endpoint::Attributes, Method::Put) => attributes::rename(records, request),
+        (Endpoint::Attributes, Method::Delete) => attributes::delete(records, request),
+        (Endpoint::AttributeValues, Method::Get) => values::list(records, request),
+        (Endpoint::AttributeValues, Method::Delete) => values::delete(records, request),
+        (Endpoint::AttributeValues, _) => values::upsert(records, request),
+        (Endpoint::Time, _) => store_information::time(request),
+        (Endpoint::Store, _) => store_information::store(request),
+    }
+}
