@@ -13,7 +13,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
-use tokio_util::sync::CancellationToken;
 
 use crate::world::{NOTE, Place, REFUSED, TITLE, World};
 
@@ -280,11 +279,4 @@ impl World for SqlWorld {
         let text = self.database.texts(&self.settings, sql).await.remove(0);
         Timestamp::parse(&text).expect("a time")
     }
-}
-
-/// A token that is cancelled already.
-pub fn cancelled() -> CancellationToken {
-    let token = CancellationToken::new();
-    token.cancel();
-    token
 }

@@ -227,8 +227,9 @@ impl Layout {
             Native::Integer if !texts && !others => KeyKind::Integer,
             Native::Text if !others => KeyKind::Text,
             Native::Uuid => KeyKind::Uuid,
-            Native::Anything | Native::Number if integers && !texts && !others => KeyKind::Integer,
-            Native::Anything if !others && !(integers && texts) => KeyKind::Text,
+            Native::Anything if integers && !texts && !others => KeyKind::Integer,
+            Native::Anything if !integers && !others => KeyKind::Text,
+            Native::Number if !texts && !others => KeyKind::Integer,
             _ => {
                 let why = format!("the key column `{key}` of `{table}` holds neither integers, nor text, nor UUIDs");
                 return Err(misconfigured(label, why, "set `key` to a column that does"));

@@ -79,32 +79,17 @@ impl Postgres {
     }
 
     async fn relation(&self, oid: i64, schema: &str, table: &str) -> Result<Relation, sqlx::Error> {
-        let sql = "SELECT c.column_name::text, c.data_type::text, c.udt_schema::text, c.udt_name::text, \
-                   c.is_nullable::text = 'YES', c.character_maximum_length::int4, \
-                   c.is_generated::text = 'ALWAYS' OR coalesce(c.identity_generation::text, '') = 'ALWAYS', \
-                   coalesce(y.typtype::text, ''), coalesce(c.column_default::text, '') \
+        let sql = "SELECT c.column_name::text AS name, c.data_type::text AS declared, c.udt_schema::text AS type_schema, \
+                   c.udt_name::text AS type_name, c.is_nullable::text = 'YES' AS nullable, \
+                   c.character_maximum_length::int4 AS max_chars, \
+                   (c.is_generated::text = 'ALWAYS' OR coalesce(c.identity_generation::text, '') = 'ALWAYS') AS generated, \
+                   coalesce(y.typtype::text, '') AS type_type, coalesce(c.column_default::text, '') AS default_value \
                    FROM information_schema.columns c \
                    LEFT JOIN pg_namespace n ON n.nspname = c.udt_schema \
                    LEFT JOIN pg_type y ON y.typnamespace = n.oid AND y.typname = c.udt_name \
                    WHERE c.table_schema = $1 AND c.table_name = $2 ORDER BY c.ordinal_position";
-        let rows: Vec<(String, String, String, String, bool, Option<i32>, bool, String, String)> =
-            sqlx::query_as(sql).bind(schema).bind(table).fetch_all(&self.pool).await?;
-        let columns = rows
-            .into_iter()
-            .map(|(name, declared, type_schema, type_name, nullable, max_chars, generated, type_type, default)| {
-                Column {
-                    name,
-                    native: native(&type_name, &type_type),
-                    nullable,
-                    max_chars: max_chars.and_then(|length| u32::try_from(length).ok()),
-                    writable: !generated,
-                    // Without its length: a cast to varchar(5) would cut a longer text instead of refusing it.
-                    cast: Some(format!("{}.{}", self.quote(&type_schema), self.quote(&type_name))),
-                    defaults_to_now: default.contains("now()") || default.contains("CURRENT_TIMESTAMP"),
-                    declared: if declared == "USER-DEFINED" { type_name } else { declared },
-                }
-            })
-            .collect();
+        let rows = sqlx::query(sql).bind(schema).bind(table).fetch_all(&self.pool).await?;
+        let columns = rows.iter().map(|row| self.column(row)).collect::<Result<_, _>>()?;
         let sql = "SELECT a.attname::text, bool_or(i.indisunique AND i.indnkeyatts = 1) FROM pg_index i \
                    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
                    WHERE i.indrelid = $1::oid AND i.indpred IS NULL AND i.indisvalid GROUP BY 1";
@@ -112,6 +97,25 @@ impl Postgres {
         let unique = indexes.iter().filter(|(_, unique)| *unique).map(|(column, _)| column.clone()).collect();
         let indexed = indexes.into_iter().map(|(column, _)| column).collect();
         Ok(Relation { quoted: format!("{}.{}", self.quote(schema), self.quote(table)), columns, unique, indexed })
+    }
+
+    /// A column from its row of the schema.
+    fn column(&self, row: &PgRow) -> Result<Column, sqlx::Error> {
+        let declared: String = row.try_get("declared")?;
+        let (type_schema, type_name): (String, String) = (row.try_get("type_schema")?, row.try_get("type_name")?);
+        let max_chars: Option<i32> = row.try_get("max_chars")?;
+        let default: String = row.try_get("default_value")?;
+        Ok(Column {
+            name: row.try_get("name")?,
+            native: native(&type_name, row.try_get("type_type")?),
+            nullable: row.try_get("nullable")?,
+            max_chars: max_chars.and_then(|length| u32::try_from(length).ok()),
+            writable: !row.try_get::<bool, _>("generated")?,
+            // Without its length: a cast to varchar(5) would cut a longer text instead of refusing it.
+            cast: Some(format!("{}.{}", self.quote(&type_schema), self.quote(&type_name))),
+            defaults_to_now: default.contains("now()") || default.contains("CURRENT_TIMESTAMP"),
+            declared: if declared == "USER-DEFINED" { type_name } else { declared },
+        })
     }
 }
 
@@ -164,7 +168,7 @@ impl Dialect for Postgres {
 
     async fn sample(&self, layout: &Layout) -> Result<Sample, sqlx::Error> {
         let Layout { quoted: table, key, modified, .. } = layout;
-        let (key, column) = (&key.quoted, &modified.quoted);
+        let (key, key_column, column) = (&key.quoted, &key.column, &modified.quoted);
         let sql = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NULL)");
         let without_time = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.pool).await?;
         let duplicate_keys = if layout.key_is_unique {
@@ -186,7 +190,9 @@ impl Dialect for Postgres {
         } else {
             Vec::new()
         };
-        Ok(Sample { times, without_time, duplicate_keys, ..Sample::default() })
+        // Fractions cannot be told from whole numbers without reading them all.
+        let keys = (false, false, key_column.native == Native::Number);
+        Ok(Sample { times, keys, without_time, duplicate_keys, ..Sample::default() })
     }
 
     fn statements(&self, table: &Table) -> Statements {
