@@ -1,1 +1,228 @@
-//! SQL.
+//! A table of a SQL database as a source: SQLite and PostgreSQL; another database is one file more in `dialect/`.
+//!
+//! One table, one key column, one column with modification times, and the columns that a mapping names. Reads are paged
+//! by key, so that no edit can shift a row past a page; writes are one conditional statement for a batch. It must not
+//! know the checkpoint, the engine or mappings. Times are the database's, never ours.
+
+mod cells;
+mod dialect;
+mod fault;
+mod read;
+mod table;
+mod times;
+mod write;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+use self::dialect::{Dialect, Statements};
+use self::fault::Label;
+use self::table::Table;
+use super::{Connector, Lane, Limits, Page, Prepared, Reservation, Unlimited};
+use crate::model::{Failure, FieldType, Key, Observed, Outcome, Timestamp, Write};
+
+/// The one feed of a table: its rows by their modification time.
+const FEED_ROWS: &str = "rows";
+
+/// The most keys of one direct read.
+const KEYS_PER_FETCH: usize = 1_000;
+
+/// Who sets the modification time of a row that we write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModifiedBy {
+    /// We do, in the column's own style.
+    #[default]
+    Attune,
+    /// The database does, by a trigger.
+    Database,
+}
+
+/// One field that a mapping names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldWanted {
+    /// The column's name, or `@key` for the key itself.
+    pub name: String,
+    /// The canonical form in which its values will be compared.
+    pub kind: FieldType,
+}
+
+/// What the configuration says about one table (`[crm.NAME]` with `kind = "sql"`).
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The source's name in the configuration, for messages.
+    pub name: String,
+    /// `sqlite:…` or `postgres://…`, with its password: never printed.
+    pub url: SecretString,
+    /// The table or view; `schema.table` where the database has schemas.
+    pub table: String,
+    /// The key column: integers, text or UUIDs; its values are unique.
+    pub key: String,
+    /// The column with each row's modification time: a timestamp, RFC 3339 text, `YYYY-MM-DD HH:MM:SS` text in UTC, or
+    /// unix seconds.
+    pub modified: String,
+    /// Who sets that column on our writes.
+    pub modified_by: ModifiedBy,
+    /// The column that marks a row as gone: neither null, nor false, nor 0, nor empty.
+    pub deleted: Option<String>,
+    /// The fields, in the order that cells and writes index.
+    pub fields: Vec<FieldWanted>,
+    /// How long a read that fails for a passing reason is repeated before the failure is handed on.
+    pub patience: Duration,
+    /// Ends every wait at once.
+    pub cancel: CancellationToken,
+}
+
+impl Settings {
+    /// The settings of a table with every default of the configuration.
+    pub fn new(name: impl Into<String>, url: SecretString, table: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            url,
+            table: table.into(),
+            key: "id".to_owned(),
+            modified: "updated_at".to_owned(),
+            modified_by: ModifiedBy::default(),
+            deleted: None,
+            fields: Vec::new(),
+            patience: Duration::from_secs(30),
+            cancel: CancellationToken::new(),
+        }
+    }
+}
+
+/// A table of a SQL database. Nothing is reached before the first call.
+pub struct Sql {
+    settings: Settings,
+    label: Label,
+    names: Vec<String>,
+    /// The database, once its URL has been understood: pools connect by themselves, when needed.
+    database: Mutex<Option<Arc<dyn Dialect>>>,
+    /// What the last look at the schema found.
+    ready: Mutex<Option<Arc<Ready>>>,
+}
+
+/// Everything that reads and writes need, found by looking at the schema.
+struct Ready {
+    dialect: Arc<dyn Dialect>,
+    table: Table,
+    statements: Statements,
+}
+
+impl Sql {
+    /// A connector for these settings.
+    pub fn new(settings: Settings) -> Self {
+        let label = Label { name: settings.name.clone(), table: settings.table.clone() };
+        let names = settings.fields.iter().map(|field| field.name.clone()).collect();
+        Self { settings, label, names, database: Mutex::new(None), ready: Mutex::new(None) }
+    }
+
+    /// The database, opened at the first call.
+    async fn database(&self) -> Result<Arc<dyn Dialect>, Failure> {
+        if let Some(dialect) = self.database.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Ok(dialect);
+        }
+        let opened = dialect::open(&self.settings, &self.label).await?;
+        let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(slot.get_or_insert(opened).clone())
+    }
+
+    /// What the schema was found to be; looked at now if it never was.
+    async fn ready(&self) -> Result<Arc<Ready>, Failure> {
+        if let Some(ready) = self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Ok(ready);
+        }
+        Ok(self.look().await?.0)
+    }
+
+    /// Looks at the schema and remembers what was found.
+    async fn look(&self) -> Result<(Arc<Ready>, Prepared), Failure> {
+        let (ready, prepared) = self
+            .patiently(|| async {
+                let dialect = self.database().await?;
+                let inspected =
+                    dialect.inspect(&self.settings.table).await.map_err(|error| self.failure(&*dialect, &error))?;
+                let layout = table::check(&self.settings, &self.label, &*dialect, &inspected)?;
+                let sample = dialect.sample(&layout).await.map_err(|error| self.failure(&*dialect, &error))?;
+                let (table, warnings) = layout.finish(&self.settings, &self.label, sample)?;
+                let prepared = Prepared {
+                    identity: inspected.identity,
+                    clock: inspected.clock,
+                    definitions: table.definitions(),
+                    warnings,
+                };
+                let statements = dialect.statements(&table);
+                Ok((Arc::new(Ready { dialect, table, statements }), prepared))
+            })
+            .await?;
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready.clone());
+        Ok((ready, prepared))
+    }
+
+    fn failure(&self, dialect: &dyn Dialect, error: &sqlx::Error) -> Failure {
+        fault::failure(&self.label, dialect, error)
+    }
+}
+
+#[async_trait]
+impl Connector for Sql {
+    fn kind(&self) -> &'static str {
+        "sql"
+    }
+
+    fn fields(&self) -> &[String] {
+        &self.names
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            batches_per_round: 1,
+            keys_per_fetch: KEYS_PER_FETCH,
+            conditional_writes: true,
+            dates_fields: false,
+            shows_nulls: true,
+        }
+    }
+
+    /// Columns are never created, and they have no ids: both arguments are without meaning here.
+    async fn prepare(&self, _known: &[Option<String>], _may_create: bool) -> Result<Prepared, Failure> {
+        Ok(self.look().await?.1)
+    }
+
+    fn feeds(&self) -> &'static [&'static str] {
+        &[FEED_ROWS]
+    }
+
+    fn changes(&self, _feed: &'static str, since: Timestamp) -> BoxStream<'_, Result<Page, Failure>> {
+        self.pages(Some(since))
+    }
+
+    fn everything(&self) -> BoxStream<'_, Result<Page, Failure>> {
+        self.pages(None)
+    }
+
+    async fn fetch(
+        &self,
+        keys: &[Key],
+        fields: &[usize],
+        _reservation: &dyn Reservation,
+    ) -> Result<Vec<Observed>, Failure> {
+        self.read_directly(keys, fields).await
+    }
+
+    fn batches(&self, writes: Vec<Write>) -> Vec<Vec<Write>> {
+        write::batches(writes)
+    }
+
+    async fn reserve(&self, _lane: Lane, _calls: usize) -> Result<Box<dyn Reservation>, Failure> {
+        Ok(Box::new(Unlimited))
+    }
+
+    async fn write(&self, batch: &[Write], _reservation: &dyn Reservation) -> Vec<Outcome> {
+        self.send(batch).await
+    }
+}

@@ -1,0 +1,303 @@
+//! What differs between databases: a file for each. Everything else in `sql/` is written once.
+//!
+//! A dialect owns its connections, looks at the schema, writes the SQL, runs it, and says what its errors mean. It must
+//! not know settings, cells or outcomes. SQL texts are made of quoted identifiers and of type names that the database
+//! itself gave; values are always bound.
+
+mod postgres;
+mod sqlite;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use secrecy::ExposeSecret;
+use sqlx::error::DatabaseError;
+use sqlx::pool::Pool;
+use sqlx::{Connection, Database};
+
+use super::Settings;
+use super::cells::RawCell;
+use super::fault::{Label, Meaning};
+use super::table::{Layout, Table};
+use super::times::TimeSample;
+use crate::model::{Class, Failure, Timestamp};
+
+/// The most rows of a page.
+pub(super) const PAGE_ROWS: usize = 2_000;
+/// A page ends early beyond this many bytes of values, so that memory stays flat whatever the table holds.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// A window with more rows than this is read by walking the whole table by key once, instead of sorting it for each
+/// page.
+const NARROW_ROWS: usize = 20_000;
+/// How long one call may take, the wait for a connection apart.
+const CALL_LIMIT: Duration = Duration::from_secs(60);
+/// How long a connection may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// The most recent rows that are looked at to find styles.
+const SAMPLE_ROWS: usize = 50;
+
+/// What a look at the schema found.
+pub(super) struct Inspection {
+    /// What this database and table are, whatever name the configuration gives them.
+    pub(super) identity: String,
+    /// The database's clock.
+    pub(super) clock: Timestamp,
+    /// The table; none if there is no such table.
+    pub(super) relation: Option<Relation>,
+    /// The tables there are, where the wanted one is not.
+    pub(super) tables: Vec<String>,
+}
+
+/// A table or view.
+pub(super) struct Relation {
+    /// Its name, quoted.
+    pub(super) quoted: String,
+    pub(super) columns: Vec<Column>,
+    /// Columns that alone are unique by an index.
+    pub(super) unique: Vec<String>,
+    /// Columns that lead an index.
+    pub(super) indexed: Vec<String>,
+}
+
+/// One column as the schema declares it.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub(super) name: String,
+    /// Its type, as the database words it.
+    pub(super) declared: String,
+    pub(super) native: Native,
+    pub(super) nullable: bool,
+    pub(super) max_chars: Option<u32>,
+    /// Whether it can be written at all (a generated column cannot).
+    pub(super) writable: bool,
+    /// The type that text is cast to on its way into the column; none where the column itself converts.
+    pub(super) cast: Option<String>,
+    /// Whether its default is the database's current time.
+    pub(super) defaults_to_now: bool,
+}
+
+/// What a column stores, as far as we tell types apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Native {
+    Text,
+    Integer,
+    Number,
+    /// Booleans that are shown as `true` and `false`.
+    Boolean,
+    /// Booleans that are stored as 1 and 0.
+    BooleanAsNumber,
+    Date,
+    Instant,
+    /// A date and time without a zone.
+    LocalTime,
+    Uuid,
+    /// One word of a list (an enumeration).
+    Word,
+    /// SQLite: a column that takes anything as it is.
+    Anything,
+    /// A type whose values have no faithful text.
+    Unsupported,
+}
+
+/// What a look at the rows found.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    /// The modification times of the most recent rows, most recent first.
+    pub(super) times: Vec<TimeSample>,
+    /// Whether keys were seen, and of which kind: (integers, text, others).
+    pub(super) keys: (bool, bool, bool),
+    /// Whether there is a row without a modification time.
+    pub(super) without_time: bool,
+    /// Whether two rows have one key.
+    pub(super) duplicate_keys: bool,
+    /// The mapped columns in which something was seen that is no text.
+    pub(super) unreadable: Vec<String>,
+}
+
+/// The SQL texts of a table, made once.
+pub(super) struct Statements {
+    /// For every scope: the first page, and those after a key.
+    pub(super) pages: [[Arc<str>; 2]; 3],
+    /// How many rows a window has, counted up to a limit.
+    pub(super) count: Arc<str>,
+    /// The rows with these keys.
+    pub(super) fetch: Arc<str>,
+}
+
+/// Which rows a page is taken from, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All of them.
+    Everything = 0,
+    /// Those of a window with many rows: the table is walked by key.
+    Wide = 1,
+    /// Those of a window with few rows: found by the index on the modified column, sorted by key.
+    Narrow = 2,
+}
+
+/// One row as the database showed it.
+#[derive(Clone, Debug)]
+pub(super) struct RawRow {
+    pub(super) key: String,
+    /// Milliseconds since the Unix epoch.
+    pub(super) modified: Option<i64>,
+    pub(super) gone: bool,
+    /// One for each of the table's slots.
+    pub(super) cells: Vec<RawCell>,
+}
+
+/// One page as the database showed it.
+pub(super) struct RawPage {
+    pub(super) rows: Vec<RawRow>,
+    /// Whether there may be rows behind the last one.
+    pub(super) more: bool,
+}
+
+/// What is written to one row.
+#[derive(Clone, Debug)]
+pub(super) struct RowUpdate {
+    pub(super) key: String,
+    /// The least modification time to set.
+    pub(super) modified: Option<Timestamp>,
+    pub(super) sets: Vec<Set>,
+}
+
+/// What is written to one column of one row.
+#[derive(Clone, Debug)]
+pub(super) struct Set {
+    /// Which of the table's slots.
+    pub(super) slot: usize,
+    /// The new text, or null.
+    pub(super) value: Option<String>,
+    /// The text that the column must still hold, or null.
+    pub(super) expected: Option<String>,
+}
+
+/// What an update did.
+pub(super) struct Updated {
+    /// The rows that were written, as they are stored now.
+    pub(super) written: Vec<RawRow>,
+    /// The keys of the other rows that are there: they hold something else than was expected.
+    pub(super) changed: Vec<String>,
+}
+
+/// Why an update failed, and whether it can have happened all the same.
+pub(super) struct UpdateError {
+    pub(super) error: sqlx::Error,
+    pub(super) may_have_happened: bool,
+}
+
+impl UpdateError {
+    fn not_done(error: sqlx::Error) -> Self {
+        Self { error, may_have_happened: false }
+    }
+}
+
+/// One kind of database.
+#[async_trait]
+pub(super) trait Dialect: Send + Sync {
+    /// Its name, for people.
+    fn name(&self) -> &'static str;
+
+    /// What one of its own errors means.
+    fn meaning(&self, error: &dyn DatabaseError) -> Meaning;
+
+    /// A name as the database compares names of columns.
+    fn same_name(&self, wanted: &str, column: &str) -> bool;
+
+    /// Whether its text cannot hold the NUL character.
+    fn refuses_nul(&self) -> bool;
+
+    /// An identifier, quoted.
+    fn quote(&self, name: &str) -> String {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+
+    /// Looks at the schema, for a table named as in the configuration.
+    async fn inspect(&self, table: &str) -> Result<Inspection, sqlx::Error>;
+
+    /// Looks at a few rows, and for what no schema says.
+    async fn sample(&self, layout: &Layout) -> Result<Sample, sqlx::Error>;
+
+    /// Makes the texts of a table's reads.
+    fn statements(&self, table: &Table) -> Statements;
+
+    /// The database's clock.
+    async fn clock(&self) -> Result<Timestamp, sqlx::Error>;
+
+    /// How a window is best read.
+    async fn scope(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<Scope, sqlx::Error>;
+
+    /// One page: rows in the order of their keys, after a key.
+    async fn page(
+        &self,
+        table: &Table,
+        sql: &Arc<str>,
+        since: Option<Timestamp>,
+        after: Option<&str>,
+    ) -> Result<RawPage, sqlx::Error>;
+
+    /// The rows with these keys, in any order.
+    async fn fetch(&self, table: &Table, sql: &Arc<str>, keys: &[&str]) -> Result<Vec<RawRow>, sqlx::Error>;
+
+    /// Writes rows by one conditional statement: each row entirely or not at all. `fetch` is the text that reads rows.
+    async fn update(&self, table: &Table, fetch: &Arc<str>, rows: &[RowUpdate]) -> Result<Updated, UpdateError>;
+}
+
+/// The database that the URL names. It is not reached yet, but for the file of SQLite, which must be there.
+pub(super) async fn open(settings: &Settings, label: &Label) -> Result<Arc<dyn Dialect>, Failure> {
+    let url = settings.url.expose_secret();
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    match scheme {
+        "sqlite" => Ok(Arc::new(sqlite::Sqlite::open(url, label).await?)),
+        "postgres" | "postgresql" => Ok(Arc::new(postgres::Postgres::open(url, label)?)),
+        "mysql" | "mariadb" => Err(misconfigured(
+            label,
+            "`url` names a MySQL database, which is not supported yet",
+            "use sqlite:FILE or postgres://USER@HOST/DATABASE",
+        )),
+        _ => Err(misconfigured(
+            label,
+            "`url` does not begin with `sqlite:` or `postgres:`",
+            "write sqlite:FILE or postgres://USER@HOST/DATABASE",
+        )),
+    }
+}
+
+/// A failure of the configuration.
+pub(super) fn misconfigured(label: &Label, why: impl AsRef<str>, next: &str) -> Failure {
+    Failure::new(Class::Misconfigured, format!("{label}: {}; {next}", why.as_ref()))
+}
+
+/// Runs `work` on a connection of the pool. A connection that does not answer in time is thrown away: it must not go
+/// back to the pool with an answer outstanding.
+async fn on_connection<D, T>(
+    pool: &Pool<D>,
+    work: impl for<'c> FnOnce(&'c mut D::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+) -> Result<T, sqlx::Error>
+where
+    D: Database,
+    T: Send,
+{
+    let mut connection = pool.acquire().await?;
+    match tokio::time::timeout(CALL_LIMIT, work(&mut *connection)).await {
+        Ok(result) => result,
+        Err(_) => {
+            drop(connection.detach());
+            Err(timed_out())
+        }
+    }
+}
+
+/// The error of a call that was given up.
+fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
+}
+
+/// Makes one connection and closes it: unlike a pool's, its failure says why.
+async fn reach<C: Connection>(options: &C::Options) -> Result<(), sqlx::Error> {
+    let attempt = async { C::connect_with(options).await?.close().await };
+    tokio::time::timeout(CONNECT_LIMIT, attempt).await.unwrap_or_else(|_| Err(timed_out()))
+}

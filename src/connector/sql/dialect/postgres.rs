@@ -1,0 +1,592 @@
+//! PostgreSQL, 10 and later. The driver sets the session's time zone to UTC and its date style to ISO, so that a value
+//! cast to text has one spelling; a write compares with that text.
+//!
+//! A batch goes in as one array a column (`UNNEST`), so that its text is the same whatever the batch holds.
+
+use std::fmt::Write as _;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::{FutureExt, TryStreamExt};
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgPool, PgPoolOptions, PgRow};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row};
+use tokio::sync::OnceCell;
+
+use super::{
+    CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NARROW_ROWS, Native, PAGE_BYTES, PAGE_ROWS, RawPage,
+    RawRow, Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Set, Statements, UpdateError, Updated, misconfigured,
+    on_connection, reach, timed_out,
+};
+use crate::connector::sql::cells::RawCell;
+use crate::connector::sql::fault::{Label, Meaning};
+use crate::connector::sql::table::{KeyKind, Layout, Slot, Table};
+use crate::connector::sql::times::{TextStyle, TimeSample, Times, Unit};
+use crate::model::{Class, Failure, Timestamp};
+
+/// Connections that one source keeps at most.
+const CONNECTIONS: u32 = 4;
+/// After this long the server itself ends a statement, and rolls it back: in milliseconds.
+const STATEMENT_TIMEOUT_SQL: &str = "SET statement_timeout = 30000";
+/// The database's clock in milliseconds, cut: never later than the truth.
+const NOW_MS: &str = "floor(extract(epoch FROM now()) * 1000)::int8";
+/// The columns before those of the slots in a row that is read.
+const FIRST_CELL: usize = 3;
+
+/// A database of a PostgreSQL server.
+pub(super) struct Postgres {
+    pool: PgPool,
+    options: PgConnectOptions,
+    /// What the server is: asked once.
+    server: OnceCell<String>,
+}
+
+impl Postgres {
+    /// The database that the URL names.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub(super) fn open(url: &str, label: &Label) -> Result<Self, Failure> {
+        let next = "write postgres://USER:PASSWORD@HOST/DATABASE, with special characters percent-encoded";
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| misconfigured(label, "`url` is no URL of a PostgreSQL database", next))?
+            .application_name("attune")
+            .disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(CONNECT_LIMIT)
+            .after_connect(|connection, _| {
+                async move { sqlx::query(STATEMENT_TIMEOUT_SQL).execute(connection).await.map(drop) }.boxed()
+            })
+            .connect_lazy_with(options.clone());
+        Ok(Self { pool, options, server: OnceCell::new() })
+    }
+
+    /// What the server is, whatever it is called: the identifier of its cluster where we may know it.
+    async fn server(&self) -> String {
+        let found = self
+            .server
+            .get_or_try_init(|| {
+                sqlx::query_scalar("SELECT system_identifier::text FROM pg_control_system()").fetch_one(&self.pool)
+            })
+            .await;
+        match found {
+            Ok(identifier) => identifier.clone(),
+            Err(_) => format!("{}:{}", self.options.get_host(), self.options.get_port()),
+        }
+    }
+
+    async fn relation(&self, oid: i64, schema: &str, table: &str) -> Result<Relation, sqlx::Error> {
+        let sql = "SELECT c.column_name::text AS name, c.data_type::text AS declared, c.udt_schema::text AS type_schema, \
+                   c.udt_name::text AS type_name, c.is_nullable::text = 'YES' AS nullable, \
+                   c.character_maximum_length::int4 AS max_chars, \
+                   (c.is_generated::text = 'ALWAYS' OR coalesce(c.identity_generation::text, '') = 'ALWAYS') AS generated, \
+                   coalesce(y.typtype::text, '') AS type_type, coalesce(c.column_default::text, '') AS default_value \
+                   FROM information_schema.columns c \
+                   LEFT JOIN pg_namespace n ON n.nspname = c.udt_schema \
+                   LEFT JOIN pg_type y ON y.typnamespace = n.oid AND y.typname = c.udt_name \
+                   WHERE c.table_schema = $1 AND c.table_name = $2 ORDER BY c.ordinal_position";
+        let rows = sqlx::query(sql).bind(schema).bind(table).fetch_all(&self.pool).await?;
+        let columns = rows.iter().map(|row| self.column(row)).collect::<Result<_, _>>()?;
+        let sql = "SELECT a.attname::text, bool_or(i.indisunique AND i.indnkeyatts = 1) FROM pg_index i \
+                   JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+                   WHERE i.indrelid = $1::oid AND i.indpred IS NULL AND i.indisvalid GROUP BY 1";
+        let indexes: Vec<(String, bool)> = sqlx::query_as(sql).bind(oid).fetch_all(&self.pool).await?;
+        let unique = indexes.iter().filter(|(_, unique)| *unique).map(|(column, _)| column.clone()).collect();
+        let indexed = indexes.into_iter().map(|(column, _)| column).collect();
+        Ok(Relation { quoted: format!("{}.{}", self.quote(schema), self.quote(table)), columns, unique, indexed })
+    }
+
+    /// A column from its row of the schema.
+    fn column(&self, row: &PgRow) -> Result<Column, sqlx::Error> {
+        let declared: String = row.try_get("declared")?;
+        let (type_schema, type_name): (String, String) = (row.try_get("type_schema")?, row.try_get("type_name")?);
+        let max_chars: Option<i32> = row.try_get("max_chars")?;
+        let default: String = row.try_get("default_value")?;
+        Ok(Column {
+            name: row.try_get("name")?,
+            native: native(&type_name, row.try_get("type_type")?),
+            nullable: row.try_get("nullable")?,
+            max_chars: max_chars.and_then(|length| u32::try_from(length).ok()),
+            writable: !row.try_get::<bool, _>("generated")?,
+            // Without its length: a cast to varchar(5) would cut a longer text instead of refusing it.
+            cast: Some(format!("{}.{}", self.quote(&type_schema), self.quote(&type_name))),
+            defaults_to_now: default.contains("now()") || default.contains("CURRENT_TIMESTAMP"),
+            declared: if declared == "USER-DEFINED" { type_name } else { declared },
+        })
+    }
+}
+
+#[async_trait]
+impl Dialect for Postgres {
+    fn name(&self) -> &'static str {
+        "PostgreSQL"
+    }
+
+    fn meaning(&self, error: &dyn DatabaseError) -> Meaning {
+        meaning(error)
+    }
+
+    /// Quoted names are compared exactly.
+    fn same_name(&self, wanted: &str, column: &str) -> bool {
+        wanted == column
+    }
+
+    fn refuses_nul(&self) -> bool {
+        true
+    }
+
+    async fn inspect(&self, named: &str) -> Result<Inspection, sqlx::Error> {
+        // A pool would only say that it waited in vain; one connection of its own says why.
+        reach::<PgConnection>(&self.options).await?;
+        let clock = self.clock().await?;
+        let (schema, table) = match named.split_once('.') {
+            Some((schema, table)) => (Some(schema), table),
+            None => (None, named),
+        };
+        let name =
+            schema.map_or_else(|| self.quote(table), |schema| format!("{}.{}", self.quote(schema), self.quote(table)));
+        let sql = "SELECT c.oid::int8, n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                   WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')";
+        let found: Option<(i64, String)> = sqlx::query_as(sql).bind(&name).fetch_optional(&self.pool).await?;
+        let database: String = sqlx::query_scalar("SELECT current_database()::text").fetch_one(&self.pool).await?;
+        let schema = found.as_ref().map_or(schema.unwrap_or("public"), |(_, schema)| schema.as_str());
+        let identity = format!("postgres:{}/{database}/{schema}.{table}", self.server().await);
+        let (relation, tables) = match &found {
+            Some((oid, schema)) => (Some(self.relation(*oid, schema, table).await?), Vec::new()),
+            None => {
+                let sql = "SELECT CASE WHEN table_schema = current_schema() THEN table_name::text \
+                           ELSE table_schema || '.' || table_name END FROM information_schema.tables \
+                           WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1 LIMIT 200";
+                (None, sqlx::query_scalar(sql).fetch_all(&self.pool).await?)
+            }
+        };
+        Ok(Inspection { identity, clock, relation, tables })
+    }
+
+    async fn sample(&self, layout: &Layout) -> Result<Sample, sqlx::Error> {
+        let Layout { quoted: table, key, modified, .. } = layout;
+        let (key, key_column, column) = (&key.quoted, &key.column, &modified.quoted);
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NULL)");
+        let without_time = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.pool).await?;
+        let duplicate_keys = if layout.key_is_unique {
+            false
+        } else {
+            let sql = format!(
+                "SELECT EXISTS (SELECT 1 FROM {table} WHERE {key} IS NOT NULL GROUP BY {key} HAVING count(*) > 1)"
+            );
+            sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.pool).await?
+        };
+        let native = modified.column.native;
+        let times = if matches!(native, Native::Text | Native::Integer | Native::Number) {
+            let sql = format!(
+                "SELECT {column}::text FROM {table} WHERE {column} IS NOT NULL AND {column}::text <> '' \
+                 ORDER BY {key} DESC LIMIT {SAMPLE_ROWS}"
+            );
+            let texts: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
+            texts.into_iter().map(|text| time_sample(native, text)).collect()
+        } else {
+            Vec::new()
+        };
+        // Fractions cannot be told from whole numbers without reading them all.
+        let keys = (false, false, key_column.native == Native::Number);
+        Ok(Sample { times, keys, without_time, duplicate_keys, ..Sample::default() })
+    }
+
+    fn statements(&self, table: &Table) -> Statements {
+        let name = &table.layout.quoted;
+        let key = &table.layout.key.quoted;
+        let row = row_sql(table);
+        let window = window_sql(table);
+        let key_type = key_type(table);
+        let page = |scope: Scope, after: bool| -> Arc<str> {
+            let binds = if scope == Scope::Everything { 0 } else { 2 };
+            let (from, limit) = if after {
+                (format!("t.{key} > ${}::text::{key_type}", binds + 1), binds + 2)
+            } else {
+                (format!("t.{key} IS NOT NULL"), binds + 1)
+            };
+            let tail = format!("{from} ORDER BY t.{key} LIMIT ${limit}::int8");
+            match scope {
+                Scope::Everything => format!("SELECT {row} FROM {name} AS t WHERE {tail}").into(),
+                Scope::Wide => format!("SELECT {row} FROM {name} AS t WHERE {window} AND {tail}").into(),
+                // Materialized, so that the planner cannot walk the whole table by key instead.
+                Scope::Narrow => format!(
+                    "WITH t AS MATERIALIZED (SELECT {} FROM {name} AS t WHERE {window}) SELECT {row} FROM t WHERE {tail}",
+                    columns_sql(&table.layout)
+                )
+                .into(),
+            }
+        };
+        let pages =
+            [Scope::Everything, Scope::Wide, Scope::Narrow].map(|scope| [false, true].map(|after| page(scope, after)));
+        let count = format!(
+            "SELECT count(*) FROM (SELECT 1 FROM {name} AS t WHERE {window} LIMIT {}) AS counted",
+            NARROW_ROWS + 1
+        );
+        let fetch = format!("SELECT {row} FROM {name} AS t WHERE t.{key} = ANY ($1::text[]::{key_type}[])");
+        Statements { pages, count: count.into(), fetch: fetch.into() }
+    }
+
+    async fn clock(&self) -> Result<Timestamp, sqlx::Error> {
+        let sql = AssertSqlSafe(format!("SELECT {NOW_MS}"));
+        Ok(Timestamp::from_millis(sqlx::query_scalar(sql).fetch_one(&self.pool).await?))
+    }
+
+    async fn scope(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<Scope, sqlx::Error> {
+        if !table.layout.modified_is_indexed {
+            return Ok(Scope::Wide);
+        }
+        let query = sqlx::query_scalar(AssertSqlSafe(sql.clone())).bind(bound(&table.times, since));
+        let rows: i64 = query.bind(since.as_millis()).fetch_one(&self.pool).await?;
+        Ok(if usize::try_from(rows).is_ok_and(|rows| rows <= NARROW_ROWS) { Scope::Narrow } else { Scope::Wide })
+    }
+
+    async fn page(
+        &self,
+        table: &Table,
+        sql: &Arc<str>,
+        since: Option<Timestamp>,
+        after: Option<&str>,
+    ) -> Result<RawPage, sqlx::Error> {
+        let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
+        if let Some(since) = since {
+            query = query.bind(bound(&table.times, since)).bind(since.as_millis());
+        }
+        if let Some(after) = after {
+            query = query.bind(after.to_owned());
+        }
+        let query = query.bind(i64::try_from(PAGE_ROWS).unwrap_or(i64::MAX));
+        on_connection(&self.pool, move |connection| {
+            async move {
+                let mut stream = query.fetch(connection);
+                let mut rows = Vec::new();
+                let mut bytes = 0;
+                while let Some(row) = stream.try_next().await? {
+                    let row = raw_row(&row)?;
+                    bytes += row
+                        .cells
+                        .iter()
+                        .map(|cell| if let RawCell::Text(text) = cell { text.len() } else { 0 })
+                        .sum::<usize>();
+                    rows.push(row);
+                    if bytes > PAGE_BYTES || rows.len() == PAGE_ROWS {
+                        return Ok(RawPage { rows, more: true });
+                    }
+                }
+                Ok(RawPage { rows, more: false })
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn fetch(&self, _table: &Table, sql: &Arc<str>, keys: &[&str]) -> Result<Vec<RawRow>, sqlx::Error> {
+        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let query = sqlx::query(AssertSqlSafe(sql.clone())).bind(keys);
+        on_connection(&self.pool, move |connection| {
+            async move { query.fetch_all(connection).await?.iter().map(raw_row).collect() }.boxed()
+        })
+        .await
+    }
+
+    /// One statement, committed by itself. A row that another transaction holds is waited for and compared again as that
+    /// transaction left it.
+    async fn update(&self, table: &Table, fetch_sql: &Arc<str>, rows: &[RowUpdate]) -> Result<Updated, UpdateError> {
+        let mut slots: Vec<usize> = rows.iter().flat_map(|row| row.sets.iter().map(|set| set.slot)).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+        let times: Vec<i64> = rows.iter().map(|row| row.modified.map_or(0, Timestamp::as_millis)).collect();
+        let mut query = sqlx::query(AssertSqlSafe(update_sql(table, &slots)))
+            .bind(keys.iter().map(|key| (*key).to_owned()).collect::<Vec<String>>())
+            .bind(times);
+        for slot in &slots {
+            let sets: Vec<Option<&Set>> =
+                rows.iter().map(|row| row.sets.iter().find(|set| set.slot == *slot)).collect();
+            let values: Vec<Option<String>> = sets.iter().map(|set| set.and_then(|set| set.value.clone())).collect();
+            let expected: Vec<Option<String>> =
+                sets.iter().map(|set| set.and_then(|set| set.expected.clone())).collect();
+            query = query.bind(sets.iter().map(Option::is_some).collect::<Vec<bool>>()).bind(values).bind(expected);
+        }
+        let mut connection = self.pool.acquire().await.map_err(UpdateError::not_done)?;
+        let written = match tokio::time::timeout(CALL_LIMIT, query.fetch_all(&mut *connection)).await {
+            Ok(Ok(rows)) => rows.iter().map(raw_row).collect::<Result<Vec<_>, _>>(),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(timed_out()),
+        };
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => {
+                let may_have_happened = match &error {
+                    sqlx::Error::Database(error) => {
+                        let code = error.code().unwrap_or_default();
+                        // Connections that broke, servers that stopped, and "completion unknown": the commit may have
+                        // been made. Any other error rolled the statement back.
+                        code.starts_with("08") || code.starts_with("57P") || code == "40003"
+                    }
+                    _ => true,
+                };
+                if may_have_happened {
+                    drop(connection.detach());
+                }
+                return Err(UpdateError { error, may_have_happened });
+            }
+        };
+        drop(connection);
+        let others: Vec<&str> = keys.into_iter().filter(|key| !written.iter().any(|row| row.key == *key)).collect();
+        let changed = if others.is_empty() {
+            Vec::new()
+        } else {
+            match self.fetch(table, fetch_sql, &others).await {
+                Ok(rows) => rows.into_iter().filter(|row| !row.gone).map(|row| row.key).collect(),
+                // Not known to be gone: whoever asks again will see.
+                Err(_) => others.into_iter().map(str::to_owned).collect(),
+            }
+        };
+        Ok(Updated { written, changed })
+    }
+}
+
+fn raw_row(row: &PgRow) -> Result<RawRow, sqlx::Error> {
+    let cells = (FIRST_CELL..row.len())
+        .map(|index| Ok(row.try_get::<Option<String>, _>(index)?.map_or(RawCell::Null, RawCell::Text)))
+        .collect::<Result<_, sqlx::Error>>()?;
+    Ok(RawRow { key: row.try_get(0)?, modified: row.try_get(1)?, gone: row.try_get(2)?, cells })
+}
+
+fn update_sql(table: &Table, slots: &[usize]) -> String {
+    let layout = &table.layout;
+    let key = &layout.key.quoted;
+    let (mut arrays, mut names) = ("$1::text[], $2::int8[]".to_owned(), "k, m".to_owned());
+    let mut sets = Vec::new();
+    let mut conditions = String::new();
+    for (index, slot) in slots.iter().enumerate() {
+        let (first, Slot { quoted, cast, .. }) = (3 + 3 * index, &layout.slots[*slot]);
+        let _ = write!(arrays, ", ${first}::bool[], ${}::text[], ${}::text[]", first + 1, first + 2);
+        let _ = write!(names, ", s{index}, v{index}, e{index}");
+        let kind = cast.as_deref().unwrap_or("text");
+        sets.push(format!("{quoted} = CASE WHEN w.s{index} THEN w.v{index}::{kind} ELSE t.{quoted} END"));
+        let _ = write!(conditions, " AND (NOT w.s{index} OR t.{quoted}::text IS NOT DISTINCT FROM w.e{index})");
+    }
+    if table.sets_modified {
+        let modified = &layout.modified.quoted;
+        sets.push(format!("{modified} = {}", written_time_sql(&format!("t.{modified}"), table)));
+    }
+    format!(
+        "UPDATE {} AS t SET {} FROM UNNEST({arrays}) AS w({names}) \
+         WHERE t.{key} = w.k::{} AND NOT {}{conditions} RETURNING {}",
+        layout.quoted,
+        sets.join(", "),
+        key_type(table),
+        gone_sql(layout),
+        row_sql(table)
+    )
+}
+
+/// The type that keys are compared as; integers of every width as the widest.
+fn key_type(table: &Table) -> String {
+    match (table.key_kind, &table.layout.key.cast) {
+        (KeyKind::Integer, _) => "int8".to_owned(),
+        (KeyKind::Uuid, _) => "uuid".to_owned(),
+        (KeyKind::Text, Some(kind)) => kind.clone(),
+        (KeyKind::Text, None) => "text".to_owned(),
+    }
+}
+
+/// A row: key, time in milliseconds, gone, and the cells as text.
+fn row_sql(table: &Table) -> String {
+    let layout = &table.layout;
+    let modified = millis_sql(&format!("t.{}", layout.modified.quoted), &table.times);
+    let mut sql = format!("t.{}::text, {modified}, {}", layout.key.quoted, gone_sql(layout));
+    for Slot { quoted, .. } in &layout.slots {
+        let _ = write!(sql, ", t.{quoted}::text");
+    }
+    sql
+}
+
+/// The columns that a row is made of.
+fn columns_sql(layout: &Layout) -> String {
+    let mut columns: Vec<String> = [&layout.key, &layout.modified]
+        .into_iter()
+        .chain(&layout.deleted)
+        .chain(&layout.slots)
+        .map(|slot| format!("t.{}", slot.quoted))
+        .collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns.join(", ")
+}
+
+fn gone_sql(layout: &Layout) -> String {
+    layout.deleted.as_ref().map_or_else(
+        || "false".to_owned(),
+        |Slot { quoted, .. }| format!("(coalesce(t.{quoted}::text, '') NOT IN ('', '0', 'f', 'false'))"),
+    )
+}
+
+/// The rows of a window: a bound that an index understands (`$1`), then the exact time (`$2`, in milliseconds). Rows
+/// without a time, or with one that cannot be read, belong to every window.
+fn window_sql(table: &Table) -> String {
+    let modified = &table.layout.modified;
+    let column = format!("t.{}", modified.quoted);
+    let bound = match &table.times {
+        Times::Instant => "$1::text::timestamptz".to_owned(),
+        Times::Local => "($1::text::timestamptz AT TIME ZONE 'UTC')".to_owned(),
+        Times::Unix(_) if modified.column.native == Native::Integer => "$1::text::int8".to_owned(),
+        Times::Unix(_) | Times::Text(_) => {
+            format!("$1::text::{}", modified.column.cast.as_deref().unwrap_or("text"))
+        }
+    };
+    format!(
+        "({column} >= {bound} OR {column} IS NULL) AND coalesce({} >= $2::int8, true)",
+        millis_sql(&column, &table.times)
+    )
+}
+
+/// The bound by which an index finds the rows of a window: never later than the window's begin.
+fn bound(times: &Times, since: Timestamp) -> String {
+    let millis = since.as_millis();
+    match times {
+        Times::Instant | Times::Local => since.max(Timestamp::EPOCH).to_string(),
+        Times::Unix(Unit::Milliseconds) => millis.to_string(),
+        Times::Unix(_) => millis.div_euclid(1000).to_string(),
+        // A day earlier, and the day only: whatever the zone and the separator, no row of the window is below it.
+        Times::Text(_) => {
+            let day_before = since.max(Timestamp::EPOCH) - Duration::from_secs(24 * 60 * 60);
+            day_before.to_seconds_text().chars().take("0000-00-00".len()).collect()
+        }
+    }
+}
+
+/// A time in milliseconds since the Unix epoch; null if it is no time. Never an error, whatever the column holds.
+fn millis_sql(column: &str, times: &Times) -> String {
+    match times {
+        Times::Instant | Times::Local => {
+            format!("CASE WHEN isfinite({column}) THEN floor(extract(epoch FROM {column}) * 1000)::int8 END")
+        }
+        Times::Unix(unit) => {
+            let (factor, limit) = if *unit == Unit::Milliseconds { (1, "1e15") } else { (1000, "1e12") };
+            format!("CASE WHEN abs({column}) < {limit} THEN floor({column}::numeric * {factor})::int8 END")
+        }
+        // The day is added as a number, because a cast of a day that does not exist is an error.
+        Times::Text(_) => format!(
+            "CASE WHEN {column} ~ '^[12]\\d{{3}}-(0[1-9]|1[0-2])-(0[1-9]|[12]\\d|3[01])[Tt ]([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d\
+             (\\.\\d{{1,9}})?([Zz]|[+-](0\\d|1[0-4]):?[0-5]\\d)?$' \
+             THEN floor(extract(epoch FROM (left({column}, 8) || '01' || substr({column}, 11))::timestamptz) * 1000)::int8 \
+             + (substr({column}, 9, 2)::int8 - 1) * 86400000 END"
+        ),
+    }
+}
+
+/// The time to write: the database's, but never lower than the one there, nor than the one asked for (`w.m`, in
+/// milliseconds).
+fn written_time_sql(column: &str, table: &Table) -> String {
+    let asked = "to_timestamp(w.m / 1000.0)";
+    match &table.times {
+        Times::Instant => format!("greatest(now(), {column}, {asked})"),
+        Times::Local => {
+            format!("greatest(now() AT TIME ZONE 'UTC', {column}, {asked} AT TIME ZONE 'UTC')")
+        }
+        Times::Unix(unit) => {
+            let millis = format!("greatest({NOW_MS}, w.m)");
+            let number = match unit {
+                Unit::Seconds => format!("{millis} / 1000"),
+                Unit::FractionalSeconds => format!("{millis} / 1000.0"),
+                Unit::Milliseconds => millis,
+            };
+            let kind = table.layout.modified.column.cast.as_deref().unwrap_or("int8");
+            format!("greatest(({number})::{kind}, {column})")
+        }
+        Times::Text(TextStyle { separator, fraction, suffix }) => {
+            let format = if *fraction { "HH24:MI:SS.MS" } else { "HH24:MI:SS" };
+            let millis = format!("greatest({NOW_MS}, w.m)");
+            let millis = if *fraction { millis } else { format!("{millis} / 1000 * 1000") };
+            format!(
+                "CASE WHEN coalesce({} >= {millis}, false) THEN {column} \
+                 ELSE to_char(to_timestamp({millis} / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"{separator}\"{format}') || '{suffix}' END",
+                millis_sql(column, &table.times)
+            )
+        }
+    }
+}
+
+fn time_sample(native: Native, text: String) -> TimeSample {
+    match native {
+        Native::Integer => text.parse().map_or(TimeSample::Other, TimeSample::Integer),
+        Native::Number => text.parse().map_or(TimeSample::Other, TimeSample::Real),
+        _ => TimeSample::Text(text),
+    }
+}
+
+/// What a column stores, by the name of its type (a domain's is that of its base) and the kind of type that it is.
+fn native(type_name: &str, type_type: &str) -> Native {
+    match type_name {
+        "text" | "varchar" | "bpchar" | "citext" => Native::Text,
+        "name" => Native::Word,
+        "int2" | "int4" | "int8" => Native::Integer,
+        "numeric" | "float4" | "float8" => Native::Number,
+        "bool" => Native::Boolean,
+        "date" => Native::Date,
+        "timestamptz" => Native::Instant,
+        "timestamp" => Native::LocalTime,
+        "uuid" => Native::Uuid,
+        _ if type_type == "e" => Native::Word,
+        _ => Native::Unsupported,
+    }
+}
+
+/// What PostgreSQL's codes mean: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn meaning(error: &dyn DatabaseError) -> Meaning {
+    let code = error.code().unwrap_or_default();
+    let constraint = error
+        .try_downcast_ref::<PgDatabaseError>()
+        .and_then(|error| error.constraint().or(error.column()))
+        .map_or_else(String::new, |name| format!(" (`{name}`)"));
+    let refused = |what: &str| {
+        Meaning::new(
+            Class::Rejected,
+            format!("{what} refuses the value{constraint}"),
+            "correct the value, or lift the rule",
+        )
+    };
+    match code.as_ref() {
+        "28P01" | "28000" => Meaning::new(Class::Auth, "the user or the password is refused", "correct `url`"),
+        "42501" => {
+            Meaning::new(Class::Auth, "this user has no right to do this", "grant SELECT and UPDATE on the table")
+        }
+        "3D000" => Meaning::new(Class::Misconfigured, "there is no such database", "correct `url`"),
+        "42P01" | "42703" | "3F000" => Meaning::new(
+            Class::Misconfigured,
+            "the table or one of its columns is not there any more",
+            "correct the configuration, or put it back",
+        ),
+        "25006" => Meaning::new(
+            Class::Misconfigured,
+            "it takes no writes: it is a standby or read-only",
+            "let `url` name the primary",
+        ),
+        "23502" => refused("a NOT NULL constraint"),
+        "23503" => refused("a FOREIGN KEY constraint"),
+        "23505" => refused("a UNIQUE constraint"),
+        "23514" | "44000" => refused("a CHECK constraint"),
+        "22001" => refused("the column's length"),
+        "57014" => {
+            Meaning::new(Class::Retry, "it took too long, or waited too long for a lock", "see what holds the table")
+        }
+        "53300" => Meaning::new(Class::Retry, "it has too many connections", "it is tried again"),
+        code if code.starts_with("23") => refused("a constraint"),
+        code if code.starts_with("22") => refused("the column's type"),
+        code if code.starts_with("P0") => refused("a trigger"),
+        code if ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class)) => {
+            Meaning::new(Class::Retry, format!("it cannot do this just now (code {code})"), "it is tried again")
+        }
+        code => Meaning::new(
+            Class::Broken,
+            format!("the statement was not understood (code {code})"),
+            "please report this as a defect",
+        ),
+    }
+}

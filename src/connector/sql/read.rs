@@ -1,0 +1,180 @@
+//! Reads: pages by key, direct reads, and the patience with which either is repeated.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::stream::{self, BoxStream, StreamExt};
+use tokio::time::Instant;
+
+use super::dialect::{RawRow, Scope};
+use super::table::{Source, Table};
+use super::{Ready, Sql};
+use crate::connector::{End, Page};
+use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Seen, Timestamp, Value};
+
+/// The first repetition of a failed read comes after this long, the next after twice as long, and so on.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+/// The longest time between two repetitions.
+const DELAY_MAX: Duration = Duration::from_secs(10);
+
+/// A read of several pages: where it stands.
+struct Walk {
+    ready: Arc<Ready>,
+    scope: Scope,
+    since: Option<Timestamp>,
+    /// The database's clock before the first page was asked for.
+    clock: Timestamp,
+    /// The key of the last row of the page before.
+    after: Option<String>,
+}
+
+/// The steps of a stream of pages.
+enum Step {
+    Begin(Option<Timestamp>),
+    Next(Walk),
+    Done,
+}
+
+impl Sql {
+    /// All rows, or those modified at or after `since`, in pages by key.
+    pub(super) fn pages(&self, since: Option<Timestamp>) -> BoxStream<'_, Result<Page, Failure>> {
+        stream::unfold(Step::Begin(since), move |step| async move {
+            let walk = match step {
+                Step::Done => return None,
+                Step::Begin(since) => self.begin(since).await,
+                Step::Next(walk) => Ok(walk),
+            };
+            let page = match walk {
+                Ok(walk) => self.next_page(walk).await,
+                Err(failure) => Err(failure),
+            };
+            Some(match page {
+                Ok((page, Some(walk))) => (Ok(page), Step::Next(walk)),
+                Ok((page, None)) => (Ok(page), Step::Done),
+                Err(failure) => (Err(failure), Step::Done),
+            })
+        })
+        .boxed()
+    }
+
+    async fn begin(&self, since: Option<Timestamp>) -> Result<Walk, Failure> {
+        let ready = self.ready().await?;
+        let dialect = &ready.dialect;
+        let (clock, scope) = self
+            .patiently(|| async {
+                let clock = dialect.clock().await.map_err(|error| self.failure(&**dialect, &error))?;
+                let scope = match since {
+                    None => Ok(Scope::Everything),
+                    Some(since) => dialect.scope(&ready.table, &ready.statements.count, since).await,
+                };
+                Ok((clock, scope.map_err(|error| self.failure(&**dialect, &error))?))
+            })
+            .await?;
+        Ok(Walk { ready, scope, since, clock, after: None })
+    }
+
+    async fn next_page(&self, mut walk: Walk) -> Result<(Page, Option<Walk>), Failure> {
+        let Ready { dialect, table, statements } = &*walk.ready;
+        let sql = &statements.pages[walk.scope as usize][usize::from(walk.after.is_some())];
+        let raw = self
+            .patiently(|| async {
+                let page = dialect.page(table, sql, walk.since, walk.after.as_deref()).await;
+                page.map_err(|error| self.failure(&**dialect, &error))
+            })
+            .await?;
+        let last_key = raw.rows.last().map(|row| row.key.clone());
+        let observed = raw.rows.into_iter().map(|row| observe(table, row, None)).collect();
+        let end = if raw.more { None } else { Some(End::Whole) };
+        let page = Page { observed, clock: walk.clock, end };
+        walk.after = last_key;
+        Ok((page, raw.more.then_some(walk)))
+    }
+
+    /// The records with these keys; `Gone` where there is none.
+    pub(super) async fn read_directly(&self, keys: &[Key], fields: &[usize]) -> Result<Vec<Observed>, Failure> {
+        let ready = self.ready().await?;
+        let Ready { dialect, table, statements } = &*ready;
+        let possible: Vec<&str> = keys.iter().map(Key::as_str).filter(|key| table.key_kind.admits(key)).collect();
+        let rows = if possible.is_empty() {
+            Vec::new()
+        } else {
+            self.patiently(|| async {
+                let rows = dialect.fetch(table, &statements.fetch, &possible).await;
+                rows.map_err(|error| self.failure(&**dialect, &error))
+            })
+            .await?
+        };
+        let found: HashMap<String, Observed> =
+            rows.into_iter().map(|row| (row.key.clone(), observe(table, row, Some(fields)))).collect();
+        Ok(keys.iter().map(|key| found.get(key.as_str()).cloned().unwrap_or_else(|| gone(table, key))).collect())
+    }
+
+    /// Repeats a read that fails for a passing reason, until the patience is over. Ends at once when cancelled.
+    pub(super) async fn patiently<T, F>(&self, read: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let started = Instant::now();
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(FIRST_DELAY)
+            .with_max_delay(DELAY_MAX)
+            .without_max_times()
+            .build();
+        let cancel = &self.settings.cancel;
+        loop {
+            let failure = match cancel.run_until_cancelled(read()).await {
+                Some(Ok(value)) => return Ok(value),
+                Some(Err(failure)) => failure,
+                None => return Err(self.stopped()),
+            };
+            let delay = delays.next().unwrap_or(DELAY_MAX);
+            if failure.class != Class::Retry || started.elapsed() + delay > self.settings.patience {
+                return Err(failure);
+            }
+            if cancel.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
+                return Err(self.stopped());
+            }
+        }
+    }
+
+    /// What a call that was told to stop answers.
+    pub(super) fn stopped(&self) -> Failure {
+        Failure::new(Class::Retry, format!("{}: stopped before it was done; the next start goes on", self.label))
+    }
+}
+
+/// A record as it was read, with the cells of `fields` only (none: all, without tokens that repeat what is seen).
+pub(super) fn observe(table: &Table, row: RawRow, fields: Option<&[usize]>) -> Observed {
+    let key = Key(row.key);
+    let modified = row.modified.map(Timestamp::from_millis);
+    if row.gone {
+        return Observed { modified, ..gone(table, &key) };
+    }
+    // Each slot belongs to one field, so its text is taken, not copied.
+    let mut texts = row.cells.into_iter();
+    let cells = table
+        .layout
+        .fields
+        .iter()
+        .enumerate()
+        .map(|(index, field)| {
+            let wanted = fields.is_none_or(|fields| fields.contains(&index));
+            match field.source {
+                Source::Slot(_) => match texts.next() {
+                    Some(raw) if wanted => field.codec.decode(raw, fields.is_some()),
+                    _ => Cell::default(),
+                },
+                Source::Key if wanted => Cell { seen: Seen::Value(Value::text(key.as_str())), ..Cell::default() },
+                Source::Key | Source::Nowhere => Cell::default(),
+            }
+        })
+        .collect();
+    Observed { key, existence: Existence::Present, modified, cells }
+}
+
+fn gone(table: &Table, key: &Key) -> Observed {
+    let cells = vec![Cell::default(); table.layout.fields.len()];
+    Observed { key: key.clone(), existence: Existence::Gone, modified: None, cells }
+}

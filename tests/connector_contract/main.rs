@@ -1,0 +1,52 @@
+//! What every connector owes the engine: one suite, run against every kind of source.
+//!
+//! `suite` knows only the [`world::World`] trait; a source joins by implementing it and naming itself in [`contract!`].
+//! SQLite always runs. PostgreSQL runs when `ATTUNE_TEST_POSTGRES` names a database (`postgres://postgres@127.0.0.1/test`);
+//! every test has a schema of its own there and drops it.
+
+mod sql_only;
+mod sql_world;
+mod suite;
+mod world;
+
+/// Runs every test of the suite against every place.
+macro_rules! contract {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                crate::sql_world::on_sqlite(|place| Box::pin(crate::suite::$test(place))).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                crate::sql_world::on_postgres(|place| Box::pin(crate::suite::$test(place))).await;
+            })*
+        }
+    };
+}
+
+contract!(
+    says_what_it_is,
+    everything_shows_every_record_once,
+    a_feed_shows_edits_and_needs_only_a_lower_bound,
+    a_feed_shows_new_records,
+    a_storm_of_one_time_is_complete,
+    edits_while_paging_lose_nothing,
+    the_clock_is_not_ahead,
+    null_empty_and_values_are_told_apart,
+    odd_and_long_text_comes_and_goes_unharmed,
+    a_write_is_seen_by_the_feed,
+    a_clear_leaves_nothing,
+    several_fields_of_one_record_are_written_together,
+    a_large_batch_is_written_whole,
+    a_write_that_lost_changes_nothing,
+    white_space_counts_for_a_conditional_write,
+    a_record_is_written_entirely_or_not_at_all,
+    a_bad_row_is_isolated_wherever_it_is,
+    missing_records_are_gone,
+    deleted_records_are_gone_everywhere,
+    a_write_never_lowers_the_modification_time,
+    fetch_answers_only_what_was_asked,
+);
