@@ -8,11 +8,20 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 pub use crate::http::{Lane, Quota};
-use crate::model::{Definition, Failure, Key, Observed, Outcome, Timestamp, Write};
+use crate::model::{Definition, Failure, FieldType, Key, Observed, Outcome, Timestamp, Write};
 
 pub mod bigcommerce;
 mod retry;
 pub mod sql;
+
+/// A field that a mapping names, as a connector is opened with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldWanted {
+    /// `attribute:Job title`, `customer:email`; a column's name, or `@key` for the key itself.
+    pub name: String,
+    /// The canonical form in which its values will be compared.
+    pub kind: FieldType,
+}
 
 /// One page of a feed or of a sweep.
 #[derive(Clone, Debug)]

@@ -221,46 +221,32 @@ impl Engine {
     /// # Errors
     /// When the checkpoint fails, or the mapping names a field that the sources were not opened with.
     pub async fn pair(&self, settings: &PairSettings, store: &Arc<Source>, crm: &Arc<Source>) -> Result<Pair, Error> {
-        let at = |source: &Source, name: &str| -> Result<(usize, i64), Error> {
-            let found = source.fields.iter().enumerate().find(|(_, field)| field.name == name);
-            found.map(|(at, field)| (at, field.id)).ok_or_else(|| {
-                let what = format!("the mapping names {name:?}, which the source was not opened with");
-                source.error(Failure::new(Class::Broken, what))
-            })
-        };
-        let mapping = &settings.mapping;
-        let mut fields = Vec::new();
-        for rule in &mapping.fields {
-            fields.push(PairField {
-                mapped: 0,
-                rule: rule.clone(),
-                store: at(store, &rule.store)?,
-                crm: at(crm, &rule.crm)?,
-            });
-        }
-        let mut rules = Vec::new();
-        for rule in &mapping.matches {
-            rules.push((at(store, &rule.store)?.1, at(crm, &rule.crm)?.1, folds_case(&rule.store)));
-        }
-        let only =
-            |source: &Source, only: &BTreeMap<String, Vec<String>>| -> Result<BTreeMap<i64, Vec<String>>, Error> {
-                only.iter().map(|(name, words)| Ok((at(source, name)?.1, words.clone()))).collect()
-            };
-        let mut pair = Pair {
-            id: 0,
-            mode: settings.mode,
-            rails: settings.rails,
-            only_store: only(store, &mapping.only.store)?,
-            only_crm: only(crm, &mapping.only.crm)?,
-            store: Arc::clone(store),
-            crm: Arc::clone(crm),
-            mapping: mapping.clone(),
-            fields,
-            rules,
-            first_since_start: AtomicBool::new(true),
-        };
+        let mut pair = assemble_pair(settings, store, crm)?;
         self.bind_mapping(&mut pair).await?;
         Ok(pair)
+    }
+
+    /// A pair as it is remembered, for reading beside a running daemon: nothing is written. None if it is new.
+    ///
+    /// # Errors
+    /// As [`Engine::pair`].
+    pub async fn recall_pair(
+        &self,
+        settings: &PairSettings,
+        store: &Arc<Source>,
+        crm: &Arc<Source>,
+    ) -> Result<Option<Pair>, Error> {
+        let mut pair = assemble_pair(settings, store, crm)?;
+        let mut transaction = self.checkpoint.read().await?;
+        let Some(row) = transaction.pair_of(store.id, crm.id).await? else { return Ok(None) };
+        pair.id = row.id;
+        let known = transaction.mapped(row.id).await?;
+        transaction.end().await?;
+        for field in &mut pair.fields {
+            let same = |m: &&crate::checkpoint::MappedRow| m.store_field == field.store.1 && m.crm_field == field.crm.1;
+            field.mapped = known.iter().find(same).map_or(0, |row| row.id);
+        }
+        Ok(Some(pair))
     }
 
     async fn bind_mapping(&self, pair: &mut Pair) -> Result<(), Error> {
@@ -306,8 +292,50 @@ impl Engine {
     }
 }
 
+/// The pair that a mapping makes of two sources, before it is known to the checkpoint.
+fn assemble_pair(settings: &PairSettings, store: &Arc<Source>, crm: &Arc<Source>) -> Result<Pair, Error> {
+    let at = |source: &Source, name: &str| -> Result<(usize, i64), Error> {
+        let found = source.fields.iter().enumerate().find(|(_, field)| field.name == name);
+        found.map(|(at, field)| (at, field.id)).ok_or_else(|| {
+            let what = format!("the mapping names {name:?}, which the source was not opened with");
+            source.error(Failure::new(Class::Broken, what))
+        })
+    };
+    let mapping = &settings.mapping;
+    let mut fields = Vec::new();
+    for rule in &mapping.fields {
+        fields.push(PairField {
+            mapped: 0,
+            rule: rule.clone(),
+            store: at(store, &rule.store)?,
+            crm: at(crm, &rule.crm)?,
+        });
+    }
+    let mut rules = Vec::new();
+    for rule in &mapping.matches {
+        rules.push((at(store, &rule.store)?.1, at(crm, &rule.crm)?.1, folds_case(&rule.store)));
+    }
+    let only = |source: &Source, only: &BTreeMap<String, Vec<String>>| -> Result<BTreeMap<i64, Vec<String>>, Error> {
+        only.iter().map(|(name, words)| Ok((at(source, name)?.1, words.clone()))).collect()
+    };
+    let pair = Pair {
+        id: 0,
+        mode: settings.mode,
+        rails: settings.rails,
+        only_store: only(store, &mapping.only.store)?,
+        only_crm: only(crm, &mapping.only.crm)?,
+        store: Arc::clone(store),
+        crm: Arc::clone(crm),
+        mapping: mapping.clone(),
+        fields,
+        rules,
+        first_since_start: AtomicBool::new(true),
+    };
+    Ok(pair)
+}
+
 /// Whether a match field holds e-mails.
-pub(crate) fn folds_case(store_field: &str) -> bool {
+pub fn folds_case(store_field: &str) -> bool {
     store_field == "customer:email"
 }
 

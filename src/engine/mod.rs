@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub use attach::{PairSettings, SourceSettings};
+pub use attach::{PairSettings, SourceSettings, folds_case};
 pub use balance::Balance;
 pub use clock::{Clock, SystemClock};
 pub use error::Error;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::pace::{Pace, Told};
 use super::{Lane, Quota};
 use crate::model::{Class, Failure, Side};
+use crate::telemetry::{Event, Source};
 
 /// Waits shorter than this are pacing, not news.
 const WAIT_WORTH_SAYING: Duration = Duration::from_secs(2);
@@ -41,6 +42,16 @@ pub struct ThrottleSettings {
     pub fixed: Option<(u64, Duration)>,
     /// The most calls in flight at once.
     pub in_flight_max: usize,
+}
+
+impl ThrottleSettings {
+    /// The system as events name it.
+    const fn event(&self) -> Source<'_> {
+        match self.side {
+            Side::Store => Source::Store(self.name.as_str()),
+            Side::Crm => Source::Crm(self.name.as_str()),
+        }
+    }
 }
 
 /// One system's quota, shared by everything that calls it.
@@ -271,7 +282,8 @@ impl Throttle {
         if let Some((status, headers)) = answer {
             let now = Instant::now();
             if let Some(wait) = state.pace.learn(&Told::read(status, headers), now) {
-                self.say_throttled(&mut state, wait, now);
+                let request_id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+                self.say_throttled(&mut state, wait, request_id, now);
             }
         }
         drop(state);
@@ -281,13 +293,14 @@ impl Throttle {
     fn say_waiting(&self, state: &mut State, wait: Duration, now: Instant) {
         if wait >= WAIT_WORTH_SAYING && due(&mut state.waiting_said, now) {
             let quota = state.pace.quota(now);
-            say(&self.settings, &News::Waiting { wait_ms: millis(wait), left: quota.map(|quota| quota.left) });
+            let (left, quota) = (quota.map(|quota| quota.left), quota.map(|quota| quota.quota));
+            Event::QuotaWaiting { source: self.settings.event(), wait_ms: millis(wait), left, quota }.emit();
         }
     }
 
-    fn say_throttled(&self, state: &mut State, wait: Duration, now: Instant) {
+    fn say_throttled(&self, state: &mut State, wait: Duration, request_id: Option<&str>, now: Instant) {
         if due(&mut state.throttled_said, now) {
-            say(&self.settings, &News::Throttled { wait_ms: millis(wait) });
+            Event::QuotaThrottled { source: self.settings.event(), wait_ms: millis(wait), request_id }.emit();
         }
     }
 
@@ -312,31 +325,6 @@ fn due(said: &mut Option<Instant>, now: Instant) -> bool {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What operators hear of a quota.
-enum News {
-    Waiting { wait_ms: u64, left: Option<u64> },
-    Throttled { wait_ms: u64 },
-}
-
-/// The one place where events about quotas are written.
-fn say(settings: &ThrottleSettings, news: &News) {
-    let name = settings.name.as_str();
-    let (store, crm) = match settings.side {
-        Side::Store => (Some(name), None),
-        Side::Crm => (None, Some(name)),
-    };
-    match news {
-        News::Waiting { wait_ms, left } => {
-            let message = format!("{} {name}: waiting {wait_ms} ms for the quota", settings.side);
-            tracing::info!(event = "quota.waiting", store, crm, wait_ms, left, "{message}");
-        }
-        News::Throttled { wait_ms } => {
-            let message = format!("{} {name} answered 429: nothing is sent for {wait_ms} ms", settings.side);
-            tracing::warn!(event = "quota.throttled", store, crm, wait_ms, "{message}");
-        }
-    }
 }
 
 /// Calls that are paid for. Dropping it gives back what was not taken.

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use self::definitions::Attributes;
 use self::fields::Field;
 use super::retry::Attempts;
-use super::{Connector, Lane, Limits, Page, Prepared, Quota, Reservation};
+use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
 use crate::http::{
     Answer, Caller, Client, Credential, Endpoint, Pay, Request, Reserved, SecretProvider, Throttle, ThrottleSettings,
 };
@@ -54,6 +54,10 @@ const IN_FLIGHT_PER_ENDPOINT: usize = 3;
 
 /// All endpoints of a store together.
 const IN_FLIGHT_MAX: usize = 8;
+
+/// The window that quotas count in, where nothing else is said
+/// (<https://developer.bigcommerce.com/docs/start/best-practices/api-rate-limits>).
+const QUOTA_WINDOW_S: f64 = 30.0;
 
 /// A store to connect to.
 pub struct Settings {
@@ -79,15 +83,6 @@ pub struct Settings {
     pub client: Client,
 }
 
-/// One store field that a mapping names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldWanted {
-    /// `attribute:Job title`, `customer:email`.
-    pub name: String,
-    /// The type the mapping gives it.
-    pub kind: FieldType,
-}
-
 /// One BigCommerce store.
 pub struct BigCommerce {
     store_hash: String,
@@ -96,6 +91,7 @@ pub struct BigCommerce {
     kinds: Vec<FieldType>,
     create_attributes: bool,
     patience: Duration,
+    share: f64,
     caller: Caller,
     endpoints: Endpoints,
     /// What [`Connector::prepare`] found; none before.
@@ -121,6 +117,11 @@ impl fmt::Debug for BigCommerce {
     }
 }
 
+/// Nothing that could change the meaning of a path.
+const fn is_hash_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '-' | '_')
+}
+
 impl BigCommerce {
     /// Checks the settings; nothing is called, and the token is not read yet.
     ///
@@ -128,16 +129,17 @@ impl BigCommerce {
     /// Of class `Misconfigured`: a store hash that is none, an address that is not HTTPS.
     pub fn new(settings: Settings) -> Result<Self, Failure> {
         let hash = settings.store_hash;
-        if hash.is_empty() || hash.len() > 64 || !hash.chars().all(|character| character.is_ascii_alphanumeric()) {
-            let sentence = "a store hash has only letters and digits: it is what follows `/stores/` in the API path \
+        if hash.is_empty() || hash.len() > 64 || !hash.chars().all(is_hash_character) {
+            let sentence = "a store hash has only letters, digits, `-` and `_`: it is what follows `/stores/` in the API path \
                             of the store's API account";
             return Err(Failure::new(Class::Misconfigured, sentence));
         }
+        let share = settings.share;
         let throttle = Throttle::new(
             ThrottleSettings {
                 side: Side::Store,
                 name: settings.name,
-                share: settings.share,
+                share,
                 fixed: None,
                 in_flight_max: IN_FLIGHT_MAX,
             },
@@ -162,6 +164,7 @@ impl BigCommerce {
             names: settings.fields.into_iter().map(|field| field.name).collect(),
             create_attributes: settings.create_attributes,
             patience: settings.patience,
+            share,
             caller,
             endpoints: Endpoints {
                 customers: endpoint("/customers"),
@@ -288,6 +291,7 @@ impl Connector for BigCommerce {
     fn limits(&self) -> Limits {
         Limits {
             batches_per_round: IN_FLIGHT_PER_ENDPOINT,
+            writes_per_batch: write::VALUES_PER_UPSERT,
             keys_per_fetch: PAGE_ROWS,
             conditional_writes: false,
             dates_fields: true,
@@ -334,5 +338,12 @@ impl Connector for BigCommerce {
 
     fn quota(&self) -> Option<Quota> {
         self.caller.throttle().quota()
+    }
+
+    fn seconds_for(&self, calls: u64) -> f64 {
+        // Calls are few enough for the loss of precision to be none.
+        #[allow(clippy::cast_precision_loss)]
+        let (calls, ours) = (calls as f64, self.quota().map(|quota| quota.quota as f64 * self.share));
+        ours.filter(|ours| *ours >= 1.0).map_or(0.0, |ours| calls * QUOTA_WINDOW_S / ours)
     }
 }

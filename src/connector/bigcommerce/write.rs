@@ -12,7 +12,7 @@ use crate::http::{Answer, Endpoint, Request};
 use crate::model::{Cell, Class, Failure, Outcome, Value, Write};
 
 /// BigCommerce takes at most 10 in one upsert (its text says customers; ten values are safe in either reading).
-const VALUES_PER_UPSERT: usize = 10;
+pub(super) const VALUES_PER_UPSERT: usize = 10;
 
 /// Ids of one delete: a limit of ours.
 const VALUES_PER_DELETE: usize = 50;

@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use self::dialect::{Dialect, Statements};
 use self::fault::Label;
 use self::table::Table;
-use super::{Connector, Lane, Limits, Page, Prepared, Reservation, Unlimited};
-use crate::model::{Failure, FieldType, Key, Observed, Outcome, Timestamp, Write};
+use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Reservation, Unlimited};
+use crate::model::{Failure, Key, Observed, Outcome, Timestamp, Write};
 
 /// The one feed of a table: its rows by their modification time.
 const FEED_ROWS: &str = "rows";
@@ -40,15 +40,6 @@ pub enum ModifiedBy {
     Attune,
     /// The database does, by a trigger.
     Database,
-}
-
-/// One field that a mapping names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldWanted {
-    /// The column's name, or `@key` for the key itself.
-    pub name: String,
-    /// The canonical form in which its values will be compared.
-    pub kind: FieldType,
 }
 
 /// What the configuration says about one table (`[crm.NAME]` with `kind = "sql"`).
@@ -181,6 +172,7 @@ impl Connector for Sql {
     fn limits(&self) -> Limits {
         Limits {
             batches_per_round: 1,
+            writes_per_batch: write::BATCH_ROWS,
             keys_per_fetch: KEYS_PER_FETCH,
             conditional_writes: true,
             dates_fields: false,

@@ -9,7 +9,7 @@ use super::{Ready, Sql, cells, fault};
 use crate::model::{Class, Failure, Observed, Outcome, Write};
 
 /// The most records of one statement.
-const BATCH_ROWS: usize = 500;
+pub(super) const BATCH_ROWS: usize = 500;
 /// The most text of one statement, in bytes: a record more may exceed it, never two.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
