@@ -109,6 +109,15 @@ impl Checkpoint {
         Ok(Self::new(connection, Some(path), false, None))
     }
 
+    /// A checkpoint that remembers nothing and is written nowhere: what reading commands see before the first pass.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub async fn empty() -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new().in_memory(true).disable_statement_logging();
+        Self::connect(&options, None, false, None).await
+    }
+
     /// A checkpoint in memory, driven on the spot, for simulation.
     ///
     /// # Errors

@@ -4,3 +4,21 @@
 
 pub mod arguments;
 pub mod exit;
+pub mod session;
+
+mod sync;
+
+use self::arguments::{Arguments, Command};
+use self::exit::Exit;
+use self::session::Trouble;
+
+/// Runs a command line.
+///
+/// # Errors
+/// When the command could not begin; what it met on its way is in its exit code.
+pub async fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
+    match &arguments.command {
+        Command::Sync(options) => sync::run(&arguments.common, options).await,
+        _ => Err(Trouble::new(Exit::Defect, "not there yet")),
+    }
+}

@@ -1,0 +1,232 @@
+//! What every command starts from: the configuration, the checkpoint, the lock or the knowledge that somebody has it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+
+use super::arguments::Common;
+use super::exit::Exit;
+use crate::checkpoint::{self, Checkpoint, Lock};
+use crate::config::{self, Config, Environment};
+use crate::daemon::{Blueprint, Fleet, Surroundings};
+use crate::engine::{self, Answer, Engine, Request, SystemClock};
+use crate::http::Client;
+use crate::model::{Class, Failure};
+
+/// How the holder of the lock names itself when it is the daemon.
+pub const DAEMON: &str = "attune run";
+
+/// How often the answer to a request is looked for.
+const ANSWER_POLL: Duration = Duration::from_millis(100);
+
+/// Why a command ends early: a sentence on stderr, and the exit code.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// The exit code.
+    pub exit: Exit,
+    /// What, where, why, what to do.
+    pub message: String,
+}
+
+impl Trouble {
+    /// A trouble of a kind.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+}
+
+impl From<checkpoint::Error> for Trouble {
+    fn from(error: checkpoint::Error) -> Self {
+        let exit = match &error {
+            checkpoint::Error::Locked { .. } => Exit::Unreachable,
+            other if other.is_configuration() => Exit::Misconfigured,
+            checkpoint::Error::Unwritable(_) => Exit::Unreachable,
+            _ => Exit::Defect,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<engine::Error> for Trouble {
+    fn from(error: engine::Error) -> Self {
+        match error {
+            engine::Error::Source { side, name, failure } => Self::new(exit_of(&failure), said(side, &name, &failure)),
+            engine::Error::Checkpoint(error) => error.into(),
+            other @ engine::Error::Stopped => Self::new(Exit::Attention, other.to_string()),
+            other @ engine::Error::PlanMoved { .. } => Self::new(Exit::Attention, other.to_string()),
+        }
+    }
+}
+
+/// A failure as a line for a person's own terminal.
+pub fn said(side: crate::model::Side, name: &str, failure: &Failure) -> String {
+    let detail = failure.detail.as_deref().map(|detail| format!("\n  it said: {detail}")).unwrap_or_default();
+    format!("{side} {name}: {failure}{detail}")
+}
+
+/// The exit code that a source's failure leads to.
+pub fn exit_of(failure: &Failure) -> Exit {
+    match failure.class {
+        Class::Retry => Exit::Unreachable,
+        Class::Auth => Exit::Unauthorized,
+        Class::Misconfigured => Exit::Misconfigured,
+        // An answer that nobody can read is the system's trouble, not ours.
+        Class::Broken if failure.status.is_none_or(|status| (200..300).contains(&status)) => Exit::Unreachable,
+        Class::Broken | Class::Rejected => Exit::Defect,
+    }
+}
+
+/// What a command means to do with the checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Work on it, or ask whoever works on it.
+    Act,
+    /// Read it, whoever works on it.
+    Read,
+}
+
+/// A command at work.
+pub struct Session {
+    /// The configuration, narrowed to `--store`.
+    pub config: Config,
+    /// The engine on the checkpoint.
+    pub engine: Engine,
+    /// What connectors need.
+    pub surroundings: Surroundings,
+    /// Whether another process holds the lock: then this one may only read, and leave requests.
+    pub beside: bool,
+    _lock: Option<Lock>,
+}
+
+/// Loads the configuration that the common options name.
+///
+/// # Errors
+/// With every problem there is.
+pub fn load(common: &Common) -> Result<Config, Trouble> {
+    let config = config::load(&common.config, std::env::vars_os())
+        .map_err(|problems| Trouble::new(Exit::Misconfigured, problems.to_string()))?;
+    config.narrowed(&common.store).map_err(|message| Trouble::new(Exit::Usage, message))
+}
+
+/// The file of the checkpoint.
+///
+/// # Errors
+/// When its URL cannot be read or is no SQLite file.
+pub async fn checkpoint_path(config: &Config, environment: &Environment) -> Result<PathBuf, Trouble> {
+    let refused = |why: String| Trouble::new(Exit::Misconfigured, format!("state.url: {why}"));
+    let url = config.state.url.resolve(environment).await.map_err(refused)?;
+    let Some(path) = url.expose_secret().strip_prefix("sqlite:") else {
+        return Err(refused("a checkpoint is a SQLite file for now: sqlite:attune.db".to_owned()));
+    };
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() || path == ":memory:" {
+        return Err(refused("name a file: what is only in memory is forgotten with the process".to_owned()));
+    }
+    Ok(Path::new(path).to_owned())
+}
+
+impl Session {
+    /// Opens everything a command needs. Nothing is reached yet.
+    ///
+    /// # Errors
+    /// When the configuration or the checkpoint is not usable.
+    pub async fn open(common: &Common, access: Access, who: &str) -> Result<Self, Trouble> {
+        let config = load(common)?;
+        let environment: Environment = std::env::vars_os().collect();
+        let path = checkpoint_path(&config, &environment).await?;
+        let stop = CancellationToken::new();
+        let (checkpoint, lock, beside) = open_checkpoint(&path, access, who, common.patience).await?;
+        let engine = Engine::new(checkpoint, Arc::new(SystemClock), stop.clone());
+        if lock.is_some() {
+            engine.recognise_restored_checkpoint().await?;
+        }
+        let surroundings = Surroundings {
+            environment: Arc::new(environment),
+            patience: common.patience,
+            stop,
+            client: Client::shared(),
+        };
+        Ok(Self { config, engine, surroundings, beside, _lock: lock })
+    }
+
+    /// The sources and pairs of the configuration.
+    pub async fn blueprint(&self) -> Blueprint {
+        Blueprint::draw(&self.config, &self.surroundings).await
+    }
+
+    /// The sources and pairs as they are remembered; nothing is reached.
+    pub async fn recall(&self) -> Fleet {
+        Fleet::recall(&self.engine, &self.blueprint().await).await
+    }
+
+    /// Does what a person asks for, or has the daemon do it.
+    ///
+    /// # Errors
+    /// When the checkpoint fails, or the daemon does not answer in time.
+    pub async fn ask(&self, request: &Request, patience: Duration) -> Result<Answer, Trouble> {
+        if !self.beside {
+            return Ok(self.engine.operate(request).await?);
+        }
+        let text = serde_json::to_string(request).map_err(|error| Trouble::new(Exit::Defect, error.to_string()))?;
+        let mut transaction = self.engine.checkpoint().begin().await?;
+        let id = transaction.leave_request(self.engine.clock().now(), &text).await?;
+        transaction.commit().await?;
+        let answered = async {
+            loop {
+                let mut transaction = self.engine.checkpoint().read().await?;
+                let answer = transaction.answer_to(id).await?;
+                transaction.end().await?;
+                if let Some(answer) = answer {
+                    return serde_json::from_str(&answer).map_err(|error| {
+                        Trouble::new(Exit::Defect, format!("the daemon's answer is unreadable: {error}"))
+                    });
+                }
+                tokio::time::sleep(ANSWER_POLL).await;
+            }
+        };
+        tokio::time::timeout(patience, answered).await.unwrap_or_else(|_| {
+            let what = "the daemon did not answer in time; the request stays, and it takes it before its next batch";
+            Err(Trouble::new(Exit::Unreachable, what))
+        })
+    }
+}
+
+async fn open_checkpoint(
+    path: &Path,
+    access: Access,
+    who: &str,
+    patience: Duration,
+) -> Result<(Checkpoint, Option<Lock>, bool), Trouble> {
+    if access == Access::Read {
+        return Ok((open_to_read(path).await?, None, true));
+    }
+    let until = tokio::time::Instant::now() + patience;
+    let who = format!("{who}, process {}", std::process::id());
+    loop {
+        match Lock::take(path, &who) {
+            Ok(lock) => return Ok((Checkpoint::open(path).await?, Some(lock), false)),
+            Err(checkpoint::Error::Locked { holder }) if holder.starts_with(DAEMON) => {
+                return Ok((Checkpoint::open_to_read(path).await?, None, true));
+            }
+            Err(error @ checkpoint::Error::Locked { .. }) => {
+                // Another command: it ends soon.
+                if tokio::time::Instant::now() >= until {
+                    return Err(error.into());
+                }
+                tokio::time::sleep(ANSWER_POLL).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The checkpoint for reading; where there is none yet, an empty one that is never written to disk.
+async fn open_to_read(path: &Path) -> Result<Checkpoint, Trouble> {
+    match Checkpoint::open_to_read(path).await {
+        Err(checkpoint::Error::Missing { .. }) => Ok(Checkpoint::empty().await?),
+        other => Ok(other?),
+    }
+}
