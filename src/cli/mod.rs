@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod exit;
 pub mod session;
 
+mod demo;
 mod sync;
 
 use self::arguments::{Arguments, Command};
@@ -18,6 +19,7 @@ use self::session::Trouble;
 /// When the command could not begin; what it met on its way is in its exit code.
 pub async fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
     match &arguments.command {
+        Command::Demo => demo::run().await,
         Command::Sync(options) => sync::run(&arguments.common, options).await,
         _ => Err(Trouble::new(Exit::Defect, "not there yet")),
     }
