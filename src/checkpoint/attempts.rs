@@ -120,10 +120,18 @@ pub struct HistoryFilter {
     pub stores: Vec<String>,
     /// Only this customer or contact key.
     pub key: Option<String>,
-    /// Only this field.
-    pub field: Option<String>,
+    /// Only these fields, by their store names; empty: all.
+    pub fields: Vec<String>,
+    /// Only writes to this side.
+    pub side: Option<Side>,
+    /// Only of this pass.
+    pub pass: Option<i64>,
     /// Only from this moment on (ours).
     pub since: Option<Timestamp>,
+    /// Only before this moment (ours).
+    pub until: Option<Timestamp>,
+    /// Only writes older than the one with this number: the next page.
+    pub before: Option<i64>,
     /// At most this many, newest first.
     pub limit: Option<u64>,
 }
@@ -325,13 +333,20 @@ impl Transaction<'_> {
                     h.reason, h.outcome
              FROM history AS h JOIN pair AS p ON p.id = h.pair JOIN source AS s ON s.id = p.store JOIN source AS c ON c.id = p.crm
              WHERE (json_array_length(?1) = 0 OR s.name IN (SELECT value FROM json_each(?1)))
-               AND (?2 IS NULL OR h.store_key = ?2 OR h.crm_key = ?2) AND (?3 IS NULL OR h.name = ?3) AND h.at >= ?4
-             ORDER BY h.id DESC LIMIT ?5",
+               AND (?2 IS NULL OR h.store_key = ?2 OR h.crm_key = ?2)
+               AND (json_array_length(?3) = 0 OR h.name IN (SELECT value FROM json_each(?3)))
+               AND h.at >= ?4 AND (?5 IS NULL OR h.at < ?5) AND (?6 IS NULL OR h.side = ?6)
+               AND (?7 IS NULL OR h.pass = ?7) AND h.id < ?8
+             ORDER BY h.id DESC LIMIT ?9",
         )
         .bind(json(&filter.stores)?)
         .bind(filter.key.as_deref())
-        .bind(filter.field.as_deref())
+        .bind(json(&filter.fields)?)
         .bind(filter.since.map_or(0, Timestamp::as_millis))
+        .bind(filter.until.map(Timestamp::as_millis))
+        .bind(filter.side.map(Side::as_str))
+        .bind(filter.pass)
+        .bind(filter.before.unwrap_or(i64::MAX))
         .bind(filter.limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(-1));
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
         Ok(rows
