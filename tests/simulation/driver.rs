@@ -1,7 +1,7 @@
 //! One history: the process as the daemon runs it (a task for each source and each pair), killed and started again
 //! where the seed says so; then no faults, then no edits, then no writes.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::Arc;
 
 use attune::checkpoint::Checkpoint;
@@ -16,8 +16,8 @@ use crate::world::{CRM, Crm, Hub, OurClock, Shared, Store};
 use crate::{oracle, people};
 
 /// Long enough without faults for attempts to be read back, stale reads to be read again, and two sweeps.
-const HEAL_MS: i64 = QUARANTINE_MS * 2 + 160_000;
-const IDLE_MS: i64 = 70_000;
+const HEAL_MS: i64 = QUARANTINE_MS * 2 + 110_000;
+const IDLE_MS: i64 = 60_000;
 const SWEEP_MS: i64 = 45_000;
 
 /// What a history came to.
@@ -35,8 +35,6 @@ pub struct History {
 pub struct Process {
     pub hub: Shared,
     pub checkpoint: Checkpoint,
-    passing: AtomicU64,
-    reads: AtomicU64,
     /// Commits left until it dies at one; negative: it does not.
     commits_left: Arc<AtomicI64>,
     sweeps_often: AtomicBool,
@@ -54,8 +52,7 @@ impl Process {
             true
         };
         let checkpoint = Checkpoint::simulated(Some(Arc::new(crash))).unwrap();
-        let (passing, reads, sweeps_often) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        Arc::new(Self { hub: Arc::clone(hub), checkpoint, passing, reads, commits_left, sweeps_often })
+        Arc::new(Self { hub: Arc::clone(hub), checkpoint, commits_left, sweeps_often: AtomicBool::new(false) })
     }
 
     pub fn engine(&self) -> Engine {
@@ -143,8 +140,12 @@ async fn read_for_ever(process: Arc<Process>, engine: Engine, source: Arc<Source
         }
         let sweep_every = if process.sweeps_often.load(Ordering::SeqCst) { SWEEP_MS } else { SWEEP_MS * 3 };
         let reach = if hub.now() - swept >= sweep_every { Reach::Sweep } else { Reach::Changes };
+        let started = hub.now();
         match engine.pull(&source, reach).await {
             Ok(pulled) => {
+                if !pulled.torn {
+                    hub.world().pulled[number] = started;
+                }
                 if pulled.swept && !pulled.torn {
                     swept = hub.now();
                 }
@@ -153,7 +154,7 @@ async fn read_for_ever(process: Arc<Process>, engine: Engine, source: Arc<Source
                     let now = hub.now();
                     hub.world().violate(now, format!("the feeds of {} had missed {}", source.name, pulled.drift));
                 }
-                process.reads.fetch_add(1, Ordering::SeqCst);
+                hub.world().reads[number] += 1;
                 backoff = 1_000;
                 hub.sleep(POLL_MS).await;
             }
@@ -168,22 +169,27 @@ async fn read_for_ever(process: Arc<Process>, engine: Engine, source: Arc<Source
 
 async fn pass_for_ever(process: Arc<Process>, engine: Engine, pair: Arc<Pair>) {
     let hub = &process.hub;
-    let mut reads = 0;
+    let mut reads = [0, 0];
     let mut passed = 0;
+    let store = hub.world().system_named(Side::Store, &pair.store.name);
     let mut backoff = 1_000;
     loop {
-        let now_read = process.reads.load(Ordering::SeqCst);
+        let (now_read, pulled) = {
+            let world = hub.world();
+            ([world.reads[CRM], world.reads[store]], world.pulled[CRM].min(world.pulled[store]))
+        };
         if now_read == reads && hub.now() - passed < POLL_MS {
             hub.sleep(1_000).await;
             continue;
         }
         (reads, passed) = (now_read, hub.now());
-        process.passing.fetch_add(1, Ordering::SeqCst);
         let report = engine.pass(&pair, PassOptions::default()).await;
-        process.passing.fetch_sub(1, Ordering::SeqCst);
         match report {
             Ok(report) => {
                 process.judge(&pair, &report);
+                if done(&report) && report.balance.pending + report.balance.superseded == 0 {
+                    hub.world().passed[store] = pulled;
+                }
                 if report.failure.is_none() {
                     backoff = 1_000;
                     continue;
@@ -262,7 +268,6 @@ pub fn run(seed: u64, tell: bool) -> History {
             crashes += 1;
             hub.tell(|| "the process dies".to_owned());
             executor.kill();
-            process.passing.store(0, Ordering::SeqCst);
             process.commits_left.store(-1, Ordering::SeqCst);
             polls_left = start(&process, &plan, &mut random);
         }
@@ -324,6 +329,6 @@ async fn direct(process: Arc<Process>, chaos_ms: i64, ended: Arc<AtomicBool>) {
 }
 
 /// Whether a report says that everything was done.
-pub fn done(report: &PassReport) -> bool {
+fn done(report: &PassReport) -> bool {
     report.standing == Standing::Done && report.failure.is_none()
 }

@@ -31,6 +31,9 @@ pub fn at_rest(process: &Process) {
         linking(&world, &remembered, &mut found);
     }
     loss(&world, &remembered, &mut found);
+    if !remembered.stopped {
+        last_word(&world, &remembered, &mut found);
+    }
     let now = process.hub.now();
     found.into_iter().for_each(|what| world.violate(now, what));
 }
@@ -175,5 +178,44 @@ fn loss(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             "edit {number} is lost: {value:?} in {} of {} at system {} is neither there nor in history",
             rule.store, edit.key, edit.system
         ));
+    }
+}
+
+/// An edit that was made when everybody agreed, and that nobody edited after, is what everybody holds.
+fn last_word(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
+    for (number, edit) in world.edits.iter().enumerate().filter(|(_, edit)| edit.alone) {
+        let rule = &world.plan.fields[edit.field - 1];
+        let side = World::side(edit.system);
+        let person = world.systems[edit.system].records[&edit.key].person;
+        let everybody = world.of_person(person);
+        let of_it = |later: &crate::world::Edit| {
+            later.field == edit.field && everybody.contains(&(later.system, later.key))
+        };
+        let carries = match rule.direction {
+            Direction::Both => true,
+            Direction::ToStore => side == Side::Crm,
+            Direction::ToCrm => side == Side::Store,
+        };
+        let held = remembered.held.iter().any(|held| {
+            held.field.as_deref() == Some(&rule.store)
+                && everybody.iter().any(|(_, key)| held.store_key.as_deref() == Some(&key.to_string()))
+        });
+        if world.edits[number + 1..].iter().any(of_it)
+            || held
+            || !carries
+            || !rule.overwrite
+            || world.lost_in_window.contains(&number)
+            || (edit.value.is_none() && rule.on_clear != OnClear::Propagate)
+        {
+            continue;
+        }
+        let value = compared(rule, side, edit.value.as_deref());
+        for (system, key) in everybody {
+            let now = compared(rule, World::side(system), world.holds(system, key, edit.field));
+            if now != value {
+                let place = format!("{} of {key} at system {system}", rule.store);
+                found.push(format!("edit {number} to {value:?} was the last word, but {place} is {now:?}"));
+            }
+        }
     }
 }

@@ -129,8 +129,10 @@ impl Plan {
         plan.normalises =
             *random.pick(&[Normalises::Nothing, Normalises::Trims, Normalises::Numbers, Normalises::Truncates]);
         plan.edits = u64::try_from(random.between(4, 40)).unwrap();
-        plan.edit_gap_ms = *random.pick(&[300, 3_000, 9_000]);
-        plan.chaos_ms = random.between(60_000, 200_000);
+        plan.chaos_ms = random.between(60_000, 300_000);
+        // All at once, or over the whole time.
+        let evenly = plan.chaos_ms / i64::try_from(plan.edits).unwrap();
+        plan.edit_gap_ms = *random.pick(&[1_000, evenly, evenly]);
         plan.faults = faults(&mut random);
         if random.chance(200) {
             plan.our_skew_ms = random.between(-90_000, 90_000);

@@ -33,7 +33,8 @@ pub struct Edit {
     pub key: u64,
     pub field: usize,
     pub value: Option<String>,
-    pub at: i64,
+    /// Everybody was known to agree when it was made: nothing but another edit may take its place.
+    pub alone: bool,
 }
 
 pub struct World {
@@ -58,6 +59,11 @@ pub struct World {
     pub violations: Vec<String>,
     pub crash: bool,
     pub misses_injected: bool,
+    /// By system: how often it was read, and when the last whole read began.
+    pub reads: Vec<u64>,
+    pub pulled: Vec<i64>,
+    /// By store: up to when both of its sides had been read when its last complete pass began.
+    pub passed: Vec<i64>,
     pub hash: u64,
     pub tell: bool,
     nth: BTreeMap<(u64, u64), u64>,
@@ -74,6 +80,7 @@ pub type Shared = Arc<Hub>;
 impl Hub {
     pub fn new(seed: u64, plan: Plan, tell: bool) -> Shared {
         let systems = System::all(&plan);
+        let count = systems.len();
         let mut world = World {
             seed,
             plan,
@@ -90,6 +97,9 @@ impl Hub {
             violations: Vec::new(),
             crash: false,
             misses_injected: false,
+            reads: vec![0; count],
+            pulled: vec![0; count],
+            passed: vec![0; count],
             hash: 0,
             tell,
             nth: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use attune::model::{Side, Timestamp};
 
 use super::{CRM, Edit, World};
-use crate::plan::{Normalises, Plan};
+use crate::plan::{Normalises, Plan, QUARANTINE_MS, REPLICA_LAG_MS};
 
 /// Who wrote a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +102,12 @@ impl System {
         if self.whole_seconds { (time + self.skew_ms).div_euclid(1000) * 1000 - self.skew_ms - 1 } else { time }
     }
 
-    pub fn store(&self, value: Option<String>) -> Option<String> {
+    /// What is stored where this value is written.
+    pub fn store(&self, field: usize, value: Option<String>) -> Option<String> {
         let value = value?;
+        if field == 0 {
+            return Some(value);
+        }
         Some(match self.normalises {
             Normalises::Nothing => value,
             Normalises::Trims => value.trim().to_owned(),
@@ -119,7 +123,7 @@ impl System {
     pub fn change(&mut self, now: i64, key: u64, field: usize, value: Option<String>, date: i64, author: Author) {
         self.versions += 1;
         let version = self.versions;
-        let value = self.store(value);
+        let value = self.store(field, value);
         let is_crm = self.number == CRM;
         let Some(record) = self.records.get_mut(&key) else { return };
         let mut state = record.now().clone();
@@ -143,10 +147,10 @@ impl System {
     pub fn add(&mut self, now: i64, key: u64, person: u64, values: Vec<Option<String>>, author: Author) {
         let date = self.stamp(now);
         let mut cells = Vec::new();
-        for value in values {
+        for (field, value) in values.into_iter().enumerate() {
             self.versions += 1;
             let version = self.versions;
-            cells.push(CellState { value: self.store(value), date, id: version, version, author });
+            cells.push(CellState { value: self.store(field, value), date, id: version, version, author });
         }
         let state = State { at: now, gone: false, modified: date, cells };
         self.records.insert(key, Record { person, states: vec![state] });
@@ -207,10 +211,41 @@ impl World {
             return;
         }
         let number = self.edits.len();
-        let value = self.systems[system].store(value);
+        let value = self.systems[system].store(field, value);
         self.say(now, format!("person: {} {key} field {field} := {value:?}", self.systems[system].name));
-        self.edits.push(Edit { system, key, field, value: value.clone(), at: now });
+        let alone = self.everybody_agreed(now, system, key, field);
+        self.edits.push(Edit { system, key, field, value: value.clone(), alone });
         self.systems[system].change(now, key, field, value, date, Author::Person(number));
+    }
+
+    /// Whether all who hold this person's field hold the same, and the process has seen that and finished with it.
+    fn everybody_agreed(&self, now: i64, system: usize, key: u64, field: usize) -> bool {
+        if field == 0 || self.plan.deletions + self.plan.duplicates > 0 {
+            return false;
+        }
+        let person = self.systems[system].records[&key].person;
+        let mut held = Vec::new();
+        for (other, key) in self.of_person(person) {
+            let record = &self.systems[other].records[&key];
+            let since = record.states.iter().map(|state| state.at).max().unwrap_or(0);
+            let under_way = self.unknown.get(&(other, key, field)).is_some_and(|at| now < at + QUARANTINE_MS);
+            if under_way {
+                return false;
+            }
+            for store in self.of_person(person).into_iter().map(|(store, _)| store).filter(|store| *store != CRM) {
+                if since + REPLICA_LAG_MS > self.passed[store] {
+                    return false;
+                }
+            }
+            let rule = &self.plan.fields[field - 1];
+            held.push(crate::oracle::compared(rule, Self::side(other), self.holds(other, key, field)));
+        }
+        held.windows(2).all(|two| two[0] == two[1])
+    }
+
+    /// Where a person is: system and key.
+    pub fn of_person(&self, person: u64) -> Vec<(usize, u64)> {
+        (0..self.systems.len()).filter_map(|system| Some((system, self.key_of(system, person)?))).collect()
     }
 
     /// What a cell holds now; none also where the record is gone.
