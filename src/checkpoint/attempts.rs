@@ -283,7 +283,7 @@ impl Transaction<'_> {
     ) -> Result<Vec<(i64, i64, Side, String, String)>, Error> {
         let query = sqlx::query(
             "SELECT h.link, h.mapped, h.side, h.old, h.new FROM json_each(?1) AS k
-             JOIN history AS h ON h.link = k.value WHERE h.at > ?2 AND h.outcome = 'written' ORDER BY h.id",
+             CROSS JOIN history AS h ON h.link = k.value WHERE h.at > ?2 AND h.outcome = 'written' ORDER BY h.id",
         )
         .bind(json(links)?)
         .bind(since.as_millis());
@@ -307,7 +307,7 @@ impl Transaction<'_> {
     pub async fn superseded_values(&mut self, links: &[i64]) -> Result<Vec<(i64, i64, Side, String)>, Error> {
         let query = sqlx::query(
             "SELECT DISTINCT h.link, h.mapped, h.side, h.old FROM json_each(?1) AS k
-             JOIN history AS h ON h.link = k.value WHERE h.outcome = 'written'",
+             CROSS JOIN history AS h ON h.link = k.value WHERE h.outcome = 'written'",
         )
         .bind(json(links)?);
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
@@ -320,7 +320,7 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn returned_since(&mut self, source: i64, side: Side, since: Timestamp) -> Result<u64, Error> {
         let query = sqlx::query(
-            "SELECT count(*) FROM history AS h JOIN pair AS p ON p.id = h.pair
+            "SELECT count(*) FROM history AS h CROSS JOIN pair AS p ON p.id = h.pair
              WHERE h.returned = ?2 AND h.at > ?3 AND (CASE ?2 WHEN 'store' THEN p.store ELSE p.crm END) = ?1",
         )
         .bind(source)
@@ -338,7 +338,7 @@ impl Transaction<'_> {
         let query = sqlx::query(
             "SELECT h.id, h.at, h.pass, s.name, c.name, h.store_key, h.crm_key, h.link, h.mapped, h.name, h.side, h.old, h.new,
                     h.reason, h.outcome
-             FROM history AS h JOIN pair AS p ON p.id = h.pair JOIN source AS s ON s.id = p.store JOIN source AS c ON c.id = p.crm
+             FROM history AS h CROSS JOIN pair AS p ON p.id = h.pair CROSS JOIN source AS s ON s.id = p.store CROSS JOIN source AS c ON c.id = p.crm
              WHERE (json_array_length(?1) = 0 OR s.name IN (SELECT value FROM json_each(?1)))
                AND (?2 IS NULL OR h.store_key = ?2 OR h.crm_key = ?2)
                AND (json_array_length(?3) = 0 OR h.name IN (SELECT value FROM json_each(?3)))
