@@ -185,7 +185,9 @@ async fn report(
         output::document(&document(reached, &standings, back))?;
     } else {
         for standing in &standings {
-            output::show(&text_of(standing))?;
+            let is_told =
+                reached.troubles.has(Side::Store, &standing.store) || reached.troubles.has(Side::Crm, &standing.crm);
+            output::show(&text_of(standing, is_told))?;
         }
         for (pair, back) in back {
             output::show(&text_of_back(pair, back))?;
@@ -247,9 +249,10 @@ fn document(reached: &Reached, standings: &[Standing], back: &[(Arc<Pair>, ReadB
     })
 }
 
-fn text_of(standing: &Standing) -> String {
+/// `is_told`: why it stands so is said on stderr.
+fn text_of(standing: &Standing, is_told: bool) -> String {
     let Standing { store, crm, status, balance } = standing;
-    let reason = status.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let reason = status.reason.as_deref().filter(|_| !is_told).map(|reason| format!(" ({reason})")).unwrap_or_default();
     format!(
         "{store} ⇄ {crm}: {}{reason}; {} linked, {} to the store, {} to the CRM, {} pending, {} held",
         status.state, status.linked, balance.store_writes, balance.crm_writes, status.pending, status.held
