@@ -219,18 +219,25 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The open attempts on these records.
+    /// The fields that open attempts keep from being written, of these records: the fields that were attempted, and the
+    /// fields that they are linked with, in whatever pair: (record, field).
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn attempts_on(&mut self, records: &[i64]) -> Result<Vec<Attempt>, Error> {
+    pub async fn under_way(&mut self, records: &[i64]) -> Result<Vec<(i64, i64)>, Error> {
+        // Open attempts are few, links and their history many: it begins with the attempts.
         let query = sqlx::query(
-            "SELECT h.id, h.at, h.pair, h.link, h.mapped, h.side, h.record, h.field, h.new, h.canonical, h.edited
-             FROM json_each(?1) AS k JOIN history AS h ON h.record = k.value AND h.open = 1",
+            "SELECT h.record, h.field, l.store_record, m.store_field, l.crm_record, m.crm_field
+             FROM history AS h INDEXED BY history_attempt
+             LEFT JOIN link AS l ON l.id = h.link LEFT JOIN mapped AS m ON m.id = h.mapped
+             WHERE h.open = 1 AND (h.record IN (SELECT value FROM json_each(?1))
+                OR l.store_record IN (SELECT value FROM json_each(?1)) OR l.crm_record IN (SELECT value FROM json_each(?1)))",
         )
         .bind(json(records)?);
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
-        rows.iter().map(attempt).collect()
+        // The link may have ended since.
+        let field = |row: &SqliteRow, at: usize| row.get::<Option<i64>, _>(at).zip(row.get::<Option<i64>, _>(at + 1));
+        Ok(rows.iter().flat_map(|row| [0, 2, 4].map(|at| field(row, at))).flatten().collect())
     }
 
     /// The open attempts of a pair on one side that are at least as old as `until` says.

@@ -48,6 +48,16 @@ pub struct PairPlan {
     pub settings: PairSettings,
 }
 
+impl PairPlan {
+    /// The label of its store or CRM.
+    pub(super) fn name_on(&self, side: Side) -> &str {
+        match side {
+            Side::Store => &self.store,
+            Side::Crm => &self.crm,
+        }
+    }
+}
+
 /// What connectors need beside the configuration.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -72,29 +82,56 @@ struct Wanted {
 impl Blueprint {
     /// Draws the blueprint. A source whose secret is missing is in it, with the reason.
     pub async fn draw(config: &Config, surroundings: &Surroundings) -> Self {
-        let mut pairs = Vec::new();
-        let mut wanted: BTreeMap<(Side, &str), Wanted> = BTreeMap::new();
-        for store in config.stores.values() {
-            for pair in &store.pairs {
-                let Some(mapping) = config.mappings.get(&pair.mapping) else { continue };
-                want(wanted.entry((Side::Store, &store.name)).or_default(), Side::Store, mapping);
-                want(wanted.entry((Side::Crm, &pair.crm)).or_default(), Side::Crm, mapping);
-                let settings = PairSettings { mapping: mapping.clone(), mode: store.mode, rails: store.rails };
-                pairs.push(PairPlan { store: store.name.clone(), crm: pair.crm.clone(), settings });
-            }
-        }
         let mut sources = Vec::new();
-        for ((side, name), wanted) in wanted {
-            let plan = match side {
-                Side::Store => config.stores.get(name).map(|store| store_plan(store, wanted, surroundings)),
-                Side::Crm => match config.crms.get(name) {
-                    Some(crm) => Some(crm_plan(crm, wanted, surroundings).await),
-                    None => None,
-                },
-            };
-            sources.extend(plan);
+        for (side, name) in sources_of(config) {
+            sources.extend(draw_source(config, surroundings, side, name).await);
         }
-        Self { sources, pairs }
+        Self { sources, pairs: pairs_of(config) }
+    }
+}
+
+/// Each store with each of its CRMs, and the mapping between them.
+fn meetings(config: &Config) -> impl Iterator<Item = (&Store, &str, &Mapping)> {
+    config.stores.values().flat_map(move |store| {
+        store.pairs.iter().filter_map(move |pair| Some((store, pair.crm.as_str(), config.mappings.get(&pair.mapping)?)))
+    })
+}
+
+/// The stores and CRMs that some pair uses, by side and name.
+pub(super) fn sources_of(config: &Config) -> BTreeSet<(Side, &str)> {
+    meetings(config).flat_map(|(store, crm, _)| [(Side::Store, store.name.as_str()), (Side::Crm, crm)]).collect()
+}
+
+/// The pairs of a configuration.
+pub(super) fn pairs_of(config: &Config) -> Vec<PairPlan> {
+    let plan = |(store, crm, mapping): (&Store, &str, &Mapping)| PairPlan {
+        store: store.name.clone(),
+        crm: crm.to_owned(),
+        settings: PairSettings { mapping: mapping.clone(), mode: store.mode, rails: store.rails },
+    };
+    meetings(config).map(plan).collect()
+}
+
+/// One source of a configuration; none if it has no such source. Its secrets are looked for, which may take seconds.
+pub(super) async fn draw_source(
+    config: &Config,
+    surroundings: &Surroundings,
+    side: Side,
+    name: &str,
+) -> Option<SourcePlan> {
+    let mut wanted = Wanted::default();
+    for (store, crm, mapping) in meetings(config) {
+        let one = if side == Side::Store { store.name.as_str() } else { crm };
+        if one == name {
+            want(&mut wanted, side, mapping);
+        }
+    }
+    match side {
+        Side::Store => config.stores.get(name).map(|store| store_plan(store, wanted, surroundings)),
+        Side::Crm => match config.crms.get(name) {
+            Some(crm) => Some(crm_plan(crm, wanted, surroundings).await),
+            None => None,
+        },
     }
 }
 

@@ -1,9 +1,35 @@
 //! From a configuration to running sources and pairs: schedule, signals, readiness, shutdown.
 //!
+//! One loop for each source and one for each pair; each wakes on its interval, on its sweep or on demand (a `Bell`), and
+//! cannot overlap itself. What fails backs off alone; a panic restarts one loop. `Works` are all loops of one
+//! configuration: a reload stops them and starts others on the same checkpoint.
+//!
 //! Must not know: what a pass does, what a connector sends, how anything is printed.
 
+mod bell;
 mod blueprint;
+mod control;
 mod fleet;
+mod outage;
+mod pair;
+mod pulse;
+mod requests;
+mod run;
+mod schedule;
+mod service;
+mod source;
+mod supervise;
+mod vitals;
+mod works;
 
 pub use blueprint::{Blueprint, PairPlan, SourcePlan, Surroundings};
+pub use control::{Control, Reloaded};
 pub use fleet::{Fleet, PairSlot, SourceSlot};
+pub use outage::Failed;
+pub use requests::SyncOutcome;
+pub use run::{Ended, Error, Loader, RunSettings, run};
+
+/// Whole milliseconds.
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

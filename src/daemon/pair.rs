@@ -1,0 +1,316 @@
+//! The loop of one pair: a pass whenever one of its sources has news, or something waits for its time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::PairPlan;
+use super::bell::{Bell, Wishes};
+use super::outage::{Delays, Failed};
+use super::pulse::{BEAT, Pulse};
+use super::source::SourceState;
+use super::works::Works;
+use crate::engine::{Balance, Error, Pair, PassOptions, PassReport, Source, Standing};
+use crate::model::{Class, Side};
+use crate::telemetry::{self, Event};
+
+/// A pair that has nothing to tell says so this often.
+const HEARTBEAT: Duration = Duration::from_secs(900);
+
+/// What others know of the loop of one pair.
+pub(super) struct PairState {
+    /// Its place among the pairs.
+    pub at: usize,
+    pub plan: PairPlan,
+    pub store: Arc<SourceState>,
+    pub crm: Arc<SourceState>,
+    pub bell: Bell<Passed>,
+    pub pulse: Pulse,
+    pair: Mutex<Option<Arc<Pair>>>,
+    passed: AtomicBool,
+    failing: Mutex<Option<String>>,
+}
+
+/// What those who wait for a pass are told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Passed {
+    /// Whether it wrote anything.
+    pub wrote: bool,
+    /// Whether a rail stopped it.
+    pub stopped: bool,
+    /// Why it ended early.
+    pub failed: Option<Failed>,
+}
+
+impl PairState {
+    pub fn new(at: usize, plan: PairPlan, store: Arc<SourceState>, crm: Arc<SourceState>, has_passed: bool) -> Self {
+        Self {
+            at,
+            plan,
+            store,
+            crm,
+            bell: Bell::default(),
+            pulse: Pulse::default(),
+            pair: Mutex::new(None),
+            passed: AtomicBool::new(has_passed),
+            failing: Mutex::new(None),
+        }
+    }
+
+    /// The pair, once both of its sources were reached.
+    pub fn pair(&self) -> Option<Arc<Pair>> {
+        self.pair.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it has passed since the process began.
+    pub fn has_passed(&self) -> bool {
+        self.passed.load(Ordering::SeqCst)
+    }
+
+    /// Why it does not pass, where there is a reason.
+    pub fn obstacle(&self) -> Option<String> {
+        let source = |source: &SourceState| {
+            source.obstacle().map(|(state, reason)| format!("{} {} is {state}: {reason}", source.side, source.name))
+        };
+        let own = || self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        source(&self.store).or_else(|| source(&self.crm)).or_else(own)
+    }
+
+    fn set_failing(&self, reason: Option<String>) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    fn source(&self, side: Side) -> &Arc<SourceState> {
+        if side == Side::Store { &self.store } else { &self.crm }
+    }
+
+    fn event(&self) -> telemetry::Pair<'_> {
+        telemetry::Pair { store: &self.plan.store, crm: &self.plan.crm }
+    }
+}
+
+/// Runs until stopped.
+pub(super) async fn run(works: Arc<Works>, state: Arc<PairState>) {
+    let mut turning = PairLoop {
+        works,
+        state,
+        delays: Delays::default(),
+        next: None,
+        not_before: Instant::now(),
+        heartbeat: Instant::now() + HEARTBEAT,
+        passes: 0,
+    };
+    while let Some(mut wishes) = turning.wait().await {
+        if let Some(passed) = turning.turn().await {
+            wishes.tell(&passed);
+        }
+    }
+}
+
+struct PairLoop {
+    works: Arc<Works>,
+    state: Arc<PairState>,
+    delays: Delays,
+    /// When something that waits is due; none: nothing waits.
+    next: Option<Instant>,
+    /// After a failure only a person may wake it earlier.
+    not_before: Instant,
+    /// When it says that it is alive.
+    heartbeat: Instant,
+    /// Passes since the last heartbeat.
+    passes: u64,
+}
+
+impl PairLoop {
+    /// Waits for the next turn; none when stopped.
+    async fn wait(&mut self) -> Option<Wishes<Passed>> {
+        let (state, works) = (Arc::clone(&self.state), Arc::clone(&self.works));
+        loop {
+            state.pulse.beat();
+            if works.stop.is_cancelled() {
+                return None;
+            }
+            let now = Instant::now();
+            let (rung, demanded) = state.bell.is_rung();
+            if demanded || (now >= self.not_before && (rung || self.next.is_some_and(|next| now >= next))) {
+                return Some(state.bell.take());
+            }
+            if now >= self.heartbeat {
+                self.say_alive().await;
+                continue;
+            }
+            let due = if rung { Some(self.not_before) } else { self.next };
+            let until = due.map_or(now + BEAT, |due| due.max(self.not_before).min(now + BEAT));
+            tokio::select! {
+                biased;
+                () = works.stop.cancelled() => return None,
+                () = state.bell.changed() => {}
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// One pass; none when stopped half-way.
+    async fn turn(&mut self) -> Option<Passed> {
+        let (state, works) = (Arc::clone(&self.state), Arc::clone(&self.works));
+        self.next = None;
+        let (Some(store), Some(crm)) = (state.store.reached(), state.crm.reached()) else {
+            return Some(Passed::default());
+        };
+        if !state.store.is_read() || !state.crm.is_read() {
+            // A source that cannot be read would only fail the pass as well; its recovery rings.
+            return Some(Passed::default());
+        }
+        let began = Instant::now();
+        let passing = async {
+            let pair = self.made(&store, &crm).await?;
+            works.engine.pass(&pair, PassOptions::default()).await
+        };
+        let passed = state.pulse.during(passing, || store.calls() + crm.calls()).await;
+        self.passes += 1;
+        match passed {
+            Ok(report) => self.concluded(report, began).await,
+            Err(error) => self.failed(0, &error, began).await,
+        }
+    }
+
+    /// The pair of these two sources, made anew when one of them was reached anew.
+    async fn made(&self, store: &Arc<Source>, crm: &Arc<Source>) -> Result<Arc<Pair>, Error> {
+        if let Some(pair) = self.state.pair()
+            && Arc::ptr_eq(&pair.store, store)
+            && Arc::ptr_eq(&pair.crm, crm)
+        {
+            return Ok(pair);
+        }
+        let pair = Arc::new(self.works.engine.pair(&self.state.plan.settings, store, crm).await?);
+        *self.state.pair.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pair));
+        Ok(pair)
+    }
+
+    async fn concluded(&mut self, report: PassReport, began: Instant) -> Option<Passed> {
+        let (state, works) = (Arc::clone(&self.state), Arc::clone(&self.works));
+        let balance = &report.balance;
+        if is_news(balance) {
+            self.put_off_heartbeat();
+        }
+        // What was written here is news to whoever shares the source.
+        for (side, writes) in [(Side::Store, balance.store_writes), (Side::Crm, balance.crm_writes)] {
+            if writes > 0 {
+                works.ring_pairs(state.source(side), Some(state.at));
+            }
+        }
+        let wrote = balance.store_writes + balance.crm_writes > 0;
+        let open = balance.pending + balance.superseded + balance.failed > 0;
+        let passed = Passed { wrote, stopped: report.standing == Standing::Stopped, failed: None };
+        match &report.failure {
+            Some(Error::Stopped) if works.stop.is_cancelled() => return None,
+            // It was paused under way: resuming it wakes us.
+            None | Some(Error::Stopped) => {}
+            Some(error) => {
+                let failed = self.failed(report.pass, error, began).await?;
+                return Some(Passed { failed: failed.failed, ..passed });
+            }
+        }
+        works.note_checkpoint(None);
+        self.delays = Delays::default();
+        self.not_before = Instant::now();
+        self.next = open.then(|| Instant::now() + state.store.poll);
+        state.set_failing(None);
+        match report.standing {
+            Standing::Done | Standing::Stopped => state.passed.store(true, Ordering::SeqCst),
+            Standing::Paused | Standing::Unread => {}
+        }
+        if report.standing == Standing::Done && report.failure.is_none() {
+            for (side, writes) in [(Side::Store, balance.store_writes), (Side::Crm, balance.crm_writes)] {
+                let source = state.source(side);
+                let refused_ours = source.outage().is_some_and(|outage| outage.writes_of == Some(state.at));
+                if writes > 0 || refused_ours {
+                    source.works_again(&works, Some(state.at)).await;
+                }
+            }
+        }
+        Some(passed)
+    }
+
+    async fn failed(&mut self, pass: u64, error: &Error, began: Instant) -> Option<Passed> {
+        let (state, works) = (Arc::clone(&self.state), Arc::clone(&self.works));
+        let failed = Failed::of(error, Side::Store, &state.plan.store)?;
+        self.put_off_heartbeat();
+        let delay = self.delays.after(&failed);
+        Event::PassFailed {
+            pair: state.event(),
+            pass,
+            duration_ms: super::millis(began.elapsed()),
+            class: failed.class,
+            reason: &failed.message,
+            status: failed.status.map(u64::from),
+            request_id: failed.request_id.as_deref(),
+            retry_in_ms: Some(super::millis(delay)),
+            detail: failed.detail.as_deref(),
+        }
+        .emit();
+        match failed.side {
+            None => works.note_checkpoint(Some(&failed.message)),
+            Some(side) if failed.class == Class::Auth => {
+                state.source(side).fails(&works, &failed, delay, Some(state.at)).await;
+            }
+            Some(_) => {}
+        }
+        state.set_failing(Some(failed.message.clone()));
+        self.not_before = Instant::now() + delay;
+        self.next = Some(self.not_before);
+        Some(Passed { failed: Some(failed), ..Passed::default() })
+    }
+
+    fn put_off_heartbeat(&mut self) {
+        self.heartbeat = Instant::now() + HEARTBEAT;
+        self.passes = 0;
+    }
+
+    /// Says how the pair stands.
+    async fn say_alive(&mut self) {
+        let passes = self.passes;
+        self.put_off_heartbeat();
+        if let Err(error) = self.standing(passes).await {
+            tracing::debug!(target: "attune", "how a pair stands could not be found: {error}");
+        }
+    }
+
+    async fn standing(&self, passes: u64) -> Result<(), Error> {
+        let (state, engine) = (&self.state, &self.works.engine);
+        let mut transaction = engine.checkpoint().read().await?;
+        let mut read_at = Vec::new();
+        for source in [&state.store, &state.crm] {
+            read_at.push(transaction.source(source.side, &source.name).await?.and_then(|row| row.read_at));
+        }
+        transaction.end().await?;
+        let oldest = read_at.into_iter().collect::<Option<Vec<_>>>().and_then(|read| read.into_iter().min());
+        let lag_ms = oldest.map(|at| u64::try_from(engine.clock().now().millis_since(at)).unwrap_or(0));
+        let pair = state.event();
+        let Some(made) = state.pair() else {
+            let obstacle = state.store.obstacle().or_else(|| state.crm.obstacle());
+            let state = obstacle.map_or("new", |(state, _)| state);
+            Event::StoreHeartbeat { pair, state, passes, pending: 0, held: 0, lag_ms }.emit();
+            return Ok(());
+        };
+        let status = engine.pair_status(&made).await?;
+        let (state, pending, held) = (status.state.as_str(), status.pending, status.held);
+        Event::StoreHeartbeat { pair, state, passes, pending, held, lag_ms }.emit();
+        Ok(())
+    }
+}
+
+/// Whether `pass.completed` has something to tell.
+const fn is_news(balance: &Balance) -> bool {
+    balance.agreed
+        + balance.written
+        + balance.superseded
+        + balance.failed
+        + balance.links_created
+        + balance.records_deleted
+        + balance.store_writes
+        + balance.crm_writes
+        > 0
+}
