@@ -1,4 +1,5 @@
-//! Beside a daemon: everything may be read, and what is to be done is asked of the daemon.
+//! Beside a daemon: everything may be read, and what is to be done is asked of the daemon. Where its answers matter a
+//! test plays the daemon; at the end a real one runs.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use attune::engine::{Answer, HeldAction, Request};
 use attune::model::{HeldReason, Side, Timestamp};
 use serde_json::json;
 
-use crate::world::{Said, TITLE, World, checkpoint, finish};
+use crate::world::{Said, TITLE, World, checkpoint, finish, signal};
 
 /// As a daemon: holds the lock until it is dropped.
 fn daemon(world: &World) -> Lock {
@@ -86,14 +87,14 @@ async fn a_pass_is_asked_for_and_its_outcome_is_the_exit_code() {
         (json!({ "held": 0, "pending": 0, "stopped": 1, "failed": [] }), 1),
         (
             json!({ "held": 1, "pending": 0, "stopped": 0, "failed": [
-                { "side": "store", "name": "acme", "class": "auth", "message": "it refuses us" },
-                { "side": "crm", "name": "erp", "class": "retry", "message": "it does not answer" },
+                { "side": "store", "name": "acme", "class": "auth", "message": "it refuses us", "status": 401, "request_id": null },
+                { "side": "crm", "name": "erp", "class": "retry", "message": "it does not answer", "status": null, "request_id": null },
             ] }),
             77,
         ),
         (
             json!({ "held": 0, "pending": 0, "stopped": 0, "failed": [
-                { "side": "crm", "name": "erp", "class": "misconfigured", "message": "no such column" },
+                { "side": "crm", "name": "erp", "class": "misconfigured", "message": "no such column", "status": null, "request_id": null },
             ] }),
             78,
         ),
@@ -129,4 +130,74 @@ async fn another_command_is_waited_for_and_named() {
     let child = world.command("sync").spawn().unwrap();
     drop(lock);
     finish(child).await.ended(0);
+}
+
+const DAEMON: &str = "[server]\nlisten = \"off\"\n[defaults]\npoll = \"100ms\"";
+
+/// Waits until something is so.
+async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_keeps_both_sides_in_agreement_and_does_what_it_is_asked() {
+    let world = World::new().await;
+    world.crm("DELETE FROM contacts WHERE id IN ('c6', 'c7')").await;
+    world.configure("poll = \"100ms\"", "", DAEMON);
+    let running = world.command("run").spawn().unwrap();
+    until("the first pass", || async { world.title("c1").await.as_deref() == Some("Buyer") }).await;
+    until("a status", || async { world.run("status --json").await.json()["stores"][0]["held"] == 1 }).await;
+    world.run("run").await.ended(75).complains(&["attune run, process", &running.id().unwrap().to_string()]);
+
+    world.store().set_value(1, "Job title", "Head buyer").unwrap();
+    until("an edit", || async { world.title("c1").await.as_deref() == Some("Head buyer") }).await;
+    world.run("sync").await.ended(1);
+    world.run("plan").await.ended(0).complains(&["a daemon is running"]);
+    world.run("link").await.ended(0).complains(&["a daemon is running"]);
+    world.run("held resolve --take crm --reason 'first meeting' --yes").await.ended(0);
+    world.run("sync").await.ended(0);
+    assert_eq!(world.store().value(3, "Job title").as_deref(), Some("Cook"));
+    world.run("approve acme").await.ended(1).complains(&["nothing of acme is stopped"]);
+    world.run("link remove acme 2").await.ended(0);
+    world.run("link add acme 2 c2").await.ended(0);
+    world.run("pause erp").await.ended(0);
+    assert_eq!(world.run("status --json").await.json()["stores"][0]["state"], "paused");
+    world.run("sync").await.ended(0);
+    world.run("resume erp").await.ended(0);
+    world.run("sync --sweep").await.ended(0);
+    world.run("forget acme --yes").await.ended(75);
+    let history = world.run("history --json").await.ended(0).json();
+    assert_eq!(history.as_array().unwrap().len(), 4, "{history}");
+
+    signal(&running, "TERM").await;
+    let said = finish(running).await.ended(0);
+    let names: Vec<&str> = said.events.iter().filter_map(|event| event["event"].as_str()).collect();
+    assert!(names.contains(&"daemon.started") && names.contains(&"daemon.stopped"), "{names:?}");
+    world.run("sync").await.ended(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_whose_store_refuses_it_says_so_and_still_ends_with_0() {
+    let world = World::small().await;
+    world.configure("", "", &format!("{DAEMON}\n{}", world.second_store()));
+    let running = world.command("run").env("BOLT_TOKEN", "stale").spawn().unwrap();
+    until("the sound store's pass", || async { world.title("c1").await.as_deref() == Some("Buyer") }).await;
+    world.run("sync").await.ended(77).complains(&["store bolt"]);
+    signal(&running, "INT").await;
+    finish(running).await.ended(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_does_not_start_on_what_cannot_work() {
+    let world = World::small().await;
+    let address = world.simulator.address();
+    world.configure("", "", &format!("[server]\nlisten = \"{address}\""));
+    world.run("run").await.ended(78).complains(&[&address.to_string()]);
+    world.run("run --store nobody").await.ended(2);
+    world.configure("", "", "[sever]");
+    world.run("run").await.ended(78);
 }

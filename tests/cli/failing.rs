@@ -68,7 +68,7 @@ async fn a_configuration_that_cannot_work_ends_with_78_and_says_why() {
     let said = world.run("sync").await.ended(78);
     said.complains(&["attune: attune.toml:6:", "mapping"]);
     let problems = world.run("check --json").await.ended(78).json();
-    assert_eq!(problems["problems"][0]["line"], 6, "{problems}");
+    assert!(problems["problems"].as_array().unwrap().iter().any(|problem| problem["line"] == 6), "{problems}");
     write("ACME_TOKEN", "ACME_TOKEN_2");
     world.run("sync").await.ended(78).complains(&["ACME_TOKEN_2"]);
     world.run("status").await.ended(0);

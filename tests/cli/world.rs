@@ -77,6 +77,9 @@ fn stable(text: &str, world: &World) -> String {
             if bare == "ago" && words_before >= 2 {
                 words.truncate(words_before - 2);
                 words.push(word.replace("ago", "[ago]"));
+            } else if bare == "150" && words.last().is_some_and(|word| word == "of") {
+                words.truncate(words_before - 2);
+                words.push("[quota]".to_owned());
             } else if is_digest {
                 words.push(word.replace(bare, "[digest]"));
             } else if is_time {
