@@ -212,6 +212,7 @@ impl Transaction<'_> {
                  SELECT ?1, ?2, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
                  FROM json_each(?3) WHERE true
                  ON CONFLICT (pair, record) DO UPDATE SET reason = excluded.reason, detail = excluded.detail,
+                     state = CASE WHEN held.detail IS excluded.detail THEN held.state ELSE 'held' END,
                      since = CASE WHEN held.reason = excluded.reason THEN held.since ELSE excluded.since END",
             ),
         ];
