@@ -120,10 +120,18 @@ pub struct HistoryFilter {
     pub stores: Vec<String>,
     /// Only this customer or contact key.
     pub key: Option<String>,
-    /// Only this field.
-    pub field: Option<String>,
+    /// Only these fields, by their store names; empty: all.
+    pub fields: Vec<String>,
+    /// Only writes to this side.
+    pub side: Option<Side>,
+    /// Only of this pass.
+    pub pass: Option<i64>,
     /// Only from this moment on (ours).
     pub since: Option<Timestamp>,
+    /// Only before this moment (ours).
+    pub until: Option<Timestamp>,
+    /// Only writes older than the one with this number: the next page.
+    pub before: Option<i64>,
     /// At most this many, newest first.
     pub limit: Option<u64>,
 }
@@ -211,18 +219,25 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The open attempts on these records.
+    /// The fields that open attempts keep from being written, of these records: the fields that were attempted, and the
+    /// fields that they are linked with, in whatever pair: (record, field).
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn attempts_on(&mut self, records: &[i64]) -> Result<Vec<Attempt>, Error> {
+    pub async fn under_way(&mut self, records: &[i64]) -> Result<Vec<(i64, i64)>, Error> {
+        // Open attempts are few, links and their history many: it begins with the attempts.
         let query = sqlx::query(
-            "SELECT h.id, h.at, h.pair, h.link, h.mapped, h.side, h.record, h.field, h.new, h.canonical, h.edited
-             FROM json_each(?1) AS k JOIN history AS h ON h.record = k.value AND h.open = 1",
+            "SELECT h.record, h.field, l.store_record, m.store_field, l.crm_record, m.crm_field
+             FROM history AS h INDEXED BY history_attempt
+             LEFT JOIN link AS l ON l.id = h.link LEFT JOIN mapped AS m ON m.id = h.mapped
+             WHERE h.open = 1 AND (h.record IN (SELECT value FROM json_each(?1))
+                OR l.store_record IN (SELECT value FROM json_each(?1)) OR l.crm_record IN (SELECT value FROM json_each(?1)))",
         )
         .bind(json(records)?);
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
-        rows.iter().map(attempt).collect()
+        // The link may have ended since.
+        let field = |row: &SqliteRow, at: usize| row.get::<Option<i64>, _>(at).zip(row.get::<Option<i64>, _>(at + 1));
+        Ok(rows.iter().flat_map(|row| [0, 2, 4].map(|at| field(row, at))).flatten().collect())
     }
 
     /// The open attempts of a pair on one side that are at least as old as `until` says.
@@ -325,13 +340,20 @@ impl Transaction<'_> {
                     h.reason, h.outcome
              FROM history AS h JOIN pair AS p ON p.id = h.pair JOIN source AS s ON s.id = p.store JOIN source AS c ON c.id = p.crm
              WHERE (json_array_length(?1) = 0 OR s.name IN (SELECT value FROM json_each(?1)))
-               AND (?2 IS NULL OR h.store_key = ?2 OR h.crm_key = ?2) AND (?3 IS NULL OR h.name = ?3) AND h.at >= ?4
-             ORDER BY h.id DESC LIMIT ?5",
+               AND (?2 IS NULL OR h.store_key = ?2 OR h.crm_key = ?2)
+               AND (json_array_length(?3) = 0 OR h.name IN (SELECT value FROM json_each(?3)))
+               AND h.at >= ?4 AND (?5 IS NULL OR h.at < ?5) AND (?6 IS NULL OR h.side = ?6)
+               AND (?7 IS NULL OR h.pass = ?7) AND h.id < ?8
+             ORDER BY h.id DESC LIMIT ?9",
         )
         .bind(json(&filter.stores)?)
         .bind(filter.key.as_deref())
-        .bind(filter.field.as_deref())
+        .bind(json(&filter.fields)?)
         .bind(filter.since.map_or(0, Timestamp::as_millis))
+        .bind(filter.until.map(Timestamp::as_millis))
+        .bind(filter.side.map(Side::as_str))
+        .bind(filter.pass)
+        .bind(filter.before.unwrap_or(i64::MAX))
         .bind(filter.limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(-1));
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
         Ok(rows

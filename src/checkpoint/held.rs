@@ -104,10 +104,10 @@ pub struct HeldFilter {
     pub ids: Vec<i64>,
     /// Only these stores' labels; empty: all.
     pub stores: Vec<String>,
-    /// Only this field.
-    pub field: Option<String>,
-    /// Only this reason.
-    pub reason: Option<HeldReason>,
+    /// Only these fields, by their store names; empty: all.
+    pub fields: Vec<String>,
+    /// Only these reasons; empty: all.
+    pub reasons: Vec<HeldReason>,
     /// Only those held since this moment or later.
     pub since: Option<Timestamp>,
 }
@@ -175,13 +175,15 @@ impl Transaction<'_> {
             "{HELD} WHERE h.state <> 'dropped'
                AND (json_array_length(?1) = 0 OR h.id IN (SELECT value FROM json_each(?1)))
                AND (json_array_length(?2) = 0 OR s.name IN (SELECT value FROM json_each(?2)))
-               AND (?3 IS NULL OR f.name = ?3) AND (?4 IS NULL OR h.reason = ?4) AND h.since >= ?5 ORDER BY h.id"
+               AND (json_array_length(?3) = 0 OR f.name IN (SELECT value FROM json_each(?3)))
+               AND (json_array_length(?4) = 0 OR h.reason IN (SELECT value FROM json_each(?4)))
+               AND h.since >= ?5 ORDER BY h.id"
         ));
         let query = sqlx::query(sql)
             .bind(json(&filter.ids)?)
             .bind(json(&filter.stores)?)
-            .bind(filter.field.as_deref())
-            .bind(filter.reason.map(HeldReason::as_str))
+            .bind(json(&filter.fields)?)
+            .bind(json(&filter.reasons)?)
             .bind(filter.since.map_or(0, Timestamp::as_millis));
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
         Ok(rows.iter().map(held_row).collect())

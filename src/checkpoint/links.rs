@@ -121,14 +121,14 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets links, what is agreed on them, and what is held on them.
+    /// Forgets links, what is agreed on them, and what is held on them. Their open attempts stay: they may still take
+    /// effect, whatever the records are linked with next.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn remove_links(&mut self, links: &[i64]) -> Result<(), Error> {
         let list = json(links)?;
-        let statements: [&'static str; 3] = [
-            "UPDATE history SET open = 0 WHERE open = 1 AND link IN (SELECT value FROM json_each(?1))",
+        let statements: [&'static str; 2] = [
             "DELETE FROM held WHERE link IN (SELECT value FROM json_each(?1))",
             "DELETE FROM link WHERE id IN (SELECT value FROM json_each(?1))",
         ];

@@ -127,6 +127,7 @@ impl Transaction<'_> {
                 None => {}
             }
         }
+        self.give_way(side, name, identity).await?;
         let query = sqlx::query(
             "INSERT INTO source (side, name, identity) VALUES (?1, ?2, ?3)
              ON CONFLICT (side, identity) WHERE identity IS NOT NULL DO UPDATE SET name = excluded.name
@@ -137,6 +138,34 @@ impl Transaction<'_> {
         .bind(identity);
         drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
         self.source(side, name).await?.ok_or_else(|| Error::Encoding("a source that was just recorded".to_owned()))
+    }
+
+    /// A row that only says that a label was paused or failed before its first contact gives way to the system that
+    /// was known under another label; what a person said of it stays.
+    async fn give_way(&mut self, side: Side, name: &str, identity: &str) -> Result<(), Error> {
+        let statements: [&'static str; 2] = [
+            "UPDATE source SET paused = 1 WHERE side = ?1 AND identity = ?3 AND EXISTS
+                (SELECT 1 FROM source WHERE side = ?1 AND name = ?2 AND identity IS NULL AND paused = 1)",
+            "DELETE FROM source WHERE side = ?1 AND name = ?2 AND identity IS NULL AND EXISTS
+                (SELECT 1 FROM source WHERE side = ?1 AND identity = ?3)",
+        ];
+        for sql in statements {
+            let query = sqlx::query(sql).bind(side.as_str()).bind(name).bind(identity);
+            drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a source known by its label alone, before its first contact; nothing where it is known.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn know_source(&mut self, side: Side, name: &str) -> Result<(), Error> {
+        let query = sqlx::query("INSERT INTO source (side, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING")
+            .bind(side.as_str())
+            .bind(name);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
     }
 
     /// The fields with these names, in their order; made where they are new.

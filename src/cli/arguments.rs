@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config;
 use crate::model::{HeldReason, Side, Timestamp};
+use crate::simulator;
 
 /// Keep BigCommerce customer data and a CRM in agreement, both ways
 #[derive(Clone, Debug, PartialEq, Parser)]
@@ -32,7 +33,8 @@ pub struct Common {
     pub config: Vec<PathBuf>,
 
     /// Narrow the command to this store; may be repeated
-    #[arg(long, global = true, value_name = "NAME")]
+    // The id is that of the simulator's own `--store`: clap then leaves the latter alone instead of adding this one.
+    #[arg(long = "store", id = "stores", global = true, value_name = "NAME")]
     pub store: Vec<String>,
 
     /// Give up on a system that fails or does not answer after this time
@@ -72,7 +74,7 @@ pub enum Command {
     /// Drop what is remembered of a system
     Forget(Forget),
     /// Simulate a BigCommerce on loopback
-    Simulate(Simulate),
+    Simulate(simulator::flags::Flags),
 }
 
 /// `check`.
@@ -112,6 +114,9 @@ pub enum LinkAction {
         customer: String,
         /// The contact's key
         contact: String,
+        /// The CRM's name, where the store has several
+        #[arg(long, value_name = "NAME")]
+        crm: Option<String>,
     },
     /// Take a pair apart, and remember that it was
     Remove {
@@ -295,8 +300,8 @@ pub struct Approve {
     /// The store's name
     #[arg(value_name = "STORE")]
     pub name: String,
-    /// Do not ask
-    #[arg(long)]
+    /// For scripts that say so everywhere: it never asks
+    #[arg(long, hide = true)]
     pub yes: bool,
 }
 
@@ -315,14 +320,6 @@ pub struct Forget {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
-}
-
-/// `simulate`: its flags are the simulator's own.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Simulate {
-    /// The simulator's flags
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
-    pub arguments: Vec<String>,
 }
 
 /// A moment that a person named.
@@ -447,6 +444,9 @@ mod tests {
     fn helps_are_short_imperative_and_end_without_a_stop() {
         fn look(command: &clap::Command) {
             let arguments = command.get_arguments().filter_map(|argument| argument.get_help());
+            if command.get_name() == "simulate" {
+                return; // Its flags are the simulator's own.
+            }
             for help in command.get_about().into_iter().chain(arguments) {
                 let help = help.to_string();
                 assert!(!help.ends_with('.') && help.len() <= 110, "{}: {help}", command.get_name());
@@ -467,6 +467,15 @@ mod tests {
         }
         let common = read("run").unwrap().common;
         assert_eq!((common.config.len(), common.patience), (0, Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn the_simulator_s_stores_are_its_own() {
+        let Command::Simulate(flags) = read("simulate --customers 5").unwrap().command else { panic!("not simulate") };
+        assert_eq!(flags.stores, ["abc123"]);
+        let line = "simulate --store one --store two";
+        let Command::Simulate(flags) = read(line).unwrap().command else { panic!("not simulate") };
+        assert_eq!(flags.stores, ["one", "two"]);
     }
 
     #[test]
@@ -520,6 +529,7 @@ mod tests {
             "pause acme",
             "resume acme",
             "forget acme --yes",
+            "link add acme 1 c1 --crm erp",
             "simulate --customers 5",
         ] {
             if let Err(error) = read(line) {

@@ -304,7 +304,9 @@ impl Demo {
             JOB_TITLE => {
                 "UPDATE contacts SET job_title = ?1, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ') WHERE lower(email) = ?2"
             }
-            _ => "UPDATE contacts SET wholesaler_id = ?1, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ') WHERE lower(email) = ?2",
+            _ => {
+                "UPDATE contacts SET wholesaler_id = ?1, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ') WHERE lower(email) = ?2"
+            }
         };
         sqlx::query(sql).bind(value).bind(email).execute(&mut self.crm).await.map_err(broken)?;
         Ok(())

@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::arguments::Common;
 use super::exit::Exit;
 use crate::checkpoint::{self, Checkpoint, Lock};
-use crate::config::{self, Config, Environment};
-use crate::daemon::{Blueprint, Fleet, Surroundings};
+use crate::config::{self, Config, Environment, LogFormat};
+use crate::daemon::{Blueprint, Surroundings};
 use crate::engine::{self, Answer, Engine, Request, SystemClock};
 use crate::http::Client;
 use crate::model::{Class, Failure};
+use crate::telemetry::{self, CannotLog, Format};
 
 /// How the holder of the lock names itself when it is the daemon.
 pub const DAEMON: &str = "attune run";
@@ -22,7 +23,10 @@ pub const DAEMON: &str = "attune run";
 /// How often the answer to a request is looked for.
 const ANSWER_POLL: Duration = Duration::from_millis(100);
 
-/// Why a command ends early: a sentence on stderr, and the exit code.
+/// How often somebody who waits for the daemon looks whether it is still there.
+const ALIVE_POLL: Duration = Duration::from_secs(2);
+
+/// Why a command ends early: a sentence on stderr (none if it is empty), and the exit code.
 #[derive(Clone, Debug)]
 pub struct Trouble {
     /// The exit code.
@@ -35,6 +39,11 @@ impl Trouble {
     /// A trouble of a kind.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
+    }
+
+    /// The command was told to stop before it was done.
+    pub fn stopped() -> Self {
+        engine::Error::Stopped.into()
     }
 }
 
@@ -98,17 +107,35 @@ pub struct Session {
     pub surroundings: Surroundings,
     /// Whether another process holds the lock: then this one may only read, and leave requests.
     pub beside: bool,
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
+    path: PathBuf,
 }
 
-/// Loads the configuration that the common options name.
+/// Loads the configuration that the common options name, and logs as it says from then on.
 ///
 /// # Errors
 /// With every problem there is.
 pub fn load(common: &Common) -> Result<Config, Trouble> {
     let config = config::load(&common.config, std::env::vars_os())
         .map_err(|problems| Trouble::new(Exit::Misconfigured, problems.to_string()))?;
+    log_as(&config)?;
     config.narrowed(&common.store).map_err(|message| Trouble::new(Exit::Usage, message))
+}
+
+/// Sends events to stderr as the configuration says.
+///
+/// # Errors
+/// When its level is none.
+pub fn log_as(config: &Config) -> Result<(), Trouble> {
+    let format = config.log.format.map_or_else(Format::for_stderr, |format| match format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Text => Format::Text,
+    });
+    match telemetry::init(format, config.log.level.as_str()) {
+        // A command that looks again and again (`status --watch`) sets it up once.
+        Ok(()) | Err(CannotLog::Twice) => Ok(()),
+        Err(error) => Err(Trouble::new(Exit::Misconfigured, error.to_string())),
+    }
 }
 
 /// The file of the checkpoint.
@@ -133,12 +160,13 @@ impl Session {
     ///
     /// # Errors
     /// When the configuration or the checkpoint is not usable.
-    pub async fn open(common: &Common, access: Access, who: &str) -> Result<Self, Trouble> {
+    pub async fn open(common: &Common, access: Access, stop: &CancellationToken) -> Result<Self, Trouble> {
         let config = load(common)?;
         let environment: Environment = std::env::vars_os().collect();
         let path = checkpoint_path(&config, &environment).await?;
-        let stop = CancellationToken::new();
-        let (checkpoint, lock, beside) = open_checkpoint(&path, access, who, common.patience).await?;
+        let opening = open_checkpoint(&path, access, common.patience);
+        let (checkpoint, lock, beside) =
+            stop.run_until_cancelled(opening).await.unwrap_or_else(|| Err(Trouble::stopped()))?;
         let engine = Engine::new(checkpoint, Arc::new(SystemClock), stop.clone());
         if lock.is_some() {
             engine.recognise_restored_checkpoint().await?;
@@ -146,10 +174,10 @@ impl Session {
         let surroundings = Surroundings {
             environment: Arc::new(environment),
             patience: common.patience,
-            stop,
+            stop: stop.clone(),
             client: Client::shared(),
         };
-        Ok(Self { config, engine, surroundings, beside, _lock: lock })
+        Ok(Self { config, engine, surroundings, beside, lock, path })
     }
 
     /// The sources and pairs of the configuration.
@@ -157,16 +185,21 @@ impl Session {
         Blueprint::draw(&self.config, &self.surroundings).await
     }
 
-    /// The sources and pairs as they are remembered; nothing is reached.
-    pub async fn recall(&self) -> Fleet {
-        Fleet::recall(&self.engine, &self.blueprint().await).await
+    /// Whether this process holds the lock.
+    pub const fn is_alone(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Ends when the process is told to stop.
+    pub const fn stop(&self) -> &CancellationToken {
+        &self.surroundings.stop
     }
 
     /// Does what a person asks for, or has the daemon do it.
     ///
     /// # Errors
-    /// When the checkpoint fails, or the daemon does not answer in time.
-    pub async fn ask(&self, request: &Request, patience: Duration) -> Result<Answer, Trouble> {
+    /// When the checkpoint fails, or the daemon does not answer in time (where there is no time, as long as it lives).
+    pub async fn ask(&self, request: &Request, patience: Option<Duration>) -> Result<Answer, Trouble> {
         if !self.beside {
             return Ok(self.engine.operate(request).await?);
         }
@@ -174,37 +207,58 @@ impl Session {
         let mut transaction = self.engine.checkpoint().begin().await?;
         let id = transaction.leave_request(self.engine.clock().now(), &text).await?;
         transaction.commit().await?;
-        let answered = async {
-            loop {
-                let mut transaction = self.engine.checkpoint().read().await?;
-                let answer = transaction.answer_to(id).await?;
-                transaction.end().await?;
-                if let Some(answer) = answer {
-                    return serde_json::from_str(&answer).map_err(|error| {
-                        Trouble::new(Exit::Defect, format!("the daemon's answer is unreadable: {error}"))
-                    });
-                }
-                tokio::time::sleep(ANSWER_POLL).await;
+        tokio::select! {
+            answer = self.answer_to(id) => answer,
+            () = self.stop().cancelled() => {
+                Err(Trouble::new(Exit::Attention, "stopped waiting; the daemon has the request and carries it out"))
             }
-        };
-        tokio::time::timeout(patience, answered).await.unwrap_or_else(|_| {
-            let what = "the daemon did not answer in time; the request stays, and it takes it before its next batch";
-            Err(Trouble::new(Exit::Unreachable, what))
-        })
+            () = sleep_or_for_ever(patience) => {
+                let what = "the daemon did not answer in time; the request stays, and it takes it before its next batch";
+                Err(Trouble::new(Exit::Unreachable, what))
+            }
+        }
+    }
+
+    async fn answer_to(&self, id: i64) -> Result<Answer, Trouble> {
+        let mut looked = tokio::time::Instant::now();
+        loop {
+            let mut transaction = self.engine.checkpoint().read().await?;
+            let answer = transaction.answer_to(id).await?;
+            transaction.end().await?;
+            if let Some(answer) = answer {
+                return serde_json::from_str(&answer).map_err(|error| {
+                    Trouble::new(Exit::Defect, format!("the daemon's answer is unreadable: {error}"))
+                });
+            }
+            if looked.elapsed() >= ALIVE_POLL {
+                looked = tokio::time::Instant::now();
+                if Lock::take(&self.path, "a look at who is there").is_ok() {
+                    let what = "the daemon ended before it answered; try again, it is done here then";
+                    return Err(Trouble::new(Exit::Unreachable, what));
+                }
+            }
+            tokio::time::sleep(ANSWER_POLL).await;
+        }
+    }
+}
+
+async fn sleep_or_for_ever(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 
 async fn open_checkpoint(
     path: &Path,
     access: Access,
-    who: &str,
     patience: Duration,
 ) -> Result<(Checkpoint, Option<Lock>, bool), Trouble> {
     if access == Access::Read {
         return Ok((open_to_read(path).await?, None, true));
     }
     let until = tokio::time::Instant::now() + patience;
-    let who = format!("{who}, process {}", std::process::id());
+    let who = format!("attune, process {}", std::process::id());
     loop {
         match Lock::take(path, &who) {
             Ok(lock) => return Ok((Checkpoint::open(path).await?, Some(lock), false)),

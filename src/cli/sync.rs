@@ -1,107 +1,117 @@
 //! `attune sync`: one pass over every pair.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use futures::future::join_all;
+use serde::Deserialize;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::arguments::{Common, Sync};
 use super::exit::Exit;
-use super::session::{Access, Session, Trouble, exit_of, said};
-use crate::daemon::Fleet;
-use crate::engine::{Balance, Error, Pair, PassOptions, PlanTotals, Reach, Request, Source, Standing};
+use super::output::{self, counted, plain};
+use super::progress::Progress;
+use super::reach::{self, Reached};
+use super::session::{Access, Session, Trouble};
+use crate::daemon::{Blueprint, Fleet};
+use crate::engine::{Balance, Error, Pair, PairStatus, PassOptions, PlanTotals, Reach, ReadBack, Request};
 use crate::model::Side;
 use crate::telemetry::Event;
 
 /// What one store needs from another through a shared CRM takes another round; so many at the most.
 const ROUNDS_MAX: usize = 5;
 
+/// Differing fields that are named after `--limit`.
+const DIFFERING_SHOWN: usize = 20;
+
 /// Runs the command.
 ///
 /// # Errors
-/// When it could not begin.
-pub async fn run(common: &Common, options: &Sync) -> Result<Exit, Trouble> {
-    let session = Session::open(common, Access::Act, "attune sync").await?;
+/// When it could not begin, or was told to stop.
+pub async fn run(common: &Common, options: &Sync, stop: &CancellationToken) -> Result<Exit, Trouble> {
+    let session = Session::open(common, Access::Act, stop).await?;
     if session.beside {
         return ask_daemon(common, &session, options).await;
     }
-    let fleet = Fleet::attach(&session.engine, &session.blueprint().await).await;
-    let mut troubles: BTreeMap<(Side, String), Trouble> = BTreeMap::new();
-    for slot in &fleet.sources {
-        if let Err(error) = &slot.source {
-            note(&mut troubles, &slot.plan.name, slot.plan.side, error);
-        }
-    }
-    pull(&session, &fleet, options.sweep, &mut troubles).await;
-    let pairs: Vec<_> = fleet.ready().filter(|pair| is_reached(pair, &troubles)).collect();
+    let mut progress = Progress::begin();
+    let depth = if options.sweep { Reach::Sweep } else { Reach::Changes };
+    let mut reached = reach::reach(&session, depth, &mut progress).await?;
+    let pairs: Vec<Arc<Pair>> = reached.pairs().into_iter().cloned().collect();
     if let Some(expected) = &options.expect {
         let found = digest(&session, &pairs).await?;
         if found != *expected {
-            return Err(Error::PlanMoved { found }.into());
+            drop(progress);
+            reached.troubles.say();
+            let moved = Trouble::from(Error::PlanMoved { found });
+            return Err(Trouble { exit: moved.exit.combine(reached.troubles.exit()), ..moved });
         }
     }
     let limit = options.limit.and_then(|limit| usize::try_from(limit.get()).ok());
-    let balances = pass(&session, &pairs, limit, &mut troubles).await?;
-    report(&session, &fleet, &pairs, &balances, &troubles, options).await
+    let passes = pass(&session, &pairs, limit, &mut reached).await?;
+    let back = if limit.is_some() { read_back(&session, &passes, &mut reached).await? } else { Vec::new() };
+    drop(progress);
+    report(&session, &reached, &passes, &back, options).await
 }
 
-async fn pull(session: &Session, fleet: &Fleet, sweep: bool, troubles: &mut BTreeMap<(Side, String), Trouble>) {
-    let reach = if sweep { Reach::Sweep } else { Reach::Changes };
-    let sources: Vec<_> = fleet.sources.iter().filter_map(|slot| slot.source.as_ref().ok()).collect();
-    let pulls = join_all(sources.iter().map(|source| pull_one(session, source, reach))).await;
-    for (source, pulled) in sources.iter().zip(pulls) {
-        if let Err(error) = pulled {
-            note(troubles, &source.name, source.side, &error);
-        }
-    }
-}
-
-async fn pull_one(session: &Session, source: &Source, reach: Reach) -> Result<(), Error> {
-    let mut transaction = session.engine.checkpoint().read().await?;
-    let paused = transaction.is_paused(source.id).await?;
-    transaction.end().await?;
-    if !paused {
-        session.engine.pull(source, reach).await?;
-    }
-    Ok(())
+/// What the passes of one pair came to.
+struct Passed {
+    pair: Arc<Pair>,
+    /// The number of the last that had something to look at.
+    number: u64,
+    /// Of all rounds: what was looked at in the first, what was written in any.
+    balance: Balance,
 }
 
 /// Passes over every pair, and again while what one wrote is news to another.
 async fn pass(
     session: &Session,
-    pairs: &[&std::sync::Arc<Pair>],
+    pairs: &[Arc<Pair>],
     limit: Option<usize>,
-    troubles: &mut BTreeMap<(Side, String), Trouble>,
-) -> Result<Vec<Balance>, Trouble> {
-    let mut balances = vec![Balance::default(); pairs.len()];
-    for _ in 0..ROUNDS_MAX {
+    reached: &mut Reached,
+) -> Result<Vec<Passed>, Trouble> {
+    let mut passes: Vec<Passed> =
+        pairs.iter().map(|pair| Passed { pair: Arc::clone(pair), number: 0, balance: Balance::default() }).collect();
+    for round in 0..ROUNDS_MAX {
         let mut written = 0;
-        for (balance, pair) in balances.iter_mut().zip(pairs) {
-            if !is_reached(pair, troubles) {
+        for passed in &mut passes {
+            if !reached.is_sound(&passed.pair) {
                 continue;
             }
-            match session.engine.pass(pair, PassOptions { limit }).await {
+            match session.engine.pass(&passed.pair, PassOptions { limit }).await {
                 Ok(report) => {
                     written += report.balance.written;
-                    if report.standing == Standing::Done && balance.observed == 0 {
-                        *balance = report.balance;
-                    }
+                    passed.number = passed.number.max(report.pass);
+                    passed.take(round, &report.balance);
                     if let Some(error) = report.failure {
-                        failed(pair, report.pass, &error, troubles);
+                        failed(session, &passed.pair, report.pass, error, reached).await?;
                     }
                 }
-                Err(error @ Error::Source { .. }) => failed(pair, 0, &error, troubles),
-                Err(other) => return Err(other.into()),
+                Err(error) => failed(session, &passed.pair, 0, error, reached).await?,
             }
         }
         if written == 0 || pairs.len() < 2 || limit.is_some() {
             break;
         }
     }
-    Ok(balances)
+    Ok(passes)
 }
 
-fn failed(pair: &Pair, pass: u64, error: &Error, troubles: &mut BTreeMap<(Side, String), Trouble>) {
-    let Error::Source { side, name, failure } = error else { return };
+impl Passed {
+    fn take(&mut self, round: usize, balance: &Balance) {
+        if round == 0 {
+            self.balance = *balance;
+            return;
+        }
+        self.balance.written += balance.written;
+        self.balance.store_writes += balance.store_writes;
+        self.balance.crm_writes += balance.crm_writes;
+        self.balance.conflicts += balance.conflicts;
+        self.balance.links_created += balance.links_created;
+    }
+}
+
+/// A source's failure is noted, so that other pairs go on; any other ends the command.
+async fn failed(session: &Session, pair: &Pair, pass: u64, error: Error, reached: &mut Reached) -> Result<(), Trouble> {
+    let Error::Source { side, name, failure } = &error else { return Err(error.into()) };
     Event::PassFailed {
         pair: pair.event(),
         pass,
@@ -114,27 +124,11 @@ fn failed(pair: &Pair, pass: u64, error: &Error, troubles: &mut BTreeMap<(Side, 
         detail: failure.detail.as_deref(),
     }
     .emit();
-    note(troubles, name, *side, error);
+    reached.troubles.note(*side, name, &error);
+    reach::note_failure(session, *side, name, &error).await
 }
 
-fn note(troubles: &mut BTreeMap<(Side, String), Trouble>, name: &str, side: Side, error: &Error) {
-    let trouble = match error {
-        Error::Source { side, name, failure } => Trouble::new(exit_of(failure), said(*side, name, failure)),
-        Error::Checkpoint(error) => {
-            let exit = if error.is_configuration() { Exit::Misconfigured } else { Exit::Defect };
-            Trouble::new(exit, error.to_string())
-        }
-        other => Trouble::new(Exit::Attention, other.to_string()),
-    };
-    troubles.insert((side, name.to_owned()), trouble);
-}
-
-fn is_reached(pair: &Pair, troubles: &BTreeMap<(Side, String), Trouble>) -> bool {
-    let fine = |source: &Source| !troubles.contains_key(&(source.side, source.name.clone()));
-    fine(&pair.store) && fine(&pair.crm)
-}
-
-async fn digest(session: &Session, pairs: &[&std::sync::Arc<Pair>]) -> Result<String, Trouble> {
+async fn digest(session: &Session, pairs: &[Arc<Pair>]) -> Result<String, Trouble> {
     let mut totals = Vec::new();
     for pair in pairs {
         totals.push(session.engine.plan(pair, &mut |_| {}).await?);
@@ -142,74 +136,203 @@ async fn digest(session: &Session, pairs: &[&std::sync::Arc<Pair>]) -> Result<St
     Ok(PlanTotals::digest(&totals))
 }
 
+/// Reads both sides of what was written again.
+async fn read_back(
+    session: &Session,
+    passes: &[Passed],
+    reached: &mut Reached,
+) -> Result<Vec<(Arc<Pair>, ReadBack)>, Trouble> {
+    let mut found = Vec::new();
+    for passed in passes {
+        if passed.number == 0 || !reached.is_sound(&passed.pair) {
+            continue;
+        }
+        match session.engine.read_back(&passed.pair, passed.number).await {
+            Ok(back) => found.push((Arc::clone(&passed.pair), back)),
+            Err(error) => failed(session, &passed.pair, passed.number, error, reached).await?,
+        }
+    }
+    Ok(found)
+}
+
+/// How a pair stands after all, whether it was passed over or not.
+struct Standing {
+    store: String,
+    crm: String,
+    status: PairStatus,
+    balance: Balance,
+}
+
 async fn report(
     session: &Session,
-    fleet: &Fleet,
-    pairs: &[&std::sync::Arc<Pair>],
-    balances: &[Balance],
-    troubles: &BTreeMap<(Side, String), Trouble>,
+    reached: &Reached,
+    passes: &[Passed],
+    back: &[(Arc<Pair>, ReadBack)],
     options: &Sync,
 ) -> Result<Exit, Trouble> {
-    let mut exit = troubles.values().map(|trouble| trouble.exit).collect::<Exit>();
-    let mut stores = Vec::new();
-    for (pair, balance) in pairs.iter().zip(balances) {
-        let status = session.engine.pair_status(pair).await?;
+    let mut exit = reached.troubles.exit();
+    let standings = standings(session, reached, passes).await?;
+    for standing in &standings {
+        let status = &standing.status;
         if status.held > 0 || status.pending > 0 || status.state == "stopped" {
             exit = exit.combine(Exit::Attention);
         }
-        stores.push((pair, balance, status));
     }
-    for slot in &fleet.pairs {
-        if let Some(Err(error)) = &slot.pair {
-            eprintln!("{error}");
-            exit = exit.combine(Exit::Defect);
-        }
+    if back.iter().any(|(_, back)| !back.differing.is_empty()) {
+        exit = exit.combine(Exit::Attention);
     }
     if options.json {
-        let stores: Vec<_> = stores
-            .iter()
-            .map(|(pair, balance, status)| {
-                serde_json::json!({
-                    "name": pair.store.name, "crm": pair.crm.name, "state": status.state, "reason": status.reason,
-                    "linked": status.linked, "pending": status.pending, "held": status.held, "pass": balance,
-                })
-            })
-            .collect();
-        let failed: Vec<_> = troubles
-            .iter()
-            .map(|((side, name), trouble)| serde_json::json!({ "side": side, "name": name, "reason": trouble.message }))
-            .collect();
-        println!("{}", serde_json::json!({ "stores": stores, "failed": failed }));
+        output::document(&document(reached, &standings, back))?;
     } else {
-        for (pair, balance, status) in &stores {
-            let reason = status.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            println!(
-                "{} ⇄ {}: {}{reason}; {} linked, {} written, {} agreed, {} pending, {} held",
-                pair.store.name,
-                pair.crm.name,
-                status.state,
-                status.linked,
-                balance.written,
-                balance.agreed + balance.unchanged,
-                status.pending,
-                status.held
-            );
+        for standing in &standings {
+            output::show(&text_of(standing))?;
+        }
+        for (pair, back) in back {
+            output::show(&text_of_back(pair, back))?;
         }
     }
-    for trouble in troubles.values() {
-        eprintln!("attune: {}", trouble.message);
-    }
+    reached.say_paused();
+    reached.troubles.say();
     Ok(exit)
 }
 
-/// Beside a daemon a pass is asked for, and waited for.
+/// In the configuration's order. A pair that was not passed over stands as it is remembered, where it is.
+async fn standings(session: &Session, reached: &Reached, passes: &[Passed]) -> Result<Vec<Standing>, Trouble> {
+    let of = |store: &str, crm: &str| passes.iter().find(|p| p.pair.store.name == store && p.pair.crm.name == crm);
+    let Blueprint { sources, pairs } = &reached.blueprint;
+    let resting: Vec<_> = pairs.iter().filter(|plan| of(&plan.store, &plan.crm).is_none()).cloned().collect();
+    let remembered = if resting.is_empty() {
+        Vec::new()
+    } else {
+        Fleet::recall(&session.engine, &Blueprint { sources: sources.clone(), pairs: resting }).await.pairs
+    };
+    let mut standings = Vec::new();
+    for plan in pairs {
+        let slot = remembered.iter().find(|slot| slot.plan.store == plan.store && slot.plan.crm == plan.crm);
+        let (pair, balance) = match (of(&plan.store, &plan.crm), slot.and_then(|slot| slot.pair.as_ref())) {
+            (Some(passed), _) => (&passed.pair, passed.balance),
+            (None, Some(Ok(pair))) => (pair, Balance::default()),
+            (None, _) => continue,
+        };
+        let status = session.engine.pair_status(pair).await?;
+        standings.push(Standing { store: plan.store.clone(), crm: plan.crm.clone(), status, balance });
+    }
+    Ok(standings)
+}
+
+fn document(reached: &Reached, standings: &[Standing], back: &[(Arc<Pair>, ReadBack)]) -> serde_json::Value {
+    let store = |standing: &Standing| {
+        let Standing { store, crm, status, balance } = standing;
+        json!({
+            "name": store, "crm": crm, "state": status.state, "reason": status.reason, "linked": status.linked,
+            "pending": status.pending, "held": status.held, "pass": balance,
+        })
+    };
+    let failed = |((side, name), trouble): (&(Side, String), &Trouble)| json!({ "side": side, "name": name, "reason": trouble.message });
+    let read = |(pair, back): &(Arc<Pair>, ReadBack)| {
+        let differing: Vec<_> = back
+            .differing
+            .iter()
+            .map(|(store, crm, field)| json!({ "store_key": store, "crm_key": crm, "field": field }))
+            .collect();
+        json!({
+            "name": pair.store.name, "crm": pair.crm.name, "records": back.records, "fields": back.fields,
+            "differing": differing,
+        })
+    };
+    json!({
+        "stores": standings.iter().map(store).collect::<Vec<_>>(),
+        "failed": reached.troubles.iter().map(failed).collect::<Vec<_>>(),
+        "read_back": back.iter().map(read).collect::<Vec<_>>(),
+    })
+}
+
+fn text_of(standing: &Standing) -> String {
+    let Standing { store, crm, status, balance } = standing;
+    let reason = status.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    format!(
+        "{store} ⇄ {crm}: {}{reason}; {} linked, {} to the store, {} to the CRM, {} pending, {} held",
+        status.state, status.linked, balance.store_writes, balance.crm_writes, status.pending, status.held
+    )
+}
+
+fn text_of_back(pair: &Pair, back: &ReadBack) -> String {
+    let what = format!(
+        "{} ⇄ {}: {} of {} read back:",
+        pair.store.name,
+        pair.crm.name,
+        counted(back.fields, "field", "fields"),
+        counted(back.records, "record", "records")
+    );
+    if back.differing.is_empty() {
+        return format!("{what} both sides agree");
+    }
+    let mut lines = vec![format!("{what} {} not agree yet", counted(back.differing.len() as u64, "does", "do"))];
+    for (customer, contact, field) in back.differing.iter().take(DIFFERING_SHOWN) {
+        lines.push(plain(&format!("  customer {customer} ⇄ contact {contact}  {field}")));
+    }
+    lines.join("\n")
+}
+
+/// What a daemon answers to [`Request::Sync`].
+#[derive(Deserialize)]
+struct DaemonAnswer {
+    held: u64,
+    pending: u64,
+    stopped: u64,
+    failed: Vec<DaemonFailure>,
+}
+
+#[derive(Deserialize)]
+struct DaemonFailure {
+    side: Side,
+    name: String,
+    class: String,
+    message: String,
+}
+
+/// Beside a daemon a pass is asked for, and waited for: it may wait for a quota, which is not failing.
 async fn ask_daemon(common: &Common, session: &Session, options: &Sync) -> Result<Exit, Trouble> {
     if options.limit.is_some() || options.expect.is_some() {
         return Err(Trouble::new(Exit::Usage, "a daemon is running: --limit and --expect need it stopped first"));
     }
     let request = Request::Sync { stores: common.store.clone(), sweep: options.sweep };
-    // A pass may wait for a quota, which is not failing: give it ten times as long as a system that does not answer.
-    let answer = session.ask(&request, common.patience.saturating_mul(10)).await?;
-    println!("{}", answer.message);
-    Ok(if answer.done { Exit::Done } else { Exit::Attention })
+    let answer = session.ask(&request, None).await?;
+    let Ok(passed) = serde_json::from_str::<DaemonAnswer>(&answer.message) else {
+        return Err(Trouble::new(if answer.done { Exit::Defect } else { Exit::Attention }, answer.message));
+    };
+    let mut exit: Exit = passed.failed.iter().map(|failure| exit_of_class(&failure.class)).collect();
+    if passed.held + passed.pending + passed.stopped > 0 {
+        exit = exit.combine(Exit::Attention);
+    }
+    if options.json {
+        let failed: Vec<_> = passed
+            .failed
+            .iter()
+            .map(|failure| json!({ "side": failure.side, "name": failure.name, "reason": failure.message }))
+            .collect();
+        let DaemonAnswer { held, pending, stopped, .. } = passed;
+        output::document(&json!({ "held": held, "pending": pending, "stopped": stopped, "failed": failed }))?;
+    } else {
+        let DaemonAnswer { held, pending, stopped, .. } = &passed;
+        let stopped = if *stopped > 0 { format!(", {stopped} stopped at a rail") } else { String::new() };
+        output::show(&format!("The daemon passed over every pair: {pending} pending, {held} held{stopped}"))?;
+    }
+    for failure in &passed.failed {
+        let DaemonFailure { side, name, message, .. } = failure;
+        // Most messages name the system themselves.
+        let who = format!("{side} {name}");
+        output::note(&if message.starts_with(&who) { message.clone() } else { format!("{who}: {message}") });
+    }
+    Ok(exit)
+}
+
+/// By the word that the daemon gives to a failure's class.
+fn exit_of_class(class: &str) -> Exit {
+    match class.to_lowercase().as_str() {
+        "retry" | "unreachable" => Exit::Unreachable,
+        "auth" | "unauthorized" => Exit::Unauthorized,
+        "misconfigured" => Exit::Misconfigured,
+        _ => Exit::Defect,
+    }
 }

@@ -60,6 +60,12 @@ impl Place {
 }
 
 impl Balance {
+    /// Whether every field that was looked at is in exactly one place.
+    pub const fn adds_up(&self) -> bool {
+        let settled = self.unchanged + self.agreed + self.written + self.held + self.kept;
+        self.observed == settled + self.superseded + self.pending + self.failed + self.unlinked
+    }
+
     pub(super) fn put(&mut self, place: Place) {
         self.observed += 1;
         *match place {

@@ -128,9 +128,7 @@ impl Engine {
             rivals: BTreeMap::new(),
             mood,
         };
-        for attempt in transaction.attempts_on(&records).await? {
-            context.blocked.insert((attempt.record, attempt.field));
-        }
+        context.blocked.extend(transaction.under_way(&records).await?);
         for waiting in transaction.waiting_of(&records).await? {
             context.blocked.insert((waiting.record, waiting.field));
         }

@@ -19,6 +19,7 @@ mod pass;
 mod plan;
 mod pull;
 mod push;
+mod read_back;
 mod report;
 mod resolve;
 mod unlink;
@@ -36,8 +37,9 @@ pub use clock::{Clock, SystemClock};
 pub use error::Error;
 pub use operate::{Answer, HeldAction, HeldSelection, Request};
 pub use pass::{PassOptions, PassReport, Standing};
-pub use plan::{Cost, PlanLine, PlanSink, PlanTotals};
+pub use plan::{Cost, PlanLine, PlanSink, PlanTotals, Planned};
 pub use pull::{Pulled, Reach};
+pub use read_back::ReadBack;
 pub use report::{Explained, ExplainedField, LinkReport, LinkStanding, LinkState, PairStatus};
 
 use crate::checkpoint::{Checkpoint, SeenRecord};

@@ -77,10 +77,10 @@ pub struct HeldSelection {
     pub ids: Vec<i64>,
     /// These stores; empty: all.
     pub stores: Vec<String>,
-    /// This field.
-    pub field: Option<String>,
-    /// This reason.
-    pub reason: Option<HeldReason>,
+    /// These fields, by their store names; empty: all.
+    pub fields: Vec<String>,
+    /// These reasons; empty: all.
+    pub reasons: Vec<HeldReason>,
     /// Held since this moment or later.
     pub since: Option<Timestamp>,
 }
@@ -91,8 +91,8 @@ impl HeldSelection {
         HeldFilter {
             ids: self.ids.clone(),
             stores: self.stores.clone(),
-            field: self.field.clone(),
-            reason: self.reason,
+            fields: self.fields.clone(),
+            reasons: self.reasons.clone(),
             since: self.since,
         }
     }

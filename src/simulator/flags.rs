@@ -24,7 +24,7 @@ wrong-shape, no-rows, huge, slow, slow-after, bare-429, 401, 403, repeat-page";
 ///
 /// It prints its address and serves until it is stopped. While it runs, everything can be looked at and changed under
 /// /_simulator.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, PartialEq)]
 pub struct Flags {
     /// Where to listen; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]

@@ -1,0 +1,212 @@
+//! What a seed makes of the world: who is there, what is mapped, which faults strike and how often.
+
+use std::time::Duration;
+
+use attune::engine::Times;
+use attune::model::{Conflict, Direction, FieldRule, FieldType, Mapping, MatchRule, OnClear, Rail, Rails};
+
+use crate::random::Random;
+
+/// Virtual, like all times here; short, so that a history has many of them.
+pub const TIMES: Times = Times {
+    overlap: Duration::from_secs(90),
+    quarantine: Duration::from_secs(40),
+    replica_lag: Duration::from_secs(20),
+};
+
+pub const QUARANTINE_MS: i64 = 40_000;
+pub const REPLICA_LAG_MS: i64 = 20_000;
+pub const POLL_MS: i64 = 10_000;
+
+/// How often each fault strikes, in a thousand.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    pub read_fails: u64,
+    pub write_not_sent: u64,
+    pub write_lost: u64,
+    pub write_late: u64,
+    pub answer_cut: u64,
+    pub poison: u64,
+    pub stale_read: u64,
+    pub torn_read: u64,
+    pub throttled: u64,
+    pub late_commit: u64,
+    pub crash_at_await: u64,
+    pub crash_at_commit: u64,
+    pub slow: u64,
+}
+
+/// What the CRM does to a value that it stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalises {
+    Nothing,
+    Trims,
+    Numbers,
+    Truncates,
+}
+
+/// How a system answers a batch with a row that it refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuses {
+    /// That row alone, by name.
+    Rows,
+    /// The whole batch; nothing was written.
+    Batch,
+    /// The whole batch; the rows before it were written.
+    Partly,
+}
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub stores: usize,
+    pub people: u64,
+    pub fields: Vec<FieldRule>,
+    /// Of a thousand people, so many are customers of a second store too.
+    pub shared: u64,
+    pub conditional: bool,
+    pub crm_whole_seconds: bool,
+    pub crm_batch: usize,
+    pub page: usize,
+    pub since_is_exclusive: bool,
+    pub faults: Faults,
+    pub normalises: Normalises,
+    pub refuses: Refuses,
+    pub our_skew_ms: i64,
+    pub skews_ms: Vec<i64>,
+    pub edits: u64,
+    pub edit_gap_ms: i64,
+    pub deletions: u64,
+    pub duplicates: u64,
+    pub pauses: bool,
+    pub chaos_ms: i64,
+    pub rails: Rails,
+}
+
+pub const OPEN_RAIL: Rail = Rail { count: 1_000_000, percent: 100.0 };
+
+pub const OPEN_RAILS: Rails = Rails { writes: OPEN_RAIL, clears: OPEN_RAIL, creates: OPEN_RAIL, deletes: OPEN_RAIL };
+
+impl Plan {
+    /// A world without faults, for scenarios.
+    pub fn quiet(stores: usize, people: u64, fields: Vec<FieldRule>) -> Self {
+        Self {
+            stores,
+            people,
+            fields,
+            shared: 1000,
+            conditional: true,
+            crm_whole_seconds: false,
+            crm_batch: 10,
+            page: 3,
+            since_is_exclusive: false,
+            faults: Faults::default(),
+            normalises: Normalises::Nothing,
+            refuses: Refuses::Rows,
+            our_skew_ms: 0,
+            skews_ms: vec![0; stores + 1],
+            edits: 0,
+            edit_gap_ms: 10_000,
+            deletions: 0,
+            duplicates: 0,
+            pauses: false,
+            chaos_ms: 0,
+            rails: OPEN_RAILS,
+        }
+    }
+
+    pub fn of(seed: u64) -> Self {
+        let mut random = Random::keyed(seed, &[1]);
+        let stores = usize::try_from(*random.pick(&[1, 1, 2, 2, 3])).unwrap();
+        let fields = (0..random.between(1, 3)).map(|number| field(number, &mut random)).collect();
+        let mut plan = Self::quiet(stores, u64::try_from(random.between(2, 6)).unwrap(), fields);
+        plan.shared = *random.pick(&[0, 400, 900]);
+        plan.conditional = random.chance(500);
+        plan.crm_whole_seconds = random.chance(500);
+        plan.crm_batch = *random.pick(&[3, 10, 200]);
+        plan.page = usize::try_from(random.between(1, 5)).unwrap();
+        plan.since_is_exclusive = random.chance(300);
+        plan.refuses = *random.pick(&[Refuses::Rows, Refuses::Batch, Refuses::Partly]);
+        plan.normalises =
+            *random.pick(&[Normalises::Nothing, Normalises::Trims, Normalises::Numbers, Normalises::Truncates]);
+        plan.edits = u64::try_from(random.between(4, 40)).unwrap();
+        plan.chaos_ms = random.between(60_000, 300_000);
+        // All at once, or over the whole time.
+        let evenly = plan.chaos_ms / i64::try_from(plan.edits).unwrap();
+        plan.edit_gap_ms = *random.pick(&[1_000, evenly, evenly]);
+        plan.faults = faults(&mut random);
+        if random.chance(200) {
+            plan.our_skew_ms = random.between(-90_000, 90_000);
+        }
+        if random.chance(200) {
+            plan.skews_ms = (0..=stores).map(|_| random.between(-60_000, 60_000)).collect();
+        }
+        plan.deletions = if random.chance(150) { 40 } else { 0 };
+        plan.duplicates = if random.chance(100) { 40 } else { 0 };
+        plan.pauses = random.chance(100);
+        if random.chance(60) {
+            let tight = Rail { count: 4, percent: 100.0 };
+            plan.rails = Rails { writes: Rail { count: 12, ..tight }, clears: tight, creates: tight, deletes: tight };
+        }
+        plan
+    }
+
+    pub fn mapping(&self) -> Mapping {
+        Mapping {
+            name: "people".to_owned(),
+            matches: vec![MatchRule { store: "customer:email".to_owned(), crm: "email".to_owned() }],
+            only: attune::model::Only::default(),
+            create: attune::model::Create::None,
+            on_delete: attune::model::OnDelete::Unlink,
+            create_attributes: false,
+            fields: self.fields.clone(),
+        }
+    }
+
+    pub fn has_rails(&self) -> bool {
+        self.rails.writes.count < OPEN_RAIL.count
+    }
+}
+
+/// Each fault on or off, then how much; a fifth of the seeds with none or one.
+fn faults(random: &mut Random) -> Faults {
+    let healthy = random.chance(200);
+    let only = random.below(26);
+    let mut number = 0;
+    let mut of = |most: u64, chance: u64| {
+        number += 1;
+        let (on, much) = (random.chance(chance), 1 + random.below(most));
+        let on = if healthy { number == only } else { on };
+        if on { much } else { 0 }
+    };
+    Faults {
+        read_fails: of(150, 400),
+        write_not_sent: of(200, 350),
+        write_lost: of(300, 400),
+        write_late: of(600, 500),
+        answer_cut: of(150, 300),
+        poison: of(120, 350),
+        stale_read: of(300, 400),
+        torn_read: of(200, 300),
+        throttled: of(150, 300),
+        late_commit: of(300, 350),
+        crash_at_await: of(1000, 300),
+        crash_at_commit: of(1000, 300),
+        slow: of(300, 300),
+    }
+}
+
+fn field(number: i64, random: &mut Random) -> FieldRule {
+    let mut rule = rule(&format!("F{number}"), &format!("f{number}"));
+    rule.kind = *random.pick(&[FieldType::String, FieldType::String, FieldType::Number]);
+    rule.direction =
+        *random.pick(&[Direction::Both, Direction::Both, Direction::Both, Direction::ToStore, Direction::ToCrm]);
+    rule.conflict = *random.pick(&[Conflict::Newest, Conflict::Newest, Conflict::Store, Conflict::Crm, Conflict::Hold]);
+    rule.on_clear = *random.pick(&[OnClear::Propagate, OnClear::Propagate, OnClear::Restore, OnClear::Hold]);
+    rule.overwrite = !random.chance(80);
+    rule
+}
+
+/// A two-way text field with every default.
+pub fn rule(store: &str, crm: &str) -> FieldRule {
+    FieldRule::new(format!("attribute:{store}"), crm)
+}

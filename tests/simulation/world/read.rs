@@ -1,0 +1,217 @@
+//! Reads: feeds and sweeps in pages, each page at its own moment, and direct reads. Replicas may show the past.
+
+use attune::connector::{End, Page};
+use attune::model::{Cell, Class, Existence, Failure, Key, Observed, Seen, Timestamp, Value};
+
+use super::system::{CellState, State};
+use super::{CRM, Shared, World};
+use crate::plan::REPLICA_LAG_MS;
+
+/// What a read shows of each record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// Everything.
+    Records,
+    /// One value a row, nothing of the others; cleared values have no row.
+    Values,
+}
+
+/// A read of several pages.
+pub struct Walk {
+    pub system: usize,
+    pub what: &'static str,
+    pub shows: Shows,
+    pub since: Option<Timestamp>,
+    /// Pages by offset shift when rows vanish; pages by key do not.
+    pub by_offset: bool,
+    position: u64,
+    offset: usize,
+    total: Option<usize>,
+    met: std::collections::BTreeSet<u64>,
+    ended: bool,
+}
+
+impl Walk {
+    pub const fn new(
+        system: usize,
+        what: &'static str,
+        shows: Shows,
+        since: Option<Timestamp>,
+        by_offset: bool,
+    ) -> Self {
+        let met = std::collections::BTreeSet::new();
+        Self { system, what, shows, since, by_offset, position: 0, offset: 0, total: None, met, ended: false }
+    }
+
+    /// The next page; none after the last.
+    pub async fn page(&mut self, hub: &Shared) -> Option<Result<Page, Failure>> {
+        if self.ended {
+            return None;
+        }
+        let asked = hub.now();
+        let (before, after, fails) = delays(hub, self.system, self.what);
+        hub.sleep(before).await;
+        let page = self.look(&mut hub.world(), asked, hub.now());
+        hub.sleep(after).await;
+        self.ended = page.end.is_some();
+        if fails {
+            self.ended = true;
+            hub.tell(|| format!("{} of system {} fails", self.what, self.system));
+            return Some(Err(failed("the read failed")));
+        }
+        Some(Ok(page))
+    }
+
+    fn look(&mut self, world: &mut World, asked: i64, now: i64) -> Page {
+        let size = world.plan.page;
+        let view = view(world, self.system, self.what, now);
+        let exclusive = world.plan.since_is_exclusive;
+        let torn = {
+            let torn = world.plan.faults.torn_read;
+            world.strikes("torn", self.what, torn)
+        };
+        let system = &world.systems[self.system];
+        // As its API takes it: whole seconds where it has no others.
+        let since = self.since.map(|since| {
+            let ms = since.as_millis();
+            if system.whole_seconds { ms.div_euclid(1000) * 1000 } else { ms }
+        });
+        let changed = |date: i64| since.is_none_or(|since| if exclusive { date > since } else { date >= since });
+        let mut rows: Vec<(u64, Observed)> = Vec::new();
+        for (key, record) in &system.records {
+            let Some(state) = record.at(view) else { continue };
+            if state.gone {
+                continue;
+            }
+            match self.shows {
+                Shows::Records if changed(state.modified) => {
+                    rows.push((*key, show(self.system, *key, state, |_| true)));
+                }
+                Shows::Records => {}
+                Shows::Values => {
+                    for (field, cell) in state.cells.iter().enumerate().skip(1) {
+                        if cell.value.is_some() && changed(cell.date) {
+                            rows.push((cell.id, show(self.system, *key, state, |shown| shown == field)));
+                        }
+                    }
+                }
+            }
+        }
+        rows.sort_by_key(|(id, _)| *id);
+        let total = *self.total.get_or_insert(rows.len());
+        let (shown, end): (Vec<_>, bool) = if self.by_offset {
+            let shown: Vec<_> = rows.iter().skip(self.offset).take(size).cloned().collect();
+            self.offset += size;
+            (shown, self.offset >= rows.len())
+        } else {
+            let shown: Vec<_> = rows.iter().filter(|(id, _)| *id > self.position).take(size).cloned().collect();
+            self.position = shown.last().map_or(self.position, |(id, _)| *id);
+            let more = rows.iter().any(|(id, _)| *id > self.position);
+            (shown, !more)
+        };
+        self.met.extend(shown.iter().map(|(id, _)| *id));
+        let whole = !torn && (!self.by_offset || self.met.len() >= total);
+        let end = end.then_some(if whole { End::Whole } else { End::Torn });
+        let clock = world.systems[self.system].clock(asked);
+        let keys: Vec<&str> = shown.iter().map(|(_, shown)| shown.key.as_str()).collect();
+        let line = format!("{} of system {}: {keys:?} {end:?} as of {}", self.what, self.system, now - view);
+        let many = !keys.is_empty();
+        if many {
+            world.say(now, line);
+        }
+        Page { observed: shown.into_iter().map(|(_, shown)| shown).collect(), clock, end }
+    }
+}
+
+/// Reads records directly: complete for the fields asked.
+pub async fn fetch(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) -> Result<Vec<Observed>, Failure> {
+    let (before, after, fails) = delays(hub, system, "fetch");
+    hub.sleep(before).await;
+    let found = {
+        let now = hub.now();
+        let mut world = hub.world();
+        let view = view(&mut world, system, "fetch", now);
+        world.say(now, format!("fetch of system {system}: {keys:?} {fields:?} as of {}", now - view));
+        let one = |key: &Key| {
+            let number: u64 = key.as_str().parse().unwrap();
+            let record = world.systems[system].records.get(&number);
+            match record.and_then(|record| record.at(view)).filter(|state| !state.gone) {
+                Some(state) => show(system, number, state, |field| fields.contains(&field)),
+                // A store asked for values alone does not say that there is no such customer.
+                None if system != CRM && !fields.is_empty() && !fields.contains(&0) => {
+                    let mut cells = vec![Cell::default(); world.systems[system].names.len()];
+                    fields.iter().for_each(|field| cells[*field] = Cell::absent());
+                    Observed { key: key.clone(), existence: Existence::Present, modified: None, cells }
+                }
+                None => {
+                    let cells = vec![Cell::default(); world.systems[system].names.len()];
+                    Observed { key: key.clone(), existence: Existence::Gone, modified: None, cells }
+                }
+            }
+        };
+        keys.iter().map(one).collect()
+    };
+    hub.sleep(after).await;
+    if fails {
+        hub.tell(|| format!("fetch of system {system} fails"));
+        return Err(failed("the read failed"));
+    }
+    let now = hub.now();
+    let mut world = hub.world();
+    for key in keys {
+        for field in fields {
+            world.rechecked.insert((system, key.as_str().parse().unwrap(), *field), now);
+        }
+    }
+    Ok(found)
+}
+
+/// How long a call is on its way and back, and whether it comes to nothing.
+pub fn delays(hub: &Shared, system: usize, what: &str) -> (i64, i64, bool) {
+    let mut world = hub.world();
+    world.calls += 1;
+    let faults = world.plan.faults.clone();
+    let about = format!("{system} {what}");
+    let mut random = world.decide("delay", &about);
+    let mut delays = (random.between(5, 300), random.between(5, 300));
+    if world.strikes("slow", &about, faults.slow) {
+        delays = (random.between(300, 2500), random.between(300, 2500));
+    }
+    let fails = world.strikes("read fails", &about, faults.read_fails);
+    (delays.0, delays.1, fails)
+}
+
+/// The moment that a read shows.
+fn view(world: &mut World, system: usize, what: &str, now: i64) -> i64 {
+    let per_mille = world.plan.faults.stale_read;
+    if !world.strikes("stale", &format!("{system} {what}"), per_mille) {
+        return now;
+    }
+    world.misses_injected = true;
+    let age = world.decide("age", &format!("{system} {what}")).between(100, REPLICA_LAG_MS - 6_000);
+    world.systems[system].past(now - age)
+}
+
+pub fn failed(why: &str) -> Failure {
+    Failure::new(Class::Retry, why)
+}
+
+fn show(system: usize, key: u64, state: &State, shown: impl Fn(usize) -> bool) -> Observed {
+    let cells = state
+        .cells
+        .iter()
+        .enumerate()
+        .map(|(field, cell)| if shown(field) { show_cell(system, field, cell) } else { Cell::default() })
+        .collect();
+    // A row of the values feed says nothing of its customer.
+    let whole = shown(0) || state.cells.len() == 1;
+    let modified = (whole || system == CRM).then(|| Timestamp::from_millis(state.modified));
+    Observed { key: Key::new(key.to_string()), existence: Existence::Present, modified, cells }
+}
+
+/// A store dates each value, the CRM only whole records.
+pub fn show_cell(system: usize, field: usize, cell: &CellState) -> Cell {
+    let seen = cell.value.as_deref().map_or(Seen::Absent, |value| Seen::Value(Value::text(value)));
+    let dated = system != CRM && field > 0 && cell.value.is_some();
+    Cell { seen, modified: dated.then(|| Timestamp::from_millis(cell.date)), token: Some(cell.version.to_string()) }
+}

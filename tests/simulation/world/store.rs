@@ -1,0 +1,110 @@
+//! A store as a connector: two feeds, whole-second dates a value, upserts of ten, no conditional writes.
+
+use async_trait::async_trait;
+use attune::connector::{Connector, Lane, Limits, Page, Prepared, Reservation, Unlimited};
+use attune::model::{Definition, DefinitionState, Failure, FieldShape, Key, Observed, Outcome, Timestamp, Write};
+use futures::stream::{self, BoxStream, StreamExt};
+
+use super::read::{self, Shows, Walk};
+use super::{Shared, write};
+
+pub struct Store {
+    pub hub: Shared,
+    pub system: usize,
+    pub names: Vec<String>,
+}
+
+#[async_trait]
+impl Connector for Store {
+    fn kind(&self) -> &'static str {
+        "store"
+    }
+
+    fn fields(&self) -> &[String] {
+        &self.names
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            batches_per_round: 3,
+            writes_per_batch: 10,
+            keys_per_fetch: 4,
+            conditional_writes: false,
+            dates_fields: true,
+            shows_nulls: false,
+        }
+    }
+
+    async fn prepare(&self, _known: &[Option<String>], _may_create: bool) -> Result<Prepared, Failure> {
+        prepare(&self.hub, self.system).await
+    }
+
+    fn feeds(&self) -> &'static [&'static str] {
+        &["customers", "attribute_values"]
+    }
+
+    fn changes(&self, feed: &'static str, since: Timestamp) -> BoxStream<'_, Result<Page, Failure>> {
+        let (shows, by_offset) =
+            if feed == "customers" { (Shows::Records, false) } else { (Shows::Values, true) };
+        pages(&self.hub, Walk::new(self.system, feed, shows, Some(since), by_offset))
+    }
+
+    fn everything(&self) -> BoxStream<'_, Result<Page, Failure>> {
+        pages(&self.hub, Walk::new(self.system, "sweep", Shows::Records, None, false))
+    }
+
+    async fn fetch(
+        &self,
+        keys: &[Key],
+        fields: &[usize],
+        _reservation: &dyn Reservation,
+    ) -> Result<Vec<Observed>, Failure> {
+        read::fetch(&self.hub, self.system, keys, fields).await
+    }
+
+    fn batches(&self, writes: Vec<Write>) -> Vec<Vec<Write>> {
+        let (upserts, deletes): (Vec<Write>, Vec<Write>) = writes.into_iter().partition(|write| write.value.is_some());
+        [upserts, deletes].iter().flat_map(|writes| writes.chunks(10)).map(<[Write]>::to_vec).collect()
+    }
+
+    async fn reserve(&self, _lane: Lane, _calls: usize) -> Result<Box<dyn Reservation>, Failure> {
+        reserve(&self.hub, self.system).await
+    }
+
+    async fn write(&self, batch: &[Write], _reservation: &dyn Reservation) -> Vec<Outcome> {
+        write::write(&self.hub, self.system, batch).await
+    }
+}
+
+pub fn pages(hub: &Shared, walk: Walk) -> BoxStream<'_, Result<Page, Failure>> {
+    stream::unfold(walk, move |mut walk| async move { Some((walk.page(hub).await?, walk)) }).boxed()
+}
+
+pub async fn prepare(hub: &Shared, system: usize) -> Result<Prepared, Failure> {
+    let asked = hub.now();
+    let (before, after, fails) = read::delays(hub, system, "prepare");
+    hub.sleep(before + after).await;
+    if fails {
+        return Err(read::failed("it cannot be reached"));
+    }
+    let world = hub.world();
+    let system = &world.systems[system];
+    let usable = Definition { id: None, state: DefinitionState::Usable(FieldShape::TEXT) };
+    Ok(Prepared {
+        identity: system.name.clone(),
+        clock: system.clock(asked),
+        definitions: vec![usable; system.names.len()],
+        warnings: Vec::new(),
+    })
+}
+
+pub async fn reserve(hub: &Shared, system: usize) -> Result<Box<dyn Reservation>, Failure> {
+    let waits = {
+        let mut world = hub.world();
+        let throttled = world.plan.faults.throttled;
+        let about = system.to_string();
+        if world.strikes("throttled", &about, throttled) { world.decide("wait", &about).between(500, 15_000) } else { 1 }
+    };
+    hub.sleep(waits).await;
+    Ok(Box::new(Unlimited))
+}

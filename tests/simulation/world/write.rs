@@ -1,0 +1,262 @@
+//! Writes: they land by themselves, also when nobody waits for their answer any more; and what is checked of each.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use attune::model::{Class, Failure, Outcome, Timestamp, Value, Write};
+
+use super::system::Author;
+use super::{CRM, Hub, Shared, World};
+use crate::executor::Owner;
+use crate::plan::{QUARANTINE_MS, Refuses};
+use crate::random::hash;
+
+/// A write leaves at most this long after its target was read again.
+const WINDOW_MS: i64 = 2_000;
+
+/// What a fault makes of one call.
+enum Fate {
+    /// It lands and is answered.
+    Answered,
+    /// No connection, or 429.
+    NotSent,
+    /// The answer is lost; the call takes effect this much later, or never.
+    Lost(Option<i64>),
+    /// It takes effect, and the answer lacks its last row.
+    Cut,
+}
+
+type Slot = Arc<Mutex<Option<Vec<Outcome>>>>;
+
+pub async fn write(hub: &Shared, system: usize, batch: &[Write]) -> Vec<Outcome> {
+    let sent = hub.now();
+    let (fate, before, after) = send(hub, system, batch, sent);
+    let mut outcomes = match fate {
+        Fate::NotSent => {
+            hub.sleep(before).await;
+            Hub::answered(hub, system, batch, &[]);
+            let mut failure = Failure::new(Class::Retry, "too many requests");
+            failure.status = Some(429);
+            vec![Outcome::NotSent(failure); batch.len()]
+        }
+        Fate::Lost(lands) => {
+            if let Some(late) = lands {
+                land_later(hub, system, batch, late);
+            }
+            hub.sleep(before + after + 1_500).await;
+            unknown(batch.len())
+        }
+        Fate::Answered | Fate::Cut => {
+            let slot = land_later(hub, system, batch, before);
+            hub.sleep(before + after).await;
+            let landed = slot.lock().unwrap().take();
+            landed.unwrap_or_else(|| unknown(batch.len()))
+        }
+    };
+    if matches!(fate, Fate::Cut) {
+        outcomes.pop();
+        outcomes.extend(unknown(1));
+    }
+    hub.world().systems[system].in_flight -= 1;
+    Hub::answered(hub, system, batch, &outcomes);
+    outcomes
+}
+
+fn unknown(count: usize) -> Vec<Outcome> {
+    vec![Outcome::Unknown(Failure::new(Class::Retry, "the answer was lost").possibly_happened()); count]
+}
+
+/// Checks a call as it leaves, and decides what becomes of it.
+fn send(hub: &Shared, system: usize, batch: &[Write], sent: i64) -> (Fate, i64, i64) {
+    let mut world = hub.world();
+    world.calls += 1;
+    world.writes += 1;
+    world.systems[system].in_flight += 1;
+    let about = batch.first().map(|write| format!("{system} {} {}", write.key, write.field)).unwrap_or_default();
+    for write in batch {
+        let value = write.value.as_ref().map(Value::display);
+        world.say(sent, format!("write to system {system}: {} field {} := {value:?}", write.key, write.field));
+    }
+    check(&mut world, system, batch, sent);
+    let faults = world.plan.faults.clone();
+    let mut random = world.decide("write", &about);
+    let (before, after) = (random.between(5, 400), random.between(5, 400));
+    let fate = if world.strikes("not sent", &about, faults.write_not_sent) {
+        Fate::NotSent
+    } else if world.strikes("lost", &about, faults.write_lost) {
+        if random.chance(300) {
+            Fate::Lost(None)
+        } else if random.chance(faults.write_late) {
+            Fate::Lost(Some(random.between(1_000, QUARANTINE_MS - 5_000)))
+        } else {
+            Fate::Lost(Some(before))
+        }
+    } else if world.strikes("cut", &about, faults.answer_cut) {
+        Fate::Cut
+    } else {
+        Fate::Answered
+    };
+    for write in batch {
+        world.unknown.insert((system, key_of(write), write.field), sent);
+    }
+    (fate, before, after)
+}
+
+/// What must be true of every call that leaves.
+fn check(world: &mut World, system: usize, batch: &[Write], sent: i64) {
+    let most = if system == CRM { world.plan.crm_batch } else { 10 };
+    if batch.is_empty() || batch.len() > most {
+        world.violate(sent, format!("a batch of {} writes to system {system}", batch.len()));
+    }
+    if world.systems[system].in_flight > 3 {
+        world.violate(sent, format!("{} writes at once to system {system}", world.systems[system].in_flight));
+    }
+    if world.quiet {
+        world.violate(sent, format!("a write to system {system} after everything had agreed"));
+    }
+    if world.paused.iter().any(|(paused, since)| (*paused == system || *paused == CRM) && sent - since > WINDOW_MS * 5)
+    {
+        world.violate(sent, format!("a write to system {system} while it was paused"));
+    }
+    for write in batch {
+        let key = key_of(write);
+        let person = world.systems[system].records.get(&key).map_or(0, |record| record.person);
+        let partners: Vec<(usize, u64)> = world
+            .systems
+            .iter()
+            .filter(|other| other.number == system || other.number == CRM || system == CRM)
+            .filter(|_| world.plan.duplicates == 0 && world.plan.deletions == 0)
+            .flat_map(|other| other.records.iter().map(|(key, record)| (other.number, *key, record.person)))
+            .filter(|(_, _, theirs)| *theirs == person)
+            .map(|(number, key, _)| (number, key))
+            .collect();
+        for (other, their_key) in partners.into_iter().chain([(system, key)]) {
+            let open = world.unknown.get(&(other, their_key, write.field)).copied();
+            if open.is_some_and(|at| sent < at + QUARANTINE_MS) {
+                let what = format!("a write to system {system} {key} field {} in quarantine of {other}", write.field);
+                world.violate(sent, what);
+            }
+        }
+        let read = world.rechecked.get(&(system, key, write.field)).copied();
+        if read.is_none_or(|read| sent - read > WINDOW_MS) {
+            let ago = read.map(|read| sent - read);
+            world.violate(sent, format!("a write to system {system} {key} left {ago:?} ms after its recheck"));
+        }
+    }
+}
+
+fn key_of(write: &Write) -> u64 {
+    write.key.as_str().parse().unwrap()
+}
+
+/// Lands a call by itself after so many milliseconds; the slot holds the outcomes then.
+fn land_later(hub: &Shared, system: usize, batch: &[Write], after: i64) -> Slot {
+    let slot = Slot::default();
+    let (landing, hub_then, batch) = (Arc::clone(&slot), Arc::clone(hub), batch.to_vec());
+    hub.time.spawn(
+        Owner::World,
+        Box::pin(async move {
+            hub_then.sleep(after).await;
+            let now = hub_then.now();
+            let outcomes = land(&mut hub_then.world(), now, system, &batch);
+            *landing.lock().unwrap() = Some(outcomes);
+        }),
+    );
+    slot
+}
+
+fn refuses(world: &World, system: usize, write: &Write) -> bool {
+    let text = write.value.as_ref().map(Value::display).unwrap_or_default();
+    write.value.is_some() && hash(&format!("{system} {} {}", world.seed, text.trim())) % 1000 < world.plan.faults.poison
+}
+
+fn land(world: &mut World, now: i64, system: usize, batch: &[Write]) -> Vec<Outcome> {
+    let refused = batch.iter().position(|write| refuses(world, system, write));
+    let whole_batch = batch.len() > 1 && world.plan.refuses != Refuses::Rows;
+    let (end, mode) = (refused.unwrap_or(batch.len()), world.plan.refuses);
+    if let (Some(_), true) = (refused, whole_batch) {
+        if mode == Refuses::Partly {
+            let differing = differing(world, system, &batch[..end]);
+            batch[..end].iter().for_each(|write| drop(land_one(world, now, system, write, &differing)));
+        }
+        let mut failure = Failure::new(Class::Rejected, "a row is refused");
+        failure.status = Some(422);
+        return vec![Outcome::BatchRejected(failure); batch.len()];
+    }
+    let differing = differing(world, system, batch);
+    batch
+        .iter()
+        .map(|write| {
+            if refuses(world, system, write) {
+                return Outcome::Rejected("this value is refused".to_owned());
+            }
+            land_one(world, now, system, write, &differing)
+        })
+        .collect()
+}
+
+/// The records of a conditional batch that do not hold any more what the recheck read: written entirely or not at all.
+fn differing(world: &World, system: usize, batch: &[Write]) -> BTreeSet<u64> {
+    if system != CRM || !world.plan.conditional {
+        return BTreeSet::new();
+    }
+    let differs = |write: &&Write| {
+        let Some(record) = world.systems[system].records.get(&key_of(write)) else { return false };
+        super::read::show_cell(system, write.field, &record.now().cells[write.field]).seen != write.expect.seen
+    };
+    batch.iter().filter(differs).map(key_of).collect()
+}
+
+fn land_one(world: &mut World, now: i64, system: usize, write: &Write, differing: &BTreeSet<u64>) -> Outcome {
+    let key = key_of(write);
+    let target = &world.systems[system];
+    let Some(state) = target.records.get(&key).map(|record| record.now().clone()).filter(|state| !state.gone) else {
+        return Outcome::Gone;
+    };
+    if differing.contains(&key) {
+        return Outcome::Changed;
+    }
+    let (before, stamp) = (&state.cells[write.field], target.stamp(now));
+    let expected: u64 = write.expect.token.as_deref().and_then(|token| token.parse().ok()).unwrap_or(0);
+    if before.version != expected
+        && let Author::Person(edit) = before.author
+    {
+        world.say(now, format!("edit {edit} is overwritten unseen, in the window"));
+        world.lost_in_window.insert(edit);
+    }
+    let mut date = stamp;
+    if system == CRM {
+        date = date.max(state.modified).max(write.modified.map_or(0, Timestamp::as_millis));
+    }
+    let value = write.value.as_ref().map(Value::display);
+    world.systems[system].change(now, key, write.field, value, date, Author::Us);
+    let stored = world.systems[system].records[&key].now().cells[write.field].clone();
+    world.say(now, format!("landed at system {system}: {key} field {} is {:?}", write.field, stored.value));
+    Outcome::Written { stored: super::read::show_cell(system, write.field, &stored) }
+}
+
+impl Hub {
+    /// The process knows the outcome of these: whatever is not unknown is no longer under way.
+    fn answered(hub: &Shared, system: usize, batch: &[Write], outcomes: &[Outcome]) {
+        let now = hub.now();
+        let mut world = hub.world();
+        for (at, write) in batch.iter().enumerate() {
+            let outcome = outcomes.get(at);
+            if let Some(outcome) = outcome {
+                let word = match outcome {
+                    Outcome::Written { .. } => "written",
+                    Outcome::Changed => "changed",
+                    Outcome::Gone => "gone",
+                    Outcome::Rejected(_) => "rejected",
+                    Outcome::BatchRejected(_) => "batch rejected",
+                    Outcome::NotSent(_) => "not sent",
+                    Outcome::Unknown(_) => "unknown",
+                };
+                world.say(now, format!("answer of system {system}: {} field {} {word}", write.key, write.field));
+            }
+            if !matches!(outcome, Some(Outcome::Unknown(_))) {
+                world.unknown.remove(&(system, key_of(write), write.field));
+            }
+        }
+    }
+}
