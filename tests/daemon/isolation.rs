@@ -74,7 +74,7 @@ async fn a_missing_secret_stops_one_store_and_says_which() {
     let outcome: SyncOutcome = serde_json::from_str(&answer.message).unwrap();
     let failed: Vec<_> =
         outcome.failed.iter().map(|failed| (failed.side, failed.name.as_str(), failed.class)).collect();
-    assert_eq!(failed, [(Some(Side::Store), "keyless", Class::Misconfigured)]);
+    assert_eq!(failed, [(Side::Store, "keyless", Class::Misconfigured)]);
 
     std::fs::write(world.path("keyless.token"), token("keyless")).unwrap();
     // A reload that changes nothing asks again whoever rests.

@@ -67,7 +67,7 @@ async fn who_pauses_a_store_stops_it_and_who_decides_is_obeyed_at_once() {
 
     world.edit_contact(1, &"x".repeat(256)).await;
     until("it is held", async || !events("field.held", "paused").is_empty()).await;
-    let selection = HeldSelection { reason: Some(HeldReason::CannotBeTaken), ..HeldSelection::default() };
+    let selection = HeldSelection { reasons: vec![HeldReason::CannotBeTaken], ..HeldSelection::default() };
     let take = HeldAction::Take(attune::model::Side::Store);
     let decided = daemon.ask(&Request::Held { selection, action: take }).await;
     assert!(decided.done, "{decided:?}");

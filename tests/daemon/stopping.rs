@@ -57,7 +57,7 @@ async fn the_batch_in_flight_is_finished_and_recorded() {
 async fn what_takes_longer_than_the_grace_is_left_and_read_back_by_the_next_start() {
     let mut world = World::new(&["cut-off"], 100).await;
     world.store_lines += &WIDE_RAILS.replace("NAME", "cut-off");
-    let daemon = writing(&world, 30_000, Duration::from_secs(1)).await;
+    let daemon = writing(&world, 6_000, Duration::from_secs(1)).await;
     let (ended, took) = daemon.stop().await;
     assert!(!ended.finished, "{ended:?}");
     assert!(took < Duration::from_secs(4), "it took {took:?}");
