@@ -20,8 +20,11 @@ fn main() {
     println!("{customers} customers × 5 values, half of them missing on each side; store simulated, CRM in SQLite");
     println!("{:<44}{:>9}{:>9}{:>9}{:>9}", "", "CPU s", "RSS MB", "wall s", "calls");
 
+    if std::env::var_os("OBS").is_some() {
+        place.configure(&store, "mode = \"observe\"");
+    }
     store.reset();
-    let used = place.attune(&["plan"]);
+    let used = place.attune(&[if std::env::var_os("OBS").is_some() { "sync" } else { "plan" }]);
     show("plan: read both sides, link, decide, record", used, &store);
 
     if std::env::var_os("ATTUNE_BENCH_PLAN_ONLY").is_some() {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use attune::connector::sql::{FieldWanted, ModifiedBy, Settings, Sql};
+use attune::connector::FieldWanted;
+use attune::connector::sql::{ModifiedBy, Settings, Sql};
 use attune::connector::{Connector, End, Page, Unlimited};
 use attune::model::{
     Cell, Class, DefinitionState, Existence, FieldShape, FieldType, Holds, Key, Observed, Outcome, Seen, Timestamp,

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use attune::connector::Connector;
-use attune::connector::sql::{FieldWanted, Settings, Sql};
+use attune::connector::FieldWanted;
+use attune::connector::sql::{Settings, Sql};
 use attune::model::{FieldType, Key, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;

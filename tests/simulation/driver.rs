@@ -1,8 +1,8 @@
 //! One history: the process as the daemon runs it (a task for each source and each pair), killed and started again
 //! where the seed says so; then no faults, then no edits, then no writes.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use attune::checkpoint::Checkpoint;
 use attune::engine::{Engine, Pair, PairSettings, PassOptions, PassReport, Reach, Source, SourceSettings, Standing};

@@ -149,21 +149,15 @@ fn loss(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
         let old = serde_json::from_str::<Option<String>>(&row.old).unwrap_or_default();
         let (side, system, key) =
             if row.side == "crm" { (Side::Crm, CRM, &row.crm_key) } else { (Side::Store, system, &row.store_key) };
-        overwritten.insert((
-            system,
-            key.parse().unwrap(),
-            row.field.clone(),
-            compared(rule, side, old.as_deref()),
-        ));
+        overwritten.insert((system, key.parse().unwrap(), row.field.clone(), compared(rule, side, old.as_deref())));
     }
     for (number, edit) in world.edits.iter().enumerate() {
         let Some(value) = edit.value.as_deref().filter(|_| edit.field > 0) else { continue };
         let rule = &world.plan.fields[edit.field - 1];
         let side = World::side(edit.system);
         let value = compared(rule, side, Some(value));
-        let again = |later: &crate::world::Edit| {
-            (later.system, later.key, later.field) == (edit.system, edit.key, edit.field)
-        };
+        let again =
+            |later: &crate::world::Edit| (later.system, later.key, later.field) == (edit.system, edit.key, edit.field);
         let record = &world.systems[edit.system].records[&edit.key];
         if world.edits[number + 1..].iter().any(again)
             || record.now().gone
@@ -188,9 +182,8 @@ fn last_word(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
         let side = World::side(edit.system);
         let person = world.systems[edit.system].records[&edit.key].person;
         let everybody = world.of_person(person);
-        let of_it = |later: &crate::world::Edit| {
-            later.field == edit.field && everybody.contains(&(later.system, later.key))
-        };
+        let of_it =
+            |later: &crate::world::Edit| later.field == edit.field && everybody.contains(&(later.system, later.key));
         let carries = match rule.direction {
             Direction::Both => true,
             Direction::ToStore => side == Side::Crm,
