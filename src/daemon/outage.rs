@@ -50,9 +50,9 @@ impl Delays {
 /// Why a turn of a loop failed; also what `attune sync` beside a daemon is told. No secret, no personal data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
-    /// The side of the source that failed; none where it was the checkpoint.
-    pub side: Option<Side>,
-    /// Its label; empty where it was the checkpoint.
+    /// The side of the source that failed, or was to be read while the checkpoint failed.
+    pub side: Side,
+    /// Its label.
     pub name: String,
     /// What kind of failure it is.
     pub class: Class,
@@ -62,6 +62,9 @@ pub struct Failed {
     pub status: Option<u16>,
     /// The system's id for the request.
     pub request_id: Option<String>,
+    /// It was the checkpoint that failed, not the source.
+    #[serde(skip)]
+    pub(super) of_checkpoint: bool,
     /// How long the system asks us to wait.
     #[serde(skip)]
     pub(super) retry_after: Option<Duration>,
@@ -73,36 +76,30 @@ pub struct Failed {
 impl Failed {
     /// What failed in a turn about this source; none if we were told to stop.
     pub(super) fn of(error: &engine::Error, side: Side, name: &str) -> Option<Self> {
-        let plain = |side, name: &str, class, message| Self {
-            side,
-            name: name.to_owned(),
-            class,
-            message,
-            status: None,
-            request_id: None,
-            retry_after: None,
-            detail: None,
-        };
+        let of_turn = |class, message: String| Self::of_source(side, name, &Failure::new(class, message));
         match error {
             engine::Error::Source { side, name, failure } => Some(Self::of_source(*side, name, failure)),
             engine::Error::Checkpoint(error @ crate::checkpoint::Error::AnotherSystem { .. }) => {
-                Some(plain(Some(side), name, Class::Misconfigured, error.to_string()))
+                Some(of_turn(Class::Misconfigured, error.to_string()))
             }
-            engine::Error::Checkpoint(error) => Some(plain(None, "", Class::Retry, error.to_string())),
+            engine::Error::Checkpoint(error) => {
+                Some(Self { of_checkpoint: true, ..of_turn(Class::Retry, error.to_string()) })
+            }
+            engine::Error::PlanMoved { .. } => Some(of_turn(Class::Broken, error.to_string())),
             engine::Error::Stopped => None,
-            engine::Error::PlanMoved { .. } => Some(plain(Some(side), name, Class::Broken, error.to_string())),
         }
     }
 
     /// A failure of a source.
     pub(super) fn of_source(side: Side, name: &str, failure: &Failure) -> Self {
         Self {
-            side: Some(side),
+            side,
             name: name.to_owned(),
             class: failure.class,
             message: failure.message.clone(),
             status: failure.status,
             request_id: failure.request_id.clone(),
+            of_checkpoint: false,
             retry_after: failure.retry_after,
             detail: failure.detail.clone(),
         }
@@ -135,7 +132,6 @@ pub(super) struct Outage {
 impl Outage {
     /// Notes a failure of a source, and says it if it is news.
     pub fn note(known: &mut Option<Self>, failed: &Failed, retry_in: Duration, writes_of: Option<usize>) {
-        let Some(side) = failed.side else { return };
         let state = failed.state();
         let news = known.as_ref().is_none_or(|outage| outage.state != state);
         let outage = known.get_or_insert_with(|| Self {
@@ -149,7 +145,7 @@ impl Outage {
         outage.state = state;
         outage.reason.clone_from(&failed.message);
         outage.writes_of = writes_of;
-        let source = Named::of(side, &failed.name);
+        let source = Named::of(failed.side, &failed.name);
         let (reason, status) = (failed.message.as_str(), failed.status.map(u64::from));
         let (request_id, detail) = (failed.request_id.as_deref(), failed.detail.as_deref());
         let (failures, retry_in_ms) = (outage.failures, Some(super::millis(retry_in)));

@@ -236,7 +236,8 @@ impl PairLoop {
 
     async fn failed(&mut self, pass: u64, error: &Error, began: Instant) -> Option<Passed> {
         let (state, works) = (Arc::clone(&self.state), Arc::clone(&self.works));
-        let failed = Failed::of(error, Side::Store, &state.plan.store)?;
+        // Told to stop, whatever was under way fails: that is nobody's trouble.
+        let failed = Failed::of(error, Side::Store, &state.plan.store).filter(|_| !works.stop.is_cancelled())?;
         self.put_off_heartbeat();
         let delay = self.delays.after(&failed);
         Event::PassFailed {
@@ -251,12 +252,10 @@ impl PairLoop {
             detail: failed.detail.as_deref(),
         }
         .emit();
-        match failed.side {
-            None => works.note_checkpoint(Some(&failed.message)),
-            Some(side) if failed.class == Class::Auth => {
-                state.source(side).fails(&works, &failed, delay, Some(state.at)).await;
-            }
-            Some(_) => {}
+        if failed.of_checkpoint {
+            works.note_checkpoint(Some(&failed.message));
+        } else if failed.class == Class::Auth {
+            state.source(failed.side).fails(&works, &failed, delay, Some(state.at)).await;
         }
         state.set_failing(Some(failed.message.clone()));
         self.not_before = Instant::now() + delay;

@@ -32,7 +32,7 @@ pub struct SyncOutcome {
     pub pending: u64,
     /// Pairs that stand at a rail.
     pub stopped: u64,
-    /// What failed: sources, or (with no side) the checkpoint.
+    /// What failed, each source at most once.
     pub failed: Vec<Failed>,
 }
 
@@ -152,7 +152,7 @@ async fn sync(works: &Works, stores: &[String], sweep: bool) -> Option<Answer> {
     for source in pairs.iter().flat_map(|pair| [&pair.store, &pair.crm]) {
         sources.insert((source.side, &source.name), source);
     }
-    let mut failed: BTreeMap<(Option<Side>, String), Failed> = BTreeMap::new();
+    let mut failed: BTreeMap<(Side, String), Failed> = BTreeMap::new();
     let mut note = |failure: Failed| failed.insert((failure.side, failure.name.clone()), failure);
 
     let reading: Vec<_> = sources.values().map(|source| source.bell.ask(sweep)).collect();

@@ -221,12 +221,14 @@ impl SourceLoop {
                     state.bell.sweep_later();
                 }
                 self.away = true;
-                let Some(failed) = Failed::of(&error, state.side, &state.name) else {
+                // Told to stop, whatever was under way fails: that is nobody's trouble.
+                let failed = Failed::of(&error, state.side, &state.name).filter(|_| !self.works.stop.is_cancelled());
+                let Some(failed) = failed else {
                     self.next = Instant::now() + BEAT;
                     return None;
                 };
                 let delay = self.delays.after(&failed);
-                if failed.side.is_none() {
+                if failed.of_checkpoint {
                     self.works.note_checkpoint(Some(&failed.message));
                 } else {
                     state.fails(&self.works, &failed, delay, None).await;
