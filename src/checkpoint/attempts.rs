@@ -306,14 +306,17 @@ impl Transaction<'_> {
         Ok(rows.iter().map(|row| (row.get(0), row.get(1), side_of(row.get(2)), row.get(3))).collect())
     }
 
-    /// How many fields of the source on this side have returned to superseded values since a moment.
+    /// How many fields of the source on this side have returned to superseded values since a moment: those that were
+    /// carried over, and those that are held for it.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn returned_since(&mut self, source: i64, side: Side, since: Timestamp) -> Result<u64, Error> {
         let query = sqlx::query(
-            "SELECT count(*) FROM history AS h JOIN pair AS p ON p.id = h.pair
-             WHERE h.returned = ?2 AND h.at > ?3 AND (CASE ?2 WHEN 'store' THEN p.store ELSE p.crm END) = ?1",
+            "SELECT (SELECT count(*) FROM history AS h JOIN pair AS p ON p.id = h.pair
+                WHERE h.returned = ?2 AND h.at > ?3 AND (CASE ?2 WHEN 'store' THEN p.store ELSE p.crm END) = ?1)
+              + (SELECT count(*) FROM held AS h JOIN pair AS p ON p.id = h.pair
+                WHERE h.reason = 'reverted' AND h.since > ?3 AND (CASE ?2 WHEN 'store' THEN p.store ELSE p.crm END) = ?1)",
         )
         .bind(source)
         .bind(side.as_str())

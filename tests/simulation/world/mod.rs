@@ -14,7 +14,7 @@ use attune::model::{Side, Timestamp};
 
 pub use crm::Crm;
 pub use store::Store;
-pub use system::System;
+pub use system::{Author, System};
 
 use crate::executor::Time;
 use crate::plan::Plan;
@@ -35,6 +35,8 @@ pub struct Edit {
     pub value: Option<String>,
     /// Everybody was known to agree when it was made: nothing but another edit may take its place.
     pub alone: bool,
+    /// Everybody had been through a whole pass when it was made.
+    pub met: bool,
 }
 
 pub struct World {

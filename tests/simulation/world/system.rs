@@ -214,7 +214,9 @@ impl World {
         let value = self.systems[system].store(field, value);
         self.say(now, format!("person: {} {key} field {field} := {value:?}", self.systems[system].name));
         let alone = self.everybody_agreed(now, system, key, field);
-        self.edits.push(Edit { system, key, field, value: value.clone(), alone });
+        let person = self.systems[system].records[&key].person;
+        let met = self.of_person(person).iter().all(|(system, _)| *system == CRM || self.passed[*system] > 0);
+        self.edits.push(Edit { system, key, field, value: value.clone(), alone, met });
         self.systems[system].change(now, key, field, value, date, Author::Person(number));
     }
 
@@ -224,16 +226,19 @@ impl World {
             return false;
         }
         let person = self.systems[system].records[&key].person;
+        let lag = if self.misses_injected { REPLICA_LAG_MS } else { 0 };
         let mut held = Vec::new();
         for (other, key) in self.of_person(person) {
             let record = &self.systems[other].records[&key];
-            let since = record.states.iter().map(|state| state.at).max().unwrap_or(0);
+            let version = record.now().cells[field].version;
+            let changed = record.states.iter().find(|state| state.cells[field].version == version);
+            let since = changed.map_or(0, |state| state.at);
             let under_way = self.unknown.get(&(other, key, field)).is_some_and(|at| now < at + QUARANTINE_MS);
             if under_way {
                 return false;
             }
             for store in self.of_person(person).into_iter().map(|(store, _)| store).filter(|store| *store != CRM) {
-                if since + REPLICA_LAG_MS > self.passed[store] {
+                if since + lag > self.passed[store] {
                     return false;
                 }
             }
