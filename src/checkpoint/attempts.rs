@@ -59,6 +59,8 @@ pub struct Attempt {
     pub record: i64,
     /// The target's field.
     pub field: i64,
+    /// JSON: what the target held.
+    pub old: String,
     /// JSON: what was sent.
     pub new: String,
     /// What both sides agree on if it succeeded.
@@ -142,9 +144,10 @@ fn attempt(row: &SqliteRow) -> Result<Attempt, Error> {
         side: side_of(row.get(5)),
         record: row.get(6),
         field: row.get(7),
-        new: row.get(8),
-        canonical: super::from_json(row.get::<&str, _>(9))?,
-        edited: row.get::<Option<i64>, _>(10).map(Timestamp::from_millis),
+        old: row.get(8),
+        new: row.get(9),
+        canonical: super::from_json(row.get::<&str, _>(10))?,
+        edited: row.get::<Option<i64>, _>(11).map(Timestamp::from_millis),
     })
 }
 
@@ -244,7 +247,7 @@ impl Transaction<'_> {
         limit: usize,
     ) -> Result<Vec<Attempt>, Error> {
         let query = sqlx::query(
-            "SELECT id, at, pair, link, mapped, side, record, field, new, canonical, edited FROM history
+            "SELECT id, at, pair, link, mapped, side, record, field, old, new, canonical, edited FROM history
              WHERE open = 1 AND pair = ?1 AND side = ?2 AND at <= ?3 ORDER BY id LIMIT ?4",
         )
         .bind(pair)

@@ -9,7 +9,7 @@ use attune::engine::{Engine, Pair, PairSettings, PassOptions, PassReport, Reach,
 use attune::model::{Mode, Side};
 use tokio_util::sync::CancellationToken;
 
-use crate::executor::{Executor, Owner};
+use crate::executor::{Executor, Owner, at_once};
 use crate::plan::{POLL_MS, Plan, QUARANTINE_MS, TIMES};
 use crate::random::Random;
 use crate::world::{CRM, Crm, Hub, OurClock, Shared, Store};
@@ -97,6 +97,19 @@ impl Process {
     /// Checks a report as it comes.
     pub fn judge(&self, pair: &Pair, report: &PassReport) {
         let balance = report.balance;
+        if balance.links_created > 0 {
+            let links = at_once(async {
+                let mut transaction = self.checkpoint.read().await.unwrap();
+                let links = transaction.link_keys(pair.id, 0, 10_000).await.unwrap();
+                transaction.end().await.unwrap();
+                links
+            });
+            let (now, mut world) = (self.hub.now(), self.hub.world());
+            let store = world.system_named(Side::Store, &pair.store.name);
+            for (_, customer, _) in links {
+                world.linked.entry((store, customer.parse().unwrap())).or_insert(now);
+            }
+        }
         self.hub.tell(|| {
             let failure = report.failure.as_ref().map(ToString::to_string);
             format!("pass {} of {}: {:?} {failure:?} {balance:?}", report.pass, pair.store.name, report.standing)

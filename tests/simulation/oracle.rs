@@ -259,9 +259,9 @@ fn return_of_the_dead(world: &World, remembered: &Remembered, found: &mut Vec<St
                     Some(meant) => ((edits[meant].1.system, edits[meant].1.key), &edits[meant + 1..]),
                     None => ((*system, *key), &edits[..]),
                 };
-                let replaced = later.iter().find(|(number, edit)| {
-                    (edit.system, edit.key) == place
-                        && (meant.is_some() || edit.met)
+                let last = later.iter().rfind(|(_, edit)| (edit.system, edit.key) == place);
+                let replaced = last.filter(|(number, edit)| {
+                    (edit.alone || (meant.is_some() && edit.value.is_some()))
                         && canonical(edit) != now
                         && carries(rule, World::side(edit.system))
                         && (edit.value.is_some() || rule.on_clear == OnClear::Propagate)
@@ -294,7 +294,9 @@ fn invention(world: &World, found: &mut Vec<String>) {
                     let first = &world.systems[*system].records[key].states[0].cells[at + 1];
                     meant(*system, first.value.as_deref()) == now
                 };
-                if now.is_some() && !edited && !everybody.iter().any(began) {
+                // What the CRM made of the value of one store is, for the others, an edit of the CRM.
+                let by_crm = everybody.len() > 2 && now == meant(CRM, world.holds(CRM, everybody[0].1, at + 1));
+                if now.is_some() && !edited && !by_crm && !everybody.iter().any(began) {
                     found.push(format!("{now:?} in {} of {key}: nobody ever wrote it", rule.store));
                 }
             }

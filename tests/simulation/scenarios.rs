@@ -118,10 +118,12 @@ fn a_commit_that_shows_late_with_an_older_date_is_accepted_after_a_second_look()
         couple(&stage, 1, &[Some("a")], &[Some("a")]);
         stage.open().await;
         stage.settle().await;
+        let began = stage.hub.now();
+        stage.hub.sleep(2_000).await;
         stage.edit(CRM, 1, 1, Some("b"));
         stage.settle().await;
         let now = stage.hub.now();
-        stage.hub.world().edit(now, CRM, 1, 1, Some("late".to_owned()), now - 3_000);
+        stage.hub.world().edit(now, CRM, 1, 1, Some("late".to_owned()), began);
         // So old, only the read of the whole overlap shows it.
         while stage.round().await[0].balance.pending == 0 {
             assert!(stage.hub.now() < now + 100_000);

@@ -35,8 +35,6 @@ pub struct Edit {
     pub value: Option<String>,
     /// Everybody was known to agree when it was made: nothing but another edit may take its place.
     pub alone: bool,
-    /// Everybody had been through a whole pass when it was made.
-    pub met: bool,
 }
 
 pub struct World {
@@ -66,6 +64,8 @@ pub struct World {
     pub pulled: Vec<i64>,
     /// By store: up to when both of its sides had been read when its last complete pass began.
     pub passed: Vec<i64>,
+    /// By store and customer: when a link was first there.
+    pub linked: BTreeMap<(usize, u64), i64>,
     pub hash: u64,
     pub tell: bool,
     nth: BTreeMap<(u64, u64), u64>,
@@ -102,6 +102,7 @@ impl Hub {
             reads: vec![0; count],
             pulled: vec![0; count],
             passed: vec![0; count],
+            linked: BTreeMap::new(),
             hash: 0,
             tell,
             nth: BTreeMap::new(),

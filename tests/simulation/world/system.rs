@@ -214,9 +214,7 @@ impl World {
         let value = self.systems[system].store(field, value);
         self.say(now, format!("person: {} {key} field {field} := {value:?}", self.systems[system].name));
         let alone = self.everybody_agreed(now, system, key, field);
-        let person = self.systems[system].records[&key].person;
-        let met = self.of_person(person).iter().all(|(system, _)| *system == CRM || self.passed[*system] > 0);
-        self.edits.push(Edit { system, key, field, value: value.clone(), alone, met });
+        self.edits.push(Edit { system, key, field, value: value.clone(), alone });
         self.systems[system].change(now, key, field, value, date, Author::Person(number));
     }
 
@@ -237,8 +235,9 @@ impl World {
             if under_way {
                 return false;
             }
-            for store in self.of_person(person).into_iter().map(|(store, _)| store).filter(|store| *store != CRM) {
-                if since + lag > self.passed[store] {
+            for place in self.of_person(person).into_iter().filter(|(store, _)| *store != CRM) {
+                let linked = self.linked.get(&place).copied().unwrap_or(i64::MAX - lag);
+                if since.max(linked) + lag > self.passed[place.0] {
                     return false;
                 }
             }
