@@ -295,10 +295,7 @@ async fn ask_daemon(common: &Common, session: &Session, options: &Sync) -> Resul
     if held + pending + stopped > 0 {
         exit = exit.combine(Exit::Attention);
     }
-    let said = |failed: &Failed| match failed.side {
-        Some(side) => format!("{side} {}: {}", failed.name, failed.message),
-        None => failed.message.clone(),
-    };
+    let said = |failed: &Failed| format!("{} {}: {}", failed.side, failed.name, failed.message);
     if options.json {
         let failed: Vec<_> = failed
             .iter()
