@@ -59,6 +59,8 @@ pub struct Attempt {
     pub record: i64,
     /// The target's field.
     pub field: i64,
+    /// JSON: what the target held.
+    pub old: String,
     /// JSON: what was sent.
     pub new: String,
     /// What both sides agree on if it succeeded.
@@ -150,9 +152,10 @@ fn attempt(row: &SqliteRow) -> Result<Attempt, Error> {
         side: side_of(row.get(5)),
         record: row.get(6),
         field: row.get(7),
-        new: row.get(8),
-        canonical: super::from_json(row.get::<&str, _>(9))?,
-        edited: row.get::<Option<i64>, _>(10).map(Timestamp::from_millis),
+        old: row.get(8),
+        new: row.get(9),
+        canonical: super::from_json(row.get::<&str, _>(10))?,
+        edited: row.get::<Option<i64>, _>(11).map(Timestamp::from_millis),
     })
 }
 
@@ -252,7 +255,7 @@ impl Transaction<'_> {
         limit: usize,
     ) -> Result<Vec<Attempt>, Error> {
         let query = sqlx::query(
-            "SELECT id, at, pair, link, mapped, side, record, field, new, canonical, edited FROM history
+            "SELECT id, at, pair, link, mapped, side, record, field, old, new, canonical, edited FROM history
              WHERE open = 1 AND pair = ?1 AND side = ?2 AND at <= ?3 ORDER BY id LIMIT ?4",
         )
         .bind(pair)
@@ -283,7 +286,7 @@ impl Transaction<'_> {
     ) -> Result<Vec<(i64, i64, Side, String, String)>, Error> {
         let query = sqlx::query(
             "SELECT h.link, h.mapped, h.side, h.old, h.new FROM json_each(?1) AS k
-             JOIN history AS h ON h.link = k.value WHERE h.at > ?2 AND h.outcome = 'written' ORDER BY h.id",
+             CROSS JOIN history AS h ON h.link = k.value WHERE h.at > ?2 AND h.outcome = 'written' ORDER BY h.id",
         )
         .bind(json(links)?)
         .bind(since.as_millis());
@@ -307,21 +310,24 @@ impl Transaction<'_> {
     pub async fn superseded_values(&mut self, links: &[i64]) -> Result<Vec<(i64, i64, Side, String)>, Error> {
         let query = sqlx::query(
             "SELECT DISTINCT h.link, h.mapped, h.side, h.old FROM json_each(?1) AS k
-             JOIN history AS h ON h.link = k.value WHERE h.outcome = 'written'",
+             CROSS JOIN history AS h ON h.link = k.value WHERE h.outcome = 'written'",
         )
         .bind(json(links)?);
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1), side_of(row.get(2)), row.get(3))).collect())
     }
 
-    /// How many fields of the source on this side have returned to superseded values since a moment.
+    /// How many fields of the source on this side have returned to superseded values since a moment: those that were
+    /// carried over, and those that are held for it.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn returned_since(&mut self, source: i64, side: Side, since: Timestamp) -> Result<u64, Error> {
         let query = sqlx::query(
-            "SELECT count(*) FROM history AS h JOIN pair AS p ON p.id = h.pair
-             WHERE h.returned = ?2 AND h.at > ?3 AND (CASE ?2 WHEN 'store' THEN p.store ELSE p.crm END) = ?1",
+            "SELECT (SELECT count(*) FROM history AS h CROSS JOIN pair AS p ON p.id = h.pair
+                WHERE h.returned = ?2 AND h.at > ?3 AND (CASE ?2 WHEN 'store' THEN p.store ELSE p.crm END) = ?1)
+              + (SELECT count(*) FROM held AS h CROSS JOIN pair AS p ON p.id = h.pair
+                WHERE h.reason = 'reverted' AND h.since > ?3 AND (CASE ?2 WHEN 'store' THEN p.store ELSE p.crm END) = ?1)",
         )
         .bind(source)
         .bind(side.as_str())
@@ -338,7 +344,7 @@ impl Transaction<'_> {
         let query = sqlx::query(
             "SELECT h.id, h.at, h.pass, s.name, c.name, h.store_key, h.crm_key, h.link, h.mapped, h.name, h.side, h.old, h.new,
                     h.reason, h.outcome
-             FROM history AS h JOIN pair AS p ON p.id = h.pair JOIN source AS s ON s.id = p.store JOIN source AS c ON c.id = p.crm
+             FROM history AS h CROSS JOIN pair AS p ON p.id = h.pair CROSS JOIN source AS s ON s.id = p.store CROSS JOIN source AS c ON c.id = p.crm
              WHERE (json_array_length(?1) = 0 OR s.name IN (SELECT value FROM json_each(?1)))
                AND (?2 IS NULL OR h.store_key = ?2 OR h.crm_key = ?2)
                AND (json_array_length(?3) = 0 OR h.name IN (SELECT value FROM json_each(?3)))

@@ -117,7 +117,7 @@ const HELD: &str = "SELECT h.id, h.pair, s.name, c.name, h.link, h.mapped, h.rec
         CASE WHEN l.id IS NOT NULL THEN cr.key WHEN hr.source = p.crm THEN hr.key END,
         f.name, h.reason, h.since, h.store_value, h.crm_value, h.detail, h.state,
         CASE WHEN l.id IS NOT NULL THEN l.agreed -> ('$.\"' || h.mapped || '\"') END
-     FROM held AS h JOIN pair AS p ON p.id = h.pair JOIN source AS s ON s.id = p.store JOIN source AS c ON c.id = p.crm
+     FROM held AS h CROSS JOIN pair AS p ON p.id = h.pair CROSS JOIN source AS s ON s.id = p.store CROSS JOIN source AS c ON c.id = p.crm
      LEFT JOIN link AS l ON l.id = h.link LEFT JOIN record AS sr ON sr.id = l.store_record
      LEFT JOIN record AS cr ON cr.id = l.crm_record LEFT JOIN record AS hr ON hr.id = h.record
      LEFT JOIN mapped AS m ON m.id = h.mapped LEFT JOIN field AS f ON f.id = m.store_field";
@@ -212,6 +212,7 @@ impl Transaction<'_> {
                  SELECT ?1, ?2, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
                  FROM json_each(?3) WHERE true
                  ON CONFLICT (pair, record) DO UPDATE SET reason = excluded.reason, detail = excluded.detail,
+                     state = CASE WHEN held.detail IS excluded.detail THEN held.state ELSE 'held' END,
                      since = CASE WHEN held.reason = excluded.reason THEN held.since ELSE excluded.since END",
             ),
         ];

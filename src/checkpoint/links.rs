@@ -47,8 +47,8 @@ impl Transaction<'_> {
         let query = sqlx::query(
             "SELECT l.id, l.agreed, l.unsettled, l.pending,
                     s.id, s.key, s.gone, s.merged_into, s.seen, c.id, c.key, c.gone, c.merged_into, c.seen
-             FROM json_each(?1) AS k JOIN link AS l ON l.id = k.value
-             JOIN record AS s ON s.id = l.store_record JOIN record AS c ON c.id = l.crm_record ORDER BY k.key",
+             FROM json_each(?1) AS k CROSS JOIN link AS l ON l.id = k.value
+             CROSS JOIN record AS s ON s.id = l.store_record CROSS JOIN record AS c ON c.id = l.crm_record ORDER BY k.key",
         )
         .bind(json(ids)?);
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
@@ -180,9 +180,9 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn linked_among(&mut self, pair: i64, records: &[i64]) -> Result<BTreeMap<i64, i64>, Error> {
         let query = sqlx::query(
-            "SELECT l.store_record, l.id FROM json_each(?2) AS k JOIN link AS l ON l.pair = ?1 AND l.store_record = k.value
+            "SELECT l.store_record, l.id FROM json_each(?2) AS k CROSS JOIN link AS l ON l.pair = ?1 AND l.store_record = k.value
              UNION ALL
-             SELECT l.crm_record, l.id FROM json_each(?2) AS k JOIN link AS l ON l.pair = ?1 AND l.crm_record = k.value",
+             SELECT l.crm_record, l.id FROM json_each(?2) AS k CROSS JOIN link AS l ON l.pair = ?1 AND l.crm_record = k.value",
         )
         .bind(pair)
         .bind(json(records)?);
@@ -197,10 +197,10 @@ impl Transaction<'_> {
     pub async fn links_elsewhere(&mut self, pair: i64, records: &[i64]) -> Result<Vec<(i64, i64, i64, i64)>, Error> {
         let query = sqlx::query(
             "SELECT l.crm_record, l.pair, l.id, l.store_record FROM json_each(?2) AS k
-               JOIN link AS l ON l.crm_record = k.value WHERE l.pair <> ?1
+               CROSS JOIN link AS l ON l.crm_record = k.value WHERE l.pair <> ?1
              UNION ALL
              SELECT l.store_record, l.pair, l.id, l.crm_record FROM json_each(?2) AS k
-               JOIN link AS l ON l.store_record = k.value WHERE l.pair <> ?1",
+               CROSS JOIN link AS l ON l.store_record = k.value WHERE l.pair <> ?1",
         )
         .bind(pair)
         .bind(json(records)?);
@@ -230,18 +230,18 @@ impl Transaction<'_> {
                 AND NOT EXISTS (SELECT 1 FROM link AS l WHERE l.pair = ?1 AND l.store_record = r.id)
              UNION
              SELECT ?1, ms.record FROM record AS r CROSS JOIN json_each(?5) AS rule
-                JOIN match_value AS mc ON mc.record = r.id AND mc.field = rule.value ->> 1
-                JOIN match_value AS ms ON ms.field = rule.value ->> 0 AND ms.value = mc.value
+                CROSS JOIN match_value AS mc ON mc.record = r.id AND mc.field = rule.value ->> 1
+                CROSS JOIN match_value AS ms ON ms.field = rule.value ->> 0 AND ms.value = mc.value
                 WHERE r.source = ?3 AND r.changed > ?4 AND r.gone = 0
                 AND NOT EXISTS (SELECT 1 FROM link AS l WHERE l.pair = ?1 AND l.crm_record = r.id)
              UNION
-             SELECT ?1, h.record FROM held AS h JOIN record AS r ON r.id = h.record
+             SELECT ?1, h.record FROM held AS h CROSS JOIN record AS r ON r.id = h.record
                 WHERE h.pair = ?1 AND r.source = ?2
                 AND EXISTS (SELECT 1 FROM record AS n WHERE n.source IN (?2, ?3) AND n.changed > ?4)
              UNION
-             SELECT ?1, ms.record FROM held AS h JOIN record AS r ON r.id = h.record CROSS JOIN json_each(?5) AS rule
-                JOIN match_value AS mc ON mc.record = r.id AND mc.field = rule.value ->> 1
-                JOIN match_value AS ms ON ms.field = rule.value ->> 0 AND ms.value = mc.value
+             SELECT ?1, ms.record FROM held AS h CROSS JOIN record AS r ON r.id = h.record CROSS JOIN json_each(?5) AS rule
+                CROSS JOIN match_value AS mc ON mc.record = r.id AND mc.field = rule.value ->> 1
+                CROSS JOIN match_value AS ms ON ms.field = rule.value ->> 0 AND ms.value = mc.value
                 WHERE h.pair = ?1 AND r.source = ?3
                 AND EXISTS (SELECT 1 FROM record AS n WHERE n.source IN (?2, ?3) AND n.changed > ?4)",
         )
@@ -259,7 +259,7 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn candidates(&mut self, pair: i64, after: i64, limit: usize) -> Result<Vec<RecordRow>, Error> {
         let query = sqlx::query(
-            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen FROM temp.candidate AS c JOIN record AS r ON r.id = c.record
+            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen FROM temp.candidate AS c CROSS JOIN record AS r ON r.id = c.record
              WHERE c.pair = ?1 AND c.record > ?2 ORDER BY c.record LIMIT ?3",
         )
         .bind(pair)

@@ -129,8 +129,8 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn pairs_by_name(&mut self, store: &str) -> Result<Vec<PairNames>, Error> {
         let query = sqlx::query(
-            "SELECT p.id, p.store, p.crm, c.name FROM pair AS p JOIN source AS s ON s.id = p.store
-             JOIN source AS c ON c.id = p.crm WHERE s.name = ?1 ORDER BY p.id",
+            "SELECT p.id, p.store, p.crm, c.name FROM pair AS p CROSS JOIN source AS s ON s.id = p.store
+             CROSS JOIN source AS c ON c.id = p.crm WHERE s.name = ?1 ORDER BY p.id",
         )
         .bind(store);
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
@@ -156,7 +156,7 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn in_work(&mut self, pair: i64, links: &[i64]) -> Result<BTreeSet<i64>, Error> {
         let query = sqlx::query(
-            "SELECT w.link FROM json_each(?2) AS k JOIN temp.work AS w ON w.pair = ?1 AND w.link = k.value",
+            "SELECT w.link FROM json_each(?2) AS k CROSS JOIN temp.work AS w ON w.pair = ?1 AND w.link = k.value",
         )
         .bind(pair)
         .bind(json(links)?);
@@ -240,9 +240,9 @@ impl Transaction<'_> {
         let query = sqlx::query(
             "INSERT INTO temp.work (pair, link)
              SELECT ?1, id FROM link WHERE pair = ?1 AND unsettled IS NOT NULL
-             UNION SELECT ?1, l.id FROM record AS r JOIN link AS l ON l.pair = ?1 AND l.store_record = r.id
+             UNION SELECT ?1, l.id FROM record AS r CROSS JOIN link AS l ON l.pair = ?1 AND l.store_record = r.id
                    WHERE r.source = ?2 AND r.changed > ?4
-             UNION SELECT ?1, l.id FROM record AS r JOIN link AS l ON l.pair = ?1 AND l.crm_record = r.id
+             UNION SELECT ?1, l.id FROM record AS r CROSS JOIN link AS l ON l.pair = ?1 AND l.crm_record = r.id
                    WHERE r.source = ?3 AND r.changed > ?4",
         )
         .bind(pair)
@@ -375,7 +375,7 @@ impl Transaction<'_> {
     pub async fn approved(&mut self, pair: i64, links: &[i64], since: Timestamp) -> Result<Vec<Stopped>, Error> {
         let query = sqlx::query(
             "SELECT s.link, s.mapped, s.value FROM json_each(?2) AS k
-             JOIN stopped AS s ON s.pair = ?1 AND s.link = k.value JOIN pair AS p ON p.id = s.pair
+             CROSS JOIN stopped AS s ON s.pair = ?1 AND s.link = k.value CROSS JOIN pair AS p ON p.id = s.pair
              WHERE s.approved = 1 AND p.approved_at > ?3",
         )
         .bind(pair)

@@ -67,7 +67,7 @@ impl Transaction<'_> {
     pub async fn records_by_key(&mut self, source: i64, keys: &[&Key]) -> Result<Vec<RecordRow>, Error> {
         let query = sqlx::query(
             "SELECT r.id, r.key, r.gone, r.merged_into, r.seen
-             FROM json_each(?2) AS k JOIN record AS r ON r.source = ?1 AND r.key = k.value",
+             FROM json_each(?2) AS k CROSS JOIN record AS r ON r.source = ?1 AND r.key = k.value",
         )
         .bind(source)
         .bind(json(keys)?);
@@ -81,7 +81,7 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn records_by_id(&mut self, ids: &[i64]) -> Result<Vec<RecordRow>, Error> {
         let query = sqlx::query(
-            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen FROM json_each(?1) AS k JOIN record AS r ON r.id = k.value",
+            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen FROM json_each(?1) AS k CROSS JOIN record AS r ON r.id = k.value",
         )
         .bind(json(ids)?);
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
@@ -229,7 +229,7 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn waiting_of(&mut self, records: &[i64]) -> Result<Vec<Waiting>, Error> {
         let query = sqlx::query(
-            "SELECT w.record, w.field, w.value, w.until FROM json_each(?1) AS k JOIN waiting AS w ON w.record = k.value",
+            "SELECT w.record, w.field, w.value, w.until FROM json_each(?1) AS k CROSS JOIN waiting AS w ON w.record = k.value",
         )
         .bind(json(records)?);
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
@@ -242,7 +242,7 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn waiting_due(&mut self, source: i64, now: Timestamp, limit: usize) -> Result<Vec<(i64, Key)>, Error> {
         let query = sqlx::query(
-            "SELECT DISTINCT r.id, r.key FROM waiting AS w JOIN record AS r ON r.id = w.record
+            "SELECT DISTINCT r.id, r.key FROM waiting AS w CROSS JOIN record AS r ON r.id = w.record
              WHERE r.source = ?1 AND w.until <= ?2 ORDER BY r.id LIMIT ?3",
         )
         .bind(source)
@@ -285,8 +285,8 @@ impl Transaction<'_> {
     pub async fn records_with_match(&mut self, field: i64, values: &[&str]) -> Result<Vec<(String, i64)>, Error> {
         let query = sqlx::query(
             "SELECT m.value, m.record FROM json_each(?2) AS v
-             JOIN match_value AS m ON m.field = ?1 AND m.value = v.value
-             JOIN record AS r ON r.id = m.record WHERE r.gone = 0 ORDER BY m.value, m.record",
+             CROSS JOIN match_value AS m ON m.field = ?1 AND m.value = v.value
+             CROSS JOIN record AS r ON r.id = m.record WHERE r.gone = 0 ORDER BY m.value, m.record",
         )
         .bind(field)
         .bind(json(values)?);

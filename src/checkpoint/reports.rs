@@ -88,8 +88,8 @@ impl Transaction<'_> {
         limit: usize,
     ) -> Result<Vec<(i64, String, String)>, Error> {
         let query = sqlx::query(
-            "SELECT l.id, s.key, c.key FROM link AS l JOIN record AS s ON s.id = l.store_record
-             JOIN record AS c ON c.id = l.crm_record WHERE l.pair = ?1 AND l.id > ?2 ORDER BY l.id LIMIT ?3",
+            "SELECT l.id, s.key, c.key FROM link AS l CROSS JOIN record AS s ON s.id = l.store_record
+             CROSS JOIN record AS c ON c.id = l.crm_record WHERE l.pair = ?1 AND l.id > ?2 ORDER BY l.id LIMIT ?3",
         )
         .bind(pair)
         .bind(after)
@@ -105,7 +105,8 @@ impl Transaction<'_> {
     pub async fn find_records(&mut self, words: &str) -> Result<Vec<ExplainRow>, Error> {
         let query = sqlx::query(
             "SELECT r.id, r.key, r.gone, r.merged_into, r.seen, r.source FROM record AS r
-             WHERE r.key = ?1 OR r.id IN (SELECT record FROM match_value WHERE value IN (?1, ?2)) ORDER BY r.source, r.id LIMIT 100",
+             WHERE r.id IN (SELECT id FROM record WHERE source IN (SELECT id FROM source) AND key = ?1)
+                OR r.id IN (SELECT record FROM match_value WHERE field IN (SELECT id FROM field) AND value IN (?1, ?2)) ORDER BY r.source, r.id LIMIT 100",
         )
         .bind(words.trim())
         .bind(words.trim().to_lowercase());

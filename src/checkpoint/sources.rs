@@ -199,7 +199,7 @@ impl Transaction<'_> {
         let names_json = json(names)?;
         let select = sqlx::query(
             "SELECT f.id, f.name, f.definition, f.shape, f.changed, f.swept, f.indexed
-             FROM json_each(?2) AS n JOIN field AS f ON f.source = ?1 AND f.name = n.value ORDER BY n.key",
+             FROM json_each(?2) AS n CROSS JOIN field AS f ON f.source = ?1 AND f.name = n.value ORDER BY n.key",
         )
         .bind(source)
         .bind(names_json.as_str());

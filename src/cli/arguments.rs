@@ -74,7 +74,7 @@ pub enum Command {
     /// Drop what is remembered of a system
     Forget(Forget),
     /// Simulate a BigCommerce on loopback
-    Simulate(simulator::flags::Flags),
+    Simulate(Box<simulator::flags::Flags>),
 }
 
 /// `check`.

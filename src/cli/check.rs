@@ -279,9 +279,23 @@ fn held_by(look: Option<&Look<'_>>, name: &str) -> String {
         Some(state) => {
             let created = if matches!(state, DefinitionState::ToCreate(_)) { ", to be made" } else { "" };
             let shape = shape(state);
-            let most = shape.and_then(|shape| shape.max_chars).map(|most| format!(" of {most}")).unwrap_or_default();
+            let most = shape
+                .filter(|shape| shape.holds == Holds::Text)
+                .and_then(|shape| shape.max_chars)
+                .map(|most| format!(" of {most}"))
+                .unwrap_or_default();
             format!("{}{most}{created}", shape.map_or("text", holds))
         }
+    }
+}
+
+/// How a clock stands to ours. A `Date` header is up to a second old.
+fn clock(skew_ms: i64) -> String {
+    let off = Duration::from_millis(skew_ms.unsigned_abs());
+    match skew_ms {
+        -2000..=2000 => "in step".to_owned(),
+        2001.. => format!("{} ahead", output::lasting(off)),
+        _ => format!("{} behind", output::lasting(off)),
     }
 }
 
@@ -300,12 +314,11 @@ fn as_text(blueprint: &Blueprint, looks: &[Look<'_>], warnings: &[String]) -> Re
             format!("{} {}", look.plan.side, look.plan.name),
             look.state().to_owned(),
             answered.map_or_else(|| "-".to_owned(), |answered| answered.identity.clone()),
-            answered.map_or_else(|| "-".to_owned(), |_| output::lasting(look.took)),
-            answered.map_or_else(|| "-".to_owned(), |_| format!("{:+.1} s", look.skew_ms as f64 / 1000.0)),
+            answered.map_or_else(|| "-".to_owned(), |_| clock(look.skew_ms)),
             look.quota.map_or_else(|| "-".to_owned(), |quota| format!("{} of {}", quota.left, quota.quota)),
         ]
     });
-    output::show(&output::table(["SYSTEM", "STATE", "IS", "ANSWERED IN", "CLOCK", "QUOTA LEFT"], rows))?;
+    output::show(&output::table(["SYSTEM", "STATE", "IS", "CLOCK", "QUOTA LEFT"], rows))?;
     for pair in &blueprint.pairs {
         let (store, crm) = sides(pair, looks);
         let rows = pair.settings.mapping.fields.iter().map(|rule| {

@@ -35,7 +35,9 @@ pub async fn run(common: &Common, options: &Explain, stop: &CancellationToken) -
     let unread = fleet.pairs.iter().filter(|slot| !matches!(slot.pair, Some(Ok(_))));
     for slot in unread {
         let (store, crm) = (&slot.plan.store, &slot.plan.crm);
-        output::note(&format!("{store} ⇄ {crm}: not read yet under this mapping; `attune sync` or `attune run` does"));
+        output::note(&format!(
+            "{store} ⇄ {crm}: not read yet under this mapping; `attune sync` or `attune run` reads it"
+        ));
     }
     let found = !(documents.is_empty() && texts.is_empty());
     if options.json {

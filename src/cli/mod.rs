@@ -20,6 +20,7 @@ mod plan;
 mod progress;
 mod prompt;
 mod reach;
+mod run;
 mod signals;
 mod simulate;
 mod spool;
@@ -40,9 +41,12 @@ use self::session::Trouble;
 /// When the command could not begin; what it met on its way is in its exit code.
 pub async fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
     let common = &arguments.common;
+    if arguments.command == Command::Run {
+        return run::run(common).await; // It hears signals itself.
+    }
     let stop = signals::stop_on_signals();
     match &arguments.command {
-        Command::Run => Err(Trouble::new(Exit::Defect, "not there yet")),
+        Command::Run => run::run(common).await,
         // These finish what they have begun when they are told to stop.
         Command::Plan(options) => plan::run(common, options, &stop).await,
         Command::Sync(options) => sync::run(common, options, &stop).await,

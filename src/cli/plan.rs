@@ -167,15 +167,16 @@ async fn as_text(session: &Session, pairs: &[Arc<Pair>], all: bool) -> Result<u6
                         line_of(
                             &line,
                             &format!(
-                                "{} → {} in the {side} ({})",
+                                "{} → {} in the {} ({})",
                                 value(old.as_ref()),
                                 value(new.as_ref()),
+                                word(*side),
                                 why.as_str()
                             ),
                         )
                     });
                     if *why == Why::Conflict {
-                        conflicts.add(|| line_of(&line, &format!("{}; the {} wins", both(&line), side.other())));
+                        conflicts.add(|| line_of(&line, &format!("{}; the {} wins", both(&line), word(side.other()))));
                     }
                 }
                 Planned::Hold(reason) => held.add(|| line_of(&line, &format!("{}: {reason}", both(&line)))),
@@ -249,6 +250,13 @@ fn both(line: &PlanLine) -> String {
     format!("store {}, CRM {}", value(line.store_value.as_ref()), value(line.crm_value.as_ref()))
 }
 
+const fn word(side: Side) -> &'static str {
+    match side {
+        Side::Store => "store",
+        Side::Crm => "CRM",
+    }
+}
+
 fn summary(pair: &Pair, total: &PlanTotals) -> String {
     let mut text = format!("{} ⇄ {}\n", pair.store.name, pair.crm.name);
     let _ = writeln!(
@@ -272,7 +280,7 @@ fn summary(pair: &Pair, total: &PlanTotals) -> String {
     let cost = |side: Side| {
         let cost = if side == Side::Store { total.store_cost } else { total.crm_cost };
         let (reads, writes) = (counted(cost.reads, "read", "reads"), counted(cost.writes, "write", "writes"));
-        format!("{reads} and {writes} at the {side}")
+        format!("{reads} and {writes} at the {}", word(side))
     };
     let time = output::lasting(Duration::from_secs_f64(total.seconds.clamp(0.0, 1e9)));
     let _ = writeln!(text, "  Calls: {}, {}; at least {time}", cost(Side::Store), cost(Side::Crm));

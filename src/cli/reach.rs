@@ -93,6 +93,7 @@ pub async fn reach(session: &Session, reach: Reach, progress: &mut Progress) -> 
     let attaching = Fleet::attach(&session.engine, &awake);
     let fleet = session.stop().run_until_cancelled(attaching).await.ok_or_else(Trouble::stopped)?;
     let mut reached = Reached { blueprint, fleet, troubles: Troubles::default(), paused };
+    still_going(session)?;
     for slot in &reached.fleet.sources {
         if let Err(error) = &slot.source {
             reached.troubles.note(slot.plan.side, &slot.plan.name, error);
@@ -111,8 +112,14 @@ pub async fn reach(session: &Session, reach: Reach, progress: &mut Progress) -> 
     Ok(reached)
 }
 
+/// That we were not told to stop: what failed because of it is no failure.
+fn still_going(session: &Session) -> Result<(), Trouble> {
+    if session.stop().is_cancelled() { Err(Trouble::stopped()) } else { Ok(()) }
+}
+
 async fn pull(session: &Session, reached: &mut Reached, sources: &[Arc<Source>], reach: Reach) -> Result<(), Trouble> {
     let pulls = join_all(sources.iter().map(|source| session.engine.pull(source, reach))).await;
+    still_going(session)?;
     for (source, pulled) in sources.iter().zip(pulls) {
         match pulled {
             Ok(_) => {}

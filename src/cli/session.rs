@@ -78,12 +78,17 @@ pub fn said(side: crate::model::Side, name: &str, failure: &Failure) -> String {
 
 /// The exit code that a source's failure leads to.
 pub fn exit_of(failure: &Failure) -> Exit {
-    match failure.class {
+    exit_of_class(failure.class, failure.status)
+}
+
+/// The same by its class and HTTP status alone.
+pub fn exit_of_class(class: Class, status: Option<u16>) -> Exit {
+    match class {
         Class::Retry => Exit::Unreachable,
         Class::Auth => Exit::Unauthorized,
         Class::Misconfigured => Exit::Misconfigured,
         // An answer that nobody can read is the system's trouble, not ours.
-        Class::Broken if failure.status.is_none_or(|status| (200..300).contains(&status)) => Exit::Unreachable,
+        Class::Broken if status.is_none_or(|status| (200..300).contains(&status)) => Exit::Unreachable,
         Class::Broken | Class::Rejected => Exit::Defect,
     }
 }
@@ -111,22 +116,27 @@ pub struct Session {
     path: PathBuf,
 }
 
-/// Loads the configuration that the common options name, and logs as it says from then on.
+/// Loads the configuration that the common options name, narrowed to `--store`, and logs as it says from then on.
 ///
 /// # Errors
 /// With every problem there is.
 pub fn load(common: &Common) -> Result<Config, Trouble> {
+    load_whole(common)?.narrowed(&common.store).map_err(|message| Trouble::new(Exit::Usage, message))
+}
+
+/// The same, with all stores.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_whole(common: &Common) -> Result<Config, Trouble> {
     let config = config::load(&common.config, std::env::vars_os())
         .map_err(|problems| Trouble::new(Exit::Misconfigured, problems.to_string()))?;
     log_as(&config)?;
-    config.narrowed(&common.store).map_err(|message| Trouble::new(Exit::Usage, message))
+    Ok(config)
 }
 
 /// Sends events to stderr as the configuration says.
-///
-/// # Errors
-/// When its level is none.
-pub fn log_as(config: &Config) -> Result<(), Trouble> {
+fn log_as(config: &Config) -> Result<(), Trouble> {
     let format = config.log.format.map_or_else(Format::for_stderr, |format| match format {
         LogFormat::Json => Format::Json,
         LogFormat::Text => Format::Text,
@@ -257,22 +267,32 @@ async fn open_checkpoint(
     if access == Access::Read {
         return Ok((open_to_read(path).await?, None, true));
     }
+    match take_lock(path, "attune", patience).await? {
+        Ok(lock) => Ok((Checkpoint::open(path).await?, Some(lock), false)),
+        Err(_) => Ok((Checkpoint::open_to_read(path).await?, None, true)),
+    }
+}
+
+/// Takes the lock, or says which daemon has it. Another command that has it ends soon: it is waited for.
+///
+/// # Errors
+/// When the file cannot be made, or a command holds the lock for longer than `patience`.
+pub async fn take_lock(
+    path: &Path,
+    who: &str,
+    patience: Duration,
+) -> Result<Result<Lock, checkpoint::Error>, checkpoint::Error> {
     let until = tokio::time::Instant::now() + patience;
-    let who = format!("attune, process {}", std::process::id());
+    let who = format!("{who}, process {}", std::process::id());
     loop {
         match Lock::take(path, &who) {
-            Ok(lock) => return Ok((Checkpoint::open(path).await?, Some(lock), false)),
+            Ok(lock) => return Ok(Ok(lock)),
             Err(checkpoint::Error::Locked { holder }) if holder.starts_with(DAEMON) => {
-                return Ok((Checkpoint::open_to_read(path).await?, None, true));
+                return Ok(Err(checkpoint::Error::Locked { holder }));
             }
-            Err(error @ checkpoint::Error::Locked { .. }) => {
-                // Another command: it ends soon.
-                if tokio::time::Instant::now() >= until {
-                    return Err(error.into());
-                }
-                tokio::time::sleep(ANSWER_POLL).await;
-            }
-            Err(error) => return Err(error.into()),
+            Err(error @ checkpoint::Error::Locked { .. }) if tokio::time::Instant::now() >= until => return Err(error),
+            Err(checkpoint::Error::Locked { .. }) => tokio::time::sleep(ANSWER_POLL).await,
+            Err(error) => return Err(error),
         }
     }
 }

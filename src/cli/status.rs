@@ -159,7 +159,7 @@ async fn by_rows(
         } else {
             "not read yet"
         };
-        ("new".to_owned(), Some(format!("{reason}; `attune sync` or `attune run` does")))
+        ("new".to_owned(), Some(format!("{reason}; `attune sync` or `attune run` reads it")))
     });
     let mut standing = StoreStanding {
         name: plan.store.clone(),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -11,8 +10,8 @@ use super::exit::Exit;
 use super::output::{self, counted, plain};
 use super::progress::Progress;
 use super::reach::{self, Reached};
-use super::session::{Access, Session, Trouble};
-use crate::daemon::{Blueprint, Fleet};
+use super::session::{Access, Session, Trouble, exit_of_class};
+use crate::daemon::{Blueprint, Failed, Fleet, SyncOutcome};
 use crate::engine::{Balance, Error, Pair, PairStatus, PassOptions, PlanTotals, Reach, ReadBack, Request};
 use crate::model::Side;
 use crate::telemetry::Event;
@@ -112,6 +111,9 @@ impl Passed {
 /// A source's failure is noted, so that other pairs go on; any other ends the command.
 async fn failed(session: &Session, pair: &Pair, pass: u64, error: Error, reached: &mut Reached) -> Result<(), Trouble> {
     let Error::Source { side, name, failure } = &error else { return Err(error.into()) };
+    if session.stop().is_cancelled() {
+        return Err(Trouble::stopped());
+    }
     Event::PassFailed {
         pair: pair.event(),
         pass,
@@ -185,7 +187,9 @@ async fn report(
         output::document(&document(reached, &standings, back))?;
     } else {
         for standing in &standings {
-            output::show(&text_of(standing))?;
+            let is_told =
+                reached.troubles.has(Side::Store, &standing.store) || reached.troubles.has(Side::Crm, &standing.crm);
+            output::show(&text_of(standing, is_told))?;
         }
         for (pair, back) in back {
             output::show(&text_of_back(pair, back))?;
@@ -247,9 +251,10 @@ fn document(reached: &Reached, standings: &[Standing], back: &[(Arc<Pair>, ReadB
     })
 }
 
-fn text_of(standing: &Standing) -> String {
+/// `is_told`: why it stands so is said on stderr.
+fn text_of(standing: &Standing, is_told: bool) -> String {
     let Standing { store, crm, status, balance } = standing;
-    let reason = status.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let reason = status.reason.as_deref().filter(|_| !is_told).map(|reason| format!(" ({reason})")).unwrap_or_default();
     format!(
         "{store} ⇄ {crm}: {}{reason}; {} linked, {} to the store, {} to the CRM, {} pending, {} held",
         status.state, status.linked, balance.store_writes, balance.crm_writes, status.pending, status.held
@@ -274,23 +279,6 @@ fn text_of_back(pair: &Pair, back: &ReadBack) -> String {
     lines.join("\n")
 }
 
-/// What a daemon answers to [`Request::Sync`].
-#[derive(Deserialize)]
-struct DaemonAnswer {
-    held: u64,
-    pending: u64,
-    stopped: u64,
-    failed: Vec<DaemonFailure>,
-}
-
-#[derive(Deserialize)]
-struct DaemonFailure {
-    side: Side,
-    name: String,
-    class: String,
-    message: String,
-}
-
 /// Beside a daemon a pass is asked for, and waited for: it may wait for a quota, which is not failing.
 async fn ask_daemon(common: &Common, session: &Session, options: &Sync) -> Result<Exit, Trouble> {
     if options.limit.is_some() || options.expect.is_some() {
@@ -298,41 +286,30 @@ async fn ask_daemon(common: &Common, session: &Session, options: &Sync) -> Resul
     }
     let request = Request::Sync { stores: common.store.clone(), sweep: options.sweep };
     let answer = session.ask(&request, None).await?;
-    let Ok(passed) = serde_json::from_str::<DaemonAnswer>(&answer.message) else {
-        return Err(Trouble::new(if answer.done { Exit::Defect } else { Exit::Attention }, answer.message));
-    };
-    let mut exit: Exit = passed.failed.iter().map(|failure| exit_of_class(&failure.class)).collect();
-    if passed.held + passed.pending + passed.stopped > 0 {
+    if !answer.done {
+        return Err(Trouble::new(Exit::Unreachable, answer.message));
+    }
+    let SyncOutcome { held, pending, stopped, failed } = serde_json::from_str(&answer.message)
+        .map_err(|error| Trouble::new(Exit::Defect, format!("the daemon's answer is unreadable: {error}")))?;
+    let mut exit: Exit = failed.iter().map(|failed| exit_of_class(failed.class, failed.status)).collect();
+    if held + pending + stopped > 0 {
         exit = exit.combine(Exit::Attention);
     }
+    let said = |failed: &Failed| format!("{} {}: {}", failed.side, failed.name, failed.message);
     if options.json {
-        let failed: Vec<_> = passed
-            .failed
+        let failed: Vec<_> = failed
             .iter()
-            .map(|failure| json!({ "side": failure.side, "name": failure.name, "reason": failure.message }))
+            .map(|failed| json!({ "side": failed.side, "name": failed.name, "reason": said(failed) }))
             .collect();
-        let DaemonAnswer { held, pending, stopped, .. } = passed;
         output::document(&json!({ "held": held, "pending": pending, "stopped": stopped, "failed": failed }))?;
     } else {
-        let DaemonAnswer { held, pending, stopped, .. } = &passed;
-        let stopped = if *stopped > 0 { format!(", {stopped} stopped at a rail") } else { String::new() };
+        let stopped = if stopped > 0 {
+            format!(", {} stopped at a rail", counted(stopped, "pair", "pairs"))
+        } else {
+            String::new()
+        };
         output::show(&format!("The daemon passed over every pair: {pending} pending, {held} held{stopped}"))?;
     }
-    for failure in &passed.failed {
-        let DaemonFailure { side, name, message, .. } = failure;
-        // Most messages name the system themselves.
-        let who = format!("{side} {name}");
-        output::note(&if message.starts_with(&who) { message.clone() } else { format!("{who}: {message}") });
-    }
+    failed.iter().for_each(|failed| output::note(&said(failed)));
     Ok(exit)
-}
-
-/// By the word that the daemon gives to a failure's class.
-fn exit_of_class(class: &str) -> Exit {
-    match class.to_lowercase().as_str() {
-        "retry" | "unreachable" => Exit::Unreachable,
-        "auth" | "unauthorized" => Exit::Unauthorized,
-        "misconfigured" => Exit::Misconfigured,
-        _ => Exit::Defect,
-    }
 }

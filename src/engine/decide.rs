@@ -92,7 +92,8 @@ struct Context {
     approved: BTreeMap<(i64, i64), String>,
     /// Our writes of the last hour: (side, what it held, what it holds since), as JSON.
     writes: BTreeMap<(i64, i64), Vec<(Side, String, String)>>,
-    superseded: BTreeSet<(i64, i64, Side, String)>,
+    /// Values that were replaced, on whichever side our write replaced them.
+    superseded: BTreeSet<(i64, i64, Canonical)>,
     rivals: BTreeMap<(i64, i64), Vec<SeenRecord>>,
     mood: Mood,
 }
@@ -145,7 +146,13 @@ impl Engine {
             for (link, mapped, side, old, new) in transaction.writes_since(&ids, since).await? {
                 context.writes.entry((link, mapped)).or_default().push((side, old, new));
             }
-            context.superseded = transaction.superseded_values(&ids).await?.into_iter().collect();
+            for (link, mapped, side, old) in transaction.superseded_values(&ids).await? {
+                let Some(field) = pair.fields.iter().find(|field| field.mapped == mapped) else { continue };
+                let Ok(Some(value)) = serde_json::from_str::<Option<Value>>(&old) else { continue };
+                if let Ok(Some(value)) = merge::canonical(&field.rule, side, &value) {
+                    context.superseded.insert((link, mapped, value));
+                }
+            }
         }
         self.find_rivals(transaction, pair, links, &mut context).await?;
         Ok(context)
@@ -296,7 +303,7 @@ impl Context {
         intent: Intent,
         (store, crm): (&Seen, &Seen),
     ) -> Verdict {
-        let (target, origin) = if intent.to == Side::Store { (store, crm) } else { (crm, store) };
+        let target = if intent.to == Side::Store { store } else { crm };
         let asked_for = intent.taken == merge::Taken::Free;
         if !asked_for && self.has_rival(link, field, &intent) {
             return Verdict::Hold(HeldReason::TwoWriters);
@@ -309,10 +316,10 @@ impl Context {
             return Verdict::Hold(HeldReason::Oscillating);
         }
         let from = intent.to.other();
-        let origin_text = serde_json::to_string(&origin.value()).unwrap_or_default();
-        let returned: Option<Side> = (*agreed != Agreed::Unknown
-            && self.superseded.contains(&(link.id, field.mapped, from, origin_text)))
-        .then_some(from);
+        // Only what moved can have returned: a value that is put back or restored has not.
+        let moved = *agreed != Agreed::Unknown && *agreed != Agreed::on(intent.value.clone());
+        let before = |value: &Canonical| self.superseded.contains(&(link.id, field.mapped, value.clone()));
+        let returned = intent.value.as_ref().is_some_and(|value| moved && before(value)).then_some(from);
         if let Some(side) = returned.filter(|_| !asked_for)
             && self.mood.reverted.contains(&Some(side))
         {

@@ -107,7 +107,7 @@ fn held(ambiguous: &Ambiguous) -> NewHeld {
         reason: HeldReason::Ambiguous,
         store_value: "null".to_owned(),
         crm_value: "null".to_owned(),
-        detail: Some(format!("candidates: {}", ambiguous.candidates.join(", "))),
+        detail: Some(ambiguous.candidates.join(", ")),
     }
 }
 

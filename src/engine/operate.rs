@@ -216,7 +216,10 @@ impl Engine {
         match action {
             HeldAction::Retry => transaction.release(&rows.iter().map(|row| row.id).collect::<Vec<_>>()).await?,
             HeldAction::Take(side) => transaction.set_held_state(&ids, HeldState::Take(side)).await?,
-            HeldAction::Drop => transaction.set_held_state(&ids, HeldState::Dropped).await?,
+            HeldAction::Drop => {
+                let all: Vec<i64> = rows.iter().map(|row| row.id).collect();
+                transaction.set_held_state(&all, HeldState::Dropped).await?;
+            }
         }
         if action == HeldAction::Retry && records > 0 {
             for row in rows.iter().filter(|row| row.link.is_none()) {
@@ -230,8 +233,9 @@ impl Engine {
         if !missing.is_empty() {
             return Ok(Answer::refused(format!("not held (any more): {}", missing.join(", "))));
         }
-        let count = if action == HeldAction::Retry { rows.len() } else { fields.len() } as u64;
-        let hint = if records > 0 && action != HeldAction::Retry {
+        let is_take = matches!(action, HeldAction::Take(_));
+        let count = if is_take { fields.len() } else { rows.len() } as u64;
+        let hint = if records > 0 && is_take {
             format!("; {records} records need `attune link add` instead")
         } else {
             String::new()

@@ -19,7 +19,7 @@ use crate::telemetry::Event;
 /// A write leaves at most this long after its target was read again.
 const WINDOW_MAX: Duration = Duration::from_secs(2);
 
-/// How often a round is read again because it could not leave in time.
+/// How often a single write is read again because it could not leave in time; then the next pass tries.
 const RECHECKS_MAX: u32 = 3;
 
 /// How often writes that are known not to have happened are sent again in one pass.
@@ -292,12 +292,10 @@ impl<'a> Push<'a> {
             Ok(reservation) => reservation,
             Err(failure) => return Ok(self.give_up(source, side, items, failure)),
         };
-        let mut read_at;
-        let mut ready;
+        let mut items = items;
         let mut tries = 0;
-        loop {
-            read_at = self.engine.clock.now();
-            let shown = match self.recheck(source, side, &items, &*reservation).await {
+        let (ready, window_ms) = loop {
+            let (shown, answered) = match self.recheck(source, side, &items, &*reservation).await {
                 Ok(shown) => shown,
                 Err(Error::Source { failure, side: failed, .. }) => {
                     let failed = self.pair.source(failed);
@@ -305,21 +303,38 @@ impl<'a> Push<'a> {
                 }
                 Err(other) => return Err(other),
             };
-            ready = self.intend(side, &items, &shown).await?;
-            tries += 1;
-            let window = self.engine.clock.now().millis_since(read_at);
-            if ready.is_empty() || tries >= RECHECKS_MAX || window <= i64::try_from(WINDOW_MAX.as_millis()).unwrap_or(0)
-            {
-                break;
+            if !self.is_late(answered) {
+                let ready = self.intend(side, &items, &shown).await?;
+                if ready.is_empty() {
+                    return Ok(Vec::new());
+                }
+                if !self.is_late(answered) {
+                    break (ready, self.engine.clock.now().millis_since(answered));
+                }
+                self.withdraw(&ready).await?;
             }
-            self.withdraw(&ready).await?;
-        }
-        if ready.is_empty() {
-            return Ok(Vec::new());
-        }
-        let window = u64::try_from(self.engine.clock.now().millis_since(read_at)).unwrap_or(0);
-        self.balance.recheck_window_ms = self.balance.recheck_window_ms.max(window);
+            // Fewer are read faster: the others follow in a round of their own.
+            let rest = items.split_off(items.len().div_ceil(2));
+            if rest.is_empty() {
+                tries += 1;
+            }
+            rest.into_iter().rev().for_each(|item| self.queues[index(side)].push_front(item));
+            if tries >= RECHECKS_MAX {
+                let outcomes: Vec<_> = items.iter().map(|item| (item.link, item.field, Place::Pending)).collect();
+                let mut transaction = self.engine.checkpoint.begin().await?;
+                self.put(&mut transaction, &outcomes, BTreeMap::new()).await?;
+                transaction.commit().await?;
+                return Ok(Vec::new());
+            }
+        };
+        let window_ms = u64::try_from(window_ms).unwrap_or(0);
+        self.balance.recheck_window_ms = self.balance.recheck_window_ms.max(window_ms);
         self.send(source, side, ready, &*reservation).await
+    }
+
+    /// Whether what was read then is too old to write by.
+    fn is_late(&self, answered: Timestamp) -> bool {
+        self.engine.clock.now() > answered + WINDOW_MAX
     }
 
     async fn is_paused(&self) -> Result<bool, Error> {
@@ -337,13 +352,14 @@ impl<'a> Push<'a> {
     }
 
     /// Reads the targets again, in bulk; and the origins of what overwrites a value that was never agreed on, or clears.
+    /// Answers what the targets show, and when the first of them was shown (ours).
     async fn recheck(
         &self,
         source: &Source,
         side: Side,
         items: &[Item],
         reservation: &dyn Reservation,
-    ) -> Result<BTreeMap<Key, Observed>, Error> {
+    ) -> Result<(BTreeMap<Key, Observed>, Timestamp), Error> {
         let mut transaction = self.engine.checkpoint.read().await?;
         let ids: Vec<i64> = items.iter().map(|item| item.link).collect::<BTreeSet<_>>().into_iter().collect();
         let links: BTreeMap<i64, LinkRow> =
@@ -363,16 +379,18 @@ impl<'a> Push<'a> {
         let keys = keys_of(items.iter(), &links, side);
         let fields = self.fields_of(items.iter(), side);
         let mut shown = BTreeMap::new();
+        let mut answered = None;
         for chunk in keys.chunks(source.connector.limits().keys_per_fetch.max(1)) {
             let started = self.engine.clock.now();
             source.call();
             let found =
                 source.connector.fetch(chunk, &fields, reservation).await.map_err(|failure| source.error(failure))?;
+            answered.get_or_insert(self.engine.clock.now());
             let reading = super::observe::Reading { started, covered: None };
             self.engine.record(source, &found, reading, false).await?;
             shown.extend(found.into_iter().map(|observed| (observed.key.clone(), observed)));
         }
-        Ok(shown)
+        Ok((shown, answered.unwrap_or_else(|| self.engine.clock.now())))
     }
 
     fn fields_of<'b>(&self, items: impl Iterator<Item = &'b Item>, side: Side) -> Vec<usize> {

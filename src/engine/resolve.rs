@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::push::settled_link;
+use super::push::{hold, settled_link};
 use super::{CHUNK, Engine, Error, Pair};
 use crate::checkpoint::{Attempt, SeenCell, Settled};
 use crate::merge;
-use crate::model::{Canonical, Key, Side, Timestamp, Value};
+use crate::model::{Canonical, HeldReason, Key, Side, Timestamp, Value};
 
 impl Engine {
     /// Reads back what may have been written, once it can no longer take effect late.
@@ -44,6 +44,7 @@ impl Engine {
     }
 
     /// Settles attempts by what the target shows after quarantine: the attempted value is agreed, anything else is not.
+    /// A third value is held: it may be what the target made of ours, which must not flow back as somebody's edit.
     async fn close_attempts(&self, pair: &Pair, side: Side, due: &[Attempt]) -> Result<(), Error> {
         let mut transaction = self.checkpoint.begin().await?;
         transaction.begin_settling().await?;
@@ -54,6 +55,7 @@ impl Engine {
         let mut settled = Vec::new();
         let mut agreed: BTreeMap<i64, Vec<(i64, Option<Canonical>)>> = BTreeMap::new();
         let mut touched = BTreeSet::new();
+        let mut third = Vec::new();
         for attempt in due {
             let field = pair.fields.iter().find(|field| field.mapped == attempt.mapped);
             let row = rows.get_mut(&attempt.record).filter(|row| !row.gone);
@@ -73,6 +75,14 @@ impl Engine {
                 }
                 agreed.entry(attempt.link).or_default().push((attempt.mapped, attempt.canonical.clone()));
             }
+            if let (false, Some(field), Some(row)) = (took, field, rows.get(&attempt.record).filter(|row| !row.gone)) {
+                let old = serde_json::from_str::<Option<Value>>(&attempt.old).unwrap_or_default();
+                let before = old.and_then(|old| comparable(&field.rule, side, &old));
+                let shown = row.seen.value(attempt.field).and_then(|value| comparable(&field.rule, side, value));
+                if shown.is_some() && shown != before {
+                    third.push((attempt.link, field, shown));
+                }
+            }
             settled.push(Settled { id: attempt.id, outcome: if took { "written" } else { "unknown" }, open: false });
         }
         transaction.settle(&settled).await?;
@@ -81,11 +91,21 @@ impl Engine {
         transaction.save_seen(change, &seen).await?;
         let links: Vec<i64> = due.iter().map(|attempt| attempt.link).collect::<BTreeSet<_>>().into_iter().collect();
         let mut updates = Vec::new();
+        let mut held = Vec::new();
         for link in transaction.links(&links).await? {
+            let origin = if side == Side::Store { &link.crm } else { &link.store };
+            for (_, field, shown) in third.iter().filter(|(of, ..)| *of == link.id) {
+                let there = origin.seen.value(field.on(side.other()).1);
+                // Equal on both sides it is agreed on, whoever wrote it.
+                if there.and_then(|value| comparable(&field.rule, side.other(), value)) != *shown {
+                    held.push(hold(&link, field, HeldReason::AlteredByTarget, Some(THIRD.to_owned())));
+                }
+            }
             let news = agreed.remove(&link.id).unwrap_or_default();
             updates.push(settled_link(&link, news, Some(link.unsettled.unwrap_or(now)), link.pending));
         }
         transaction.update_links(&updates).await?;
+        transaction.hold(pair.id, now, &held).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -107,6 +127,15 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Why a field is held after an attempt of unknown outcome.
+const THIRD: &str = "the outcome of a write stayed unknown, and the target now holds neither what was sent nor what it \
+                     held before: it altered the value, or somebody edited it at the same time";
+
+/// A value as it is compared; one that has no canonical form, as it is.
+fn comparable(rule: &crate::model::FieldRule, side: Side, value: &Value) -> Option<Canonical> {
+    merge::canonical(rule, side, value).unwrap_or_else(|_| Some(Canonical(value.clone())))
 }
 
 /// Whether a side shows the attempted value.

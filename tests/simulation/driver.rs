@@ -2,14 +2,14 @@
 //! where the seed says so; then no faults, then no edits, then no writes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use attune::checkpoint::Checkpoint;
 use attune::engine::{Engine, Pair, PairSettings, PassOptions, PassReport, Reach, Source, SourceSettings, Standing};
 use attune::model::{Mode, Side};
 use tokio_util::sync::CancellationToken;
 
-use crate::executor::{Executor, Owner};
+use crate::executor::{Executor, Owner, at_once};
 use crate::plan::{POLL_MS, Plan, QUARANTINE_MS, TIMES};
 use crate::random::Random;
 use crate::world::{CRM, Crm, Hub, OurClock, Shared, Store};
@@ -38,6 +38,8 @@ pub struct Process {
     /// Commits left until it dies at one; negative: it does not.
     commits_left: Arc<AtomicI64>,
     sweeps_often: AtomicBool,
+    /// How many of the fields are in the mapping.
+    mapped: AtomicUsize,
 }
 
 impl Process {
@@ -52,7 +54,13 @@ impl Process {
             true
         };
         let checkpoint = Checkpoint::simulated(Some(Arc::new(crash))).unwrap();
-        Arc::new(Self { hub: Arc::clone(hub), checkpoint, commits_left, sweeps_often: AtomicBool::new(false) })
+        let (sweeps_often, mapped) = (AtomicBool::new(false), AtomicUsize::new(usize::MAX));
+        Arc::new(Self { hub: Arc::clone(hub), checkpoint, commits_left, sweeps_often, mapped })
+    }
+
+    /// From the next start on only so many fields are in the mapping.
+    pub fn map_only(&self, fields: usize) {
+        self.mapped.store(fields, Ordering::SeqCst);
     }
 
     pub fn engine(&self) -> Engine {
@@ -64,7 +72,8 @@ impl Process {
     pub fn sources(&self) -> Vec<SourceSettings> {
         let world = self.hub.world();
         let settings = |system: &crate::world::System| {
-            let (hub, names) = (Arc::clone(&self.hub), system.names.clone());
+            let (hub, mut names) = (Arc::clone(&self.hub), system.names.clone());
+            names.truncate(self.mapped.load(Ordering::SeqCst).saturating_add(1));
             let match_field = names[0].clone();
             let (side, connector): (Side, Arc<dyn attune::connector::Connector>) = if system.number == CRM {
                 let (conditional, batch) = (world.plan.conditional, world.plan.crm_batch);
@@ -80,12 +89,27 @@ impl Process {
 
     pub fn pair_settings(&self) -> PairSettings {
         let world = self.hub.world();
-        PairSettings { mapping: world.plan.mapping(), mode: Mode::Sync, rails: world.plan.rails }
+        let mut mapping = world.plan.mapping();
+        mapping.fields.truncate(self.mapped.load(Ordering::SeqCst));
+        PairSettings { mapping, mode: Mode::Sync, rails: world.plan.rails }
     }
 
     /// Checks a report as it comes.
     pub fn judge(&self, pair: &Pair, report: &PassReport) {
         let balance = report.balance;
+        if balance.links_created > 0 {
+            let links = at_once(async {
+                let mut transaction = self.checkpoint.read().await.unwrap();
+                let links = transaction.link_keys(pair.id, 0, 10_000).await.unwrap();
+                transaction.end().await.unwrap();
+                links
+            });
+            let (now, mut world) = (self.hub.now(), self.hub.world());
+            let store = world.system_named(Side::Store, &pair.store.name);
+            for (_, customer, _) in links {
+                world.linked.entry((store, customer.parse().unwrap())).or_insert(now);
+            }
+        }
         self.hub.tell(|| {
             let failure = report.failure.as_ref().map(ToString::to_string);
             format!("pass {} of {}: {:?} {failure:?} {balance:?}", report.pass, pair.store.name, report.standing)
@@ -133,12 +157,13 @@ async fn read_for_ever(process: Arc<Process>, engine: Engine, source: Arc<Source
     let mut backoff = 1_000;
     let mut swept = hub.now();
     let number = hub.world().system_named(source.side, &source.name);
+    let chaos_sweep_ms = hub.world().plan.sweep_ms;
     loop {
         if hub.world().paused.contains_key(&number) {
             hub.sleep(1_000).await;
             continue;
         }
-        let sweep_every = if process.sweeps_often.load(Ordering::SeqCst) { SWEEP_MS } else { SWEEP_MS * 3 };
+        let sweep_every = if process.sweeps_often.load(Ordering::SeqCst) { SWEEP_MS } else { chaos_sweep_ms };
         let reach = if hub.now() - swept >= sweep_every { Reach::Sweep } else { Reach::Changes };
         let started = hub.now();
         match engine.pull(&source, reach).await {

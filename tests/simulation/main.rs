@@ -10,6 +10,8 @@ mod oracle;
 mod people;
 mod plan;
 mod random;
+mod scenarios;
+mod stage;
 mod world;
 
 use std::ops::Range;

@@ -31,8 +31,10 @@ pub fn at_rest(process: &Process) {
         linking(&world, &remembered, &mut found);
     }
     loss(&world, &remembered, &mut found);
+    invention(&world, &mut found);
     if !remembered.stopped {
         last_word(&world, &remembered, &mut found);
+        return_of_the_dead(&world, &remembered, &mut found);
     }
     let now = process.hub.now();
     found.into_iter().for_each(|what| world.violate(now, what));
@@ -184,18 +186,10 @@ fn last_word(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
         let everybody = world.of_person(person);
         let of_it =
             |later: &crate::world::Edit| later.field == edit.field && everybody.contains(&(later.system, later.key));
-        let carries = match rule.direction {
-            Direction::Both => true,
-            Direction::ToStore => side == Side::Crm,
-            Direction::ToCrm => side == Side::Store,
-        };
-        let held = remembered.held.iter().any(|held| {
-            held.field.as_deref() == Some(&rule.store)
-                && everybody.iter().any(|(_, key)| held.store_key.as_deref() == Some(&key.to_string()))
-        });
+        let held = is_held(remembered, rule, &everybody);
         if world.edits[number + 1..].iter().any(of_it)
             || held
-            || !carries
+            || !carries(rule, side)
             || !rule.overwrite
             || world.lost_in_window.contains(&number)
             || (edit.value.is_none() && rule.on_clear != OnClear::Propagate)
@@ -208,6 +202,97 @@ fn last_word(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             if now != value {
                 let place = format!("{} of {key} at system {system}", rule.store);
                 found.push(format!("edit {number} to {value:?} was the last word, but {place} is {now:?}"));
+            }
+        }
+    }
+}
+
+/// Whether edits of this side go over to the other.
+fn carries(rule: &FieldRule, side: Side) -> bool {
+    match rule.direction {
+        Direction::Both => true,
+        Direction::ToStore => side == Side::Crm,
+        Direction::ToCrm => side == Side::Store,
+    }
+}
+
+fn is_held(remembered: &Remembered, rule: &FieldRule, everybody: &[(usize, u64)]) -> bool {
+    remembered.held.iter().any(|held| {
+        held.field.as_deref() == Some(&rule.store)
+            && everybody.iter().any(|(_, key)| held.store_key.as_deref() == Some(&key.to_string()))
+    })
+}
+
+/// A value that a person replaced where it stood does not come back by itself.
+fn return_of_the_dead(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
+    if world.plan.deletions + world.plan.duplicates > 0 {
+        return;
+    }
+    for person in 1..=world.plan.people {
+        let everybody = world.of_person(person);
+        for (at, rule) in world.plan.fields.iter().enumerate() {
+            if !rule.overwrite || is_held(remembered, rule, &everybody) {
+                continue;
+            }
+            let canonical = |edit: &crate::world::Edit| compared(rule, World::side(edit.system), edit.value.as_deref());
+            let edits: Vec<(usize, &crate::world::Edit)> = world
+                .edits
+                .iter()
+                .enumerate()
+                .filter(|(_, edit)| edit.field == at + 1 && everybody.contains(&(edit.system, edit.key)))
+                .collect();
+            for (system, key) in &everybody {
+                let now = compared(rule, World::side(*system), world.holds(*system, *key, at + 1));
+                if now.is_none() {
+                    continue;
+                }
+                // The last time that somebody meant it.
+                let meant = edits.iter().rposition(|(_, edit)| canonical(edit) == now);
+                let (place, later) = match meant {
+                    Some(meant) => ((edits[meant].1.system, edits[meant].1.key), &edits[meant + 1..]),
+                    None => ((*system, *key), &edits[..]),
+                };
+                let last = later.iter().rfind(|(_, edit)| (edit.system, edit.key) == place);
+                let replaced = last.filter(|(number, edit)| {
+                    (edit.alone || (meant.is_some() && edit.value.is_some()))
+                        && canonical(edit) != now
+                        && carries(rule, World::side(edit.system))
+                        && (edit.value.is_some() || rule.on_clear == OnClear::Propagate)
+                        && !world.lost_in_window.contains(number)
+                });
+                if let Some((number, edit)) = replaced {
+                    let field = &rule.store;
+                    let by = &edit.value;
+                    found.push(format!(
+                        "{now:?} is back in {field} of {key} at system {system}: edit {number} replaced it by {by:?}"
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// Nobody holds a value that no person ever wrote. What the CRM itself makes of a value is its own.
+fn invention(world: &World, found: &mut Vec<String>) {
+    for system in &world.systems[1..] {
+        for (key, record) in &system.records {
+            let everybody = world.of_person(record.person);
+            for (at, rule) in world.plan.fields.iter().enumerate() {
+                let meant = |system: usize, value: Option<&str>| compared(rule, World::side(system), value);
+                let now = meant(system.number, world.holds(system.number, *key, at + 1));
+                let edited = world
+                    .edits
+                    .iter()
+                    .any(|edit| edit.field == at + 1 && meant(edit.system, edit.value.as_deref()) == now);
+                let began = |(system, key): &(usize, u64)| {
+                    let first = &world.systems[*system].records[key].states[0].cells[at + 1];
+                    meant(*system, first.value.as_deref()) == now
+                };
+                // What the CRM made of the value of one store is, for the others, an edit of the CRM.
+                let by_crm = everybody.len() > 2 && now == meant(CRM, world.holds(CRM, everybody[0].1, at + 1));
+                if now.is_some() && !edited && !by_crm && !everybody.iter().any(began) {
+                    found.push(format!("{now:?} in {} of {key}: nobody ever wrote it", rule.store));
+                }
             }
         }
     }

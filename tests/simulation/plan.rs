@@ -73,6 +73,7 @@ pub struct Plan {
     pub refuses: Refuses,
     pub our_skew_ms: i64,
     pub skews_ms: Vec<i64>,
+    pub sweep_ms: i64,
     pub edits: u64,
     pub edit_gap_ms: i64,
     pub deletions: u64,
@@ -104,6 +105,7 @@ impl Plan {
             refuses: Refuses::Rows,
             our_skew_ms: 0,
             skews_ms: vec![0; stores + 1],
+            sweep_ms: 135_000,
             edits: 0,
             edit_gap_ms: 10_000,
             deletions: 0,
@@ -119,6 +121,11 @@ impl Plan {
         let stores = usize::try_from(*random.pick(&[1, 1, 2, 2, 3])).unwrap();
         let fields = (0..random.between(1, 3)).map(|number| field(number, &mut random)).collect();
         let mut plan = Self::quiet(stores, u64::try_from(random.between(2, 6)).unwrap(), fields);
+        if random.chance(400) {
+            // Few fields, much edited.
+            (plan.people, plan.fields) = (2, plan.fields.into_iter().take(1).collect());
+        }
+        plan.sweep_ms = *random.pick(&[15_000, 45_000, 135_000]);
         plan.shared = *random.pick(&[0, 400, 900]);
         plan.conditional = random.chance(500);
         plan.crm_whole_seconds = random.chance(500);

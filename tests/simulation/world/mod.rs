@@ -14,7 +14,7 @@ use attune::model::{Side, Timestamp};
 
 pub use crm::Crm;
 pub use store::Store;
-pub use system::System;
+pub use system::{Author, System};
 
 use crate::executor::Time;
 use crate::plan::Plan;
@@ -64,6 +64,8 @@ pub struct World {
     pub pulled: Vec<i64>,
     /// By store: up to when both of its sides had been read when its last complete pass began.
     pub passed: Vec<i64>,
+    /// By store and customer: when a link was first there.
+    pub linked: BTreeMap<(usize, u64), i64>,
     pub hash: u64,
     pub tell: bool,
     nth: BTreeMap<(u64, u64), u64>,
@@ -100,6 +102,7 @@ impl Hub {
             reads: vec![0; count],
             pulled: vec![0; count],
             passed: vec![0; count],
+            linked: BTreeMap::new(),
             hash: 0,
             tell,
             nth: BTreeMap::new(),

@@ -99,7 +99,7 @@ impl Walk {
         }
         rows.sort_by_key(|(id, _)| *id);
         let total = *self.total.get_or_insert(rows.len());
-        let (shown, end): (Vec<_>, bool) = if self.by_offset {
+        let (mut shown, end): (Vec<_>, bool) = if self.by_offset {
             let shown: Vec<_> = rows.iter().skip(self.offset).take(size).cloned().collect();
             self.offset += size;
             (shown, self.offset >= rows.len())
@@ -109,6 +109,10 @@ impl Walk {
             let more = rows.iter().any(|(id, _)| *id > self.position);
             (shown, !more)
         };
+        if torn {
+            // What a page that shifted under our hands leaves out.
+            shown.pop();
+        }
         self.met.extend(shown.iter().map(|(id, _)| *id));
         let whole = !torn && (!self.by_offset || self.met.len() >= total);
         let end = end.then_some(if whole { End::Whole } else { End::Torn });

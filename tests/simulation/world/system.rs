@@ -223,16 +223,20 @@ impl World {
             return false;
         }
         let person = self.systems[system].records[&key].person;
+        let lag = if self.misses_injected { REPLICA_LAG_MS } else { 0 };
         let mut held = Vec::new();
         for (other, key) in self.of_person(person) {
             let record = &self.systems[other].records[&key];
-            let since = record.states.iter().map(|state| state.at).max().unwrap_or(0);
+            let version = record.now().cells[field].version;
+            let changed = record.states.iter().find(|state| state.cells[field].version == version);
+            let since = changed.map_or(0, |state| state.at);
             let under_way = self.unknown.get(&(other, key, field)).is_some_and(|at| now < at + QUARANTINE_MS);
             if under_way {
                 return false;
             }
-            for store in self.of_person(person).into_iter().map(|(store, _)| store).filter(|store| *store != CRM) {
-                if since + REPLICA_LAG_MS > self.passed[store] {
+            for place in self.of_person(person).into_iter().filter(|(store, _)| *store != CRM) {
+                let linked = self.linked.get(&place).copied().unwrap_or(i64::MAX - lag);
+                if since.max(linked) + lag > self.passed[place.0] {
                     return false;
                 }
             }

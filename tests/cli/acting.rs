@@ -1,0 +1,231 @@
+//! What commands do.
+
+use serde_json::json;
+
+use crate::world::{TITLE, World, checkpoint};
+
+/// The ids of what is held, in fields for this reason.
+async fn held(world: &World, reason: &str) -> Vec<i64> {
+    let held = world.run("held --json").await.ended(0).json();
+    let rows = held.as_array().unwrap().iter().filter(|row| row["reason"] == reason);
+    rows.map(|row| row["id"].as_i64().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_carries_edits_both_ways_and_then_there_is_nothing_to_do() {
+    let world = World::small().await;
+    world.run("sync").await.ended(0);
+    world.edit_title("c1", "Head buyer").await;
+    world.store().set_value(2, "Job title", "Big boss").unwrap();
+    let plan = world.run("plan --json").await.ended(0).json();
+    assert_eq!(plan["stores"][0]["writes"].as_array().unwrap().len(), 2, "{plan}");
+    let synced = world.run("sync --json").await.ended(0).json();
+    assert_eq!(synced["stores"][0]["pass"]["store_writes"], 1);
+    assert_eq!(synced["stores"][0]["pass"]["crm_writes"], 1);
+    assert_eq!(world.store().value(1, "Job title").as_deref(), Some("Head buyer"));
+    assert_eq!(world.title("c2").await.as_deref(), Some("Big boss"));
+    world.store().clear_value(2, "Job title").unwrap();
+    // That a value is gone is only seen by looking at everything.
+    world.run("sync --sweep").await.ended(0);
+    assert_eq!(world.title("c2").await, None);
+    let writes = world.store_writes();
+    world.run("sync").await.ended(0);
+    world.run("sync --sweep").await.ended(0);
+    assert_eq!(world.store_writes(), writes, "a quiet pass writes nothing");
+    world.run("plan --exit-code").await.ended(0);
+    assert_eq!(world.store().report().violation_notes, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expected_plan_is_written_and_another_is_not() {
+    let world = World::small().await;
+    let digest = |said: crate::world::Said| said.json()["digest"].as_str().unwrap().to_owned();
+    let expected = digest(world.run("plan --json").await.ended(0));
+    world.edit_title("c2", "Big boss").await;
+    let said = world.run(&format!("sync --expect {expected}")).await.ended(1);
+    said.complains(&["the plan is not the expected one any more"]);
+    assert_eq!(world.store_writes(), 0);
+    assert_eq!(world.title("c1").await, None);
+    let expected = digest(world.run("plan --json").await.ended(0));
+    world.run(&format!("sync --expect {expected}")).await.ended(0);
+    assert_eq!(world.store().value(2, "Job title").as_deref(), Some("Big boss"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limited_pass_writes_so_many_records_and_reads_them_back() {
+    let world = World::small().await;
+    let said = world.run("sync --limit 1").await.ended(1);
+    assert!(said.stdout.contains("1 field of 1 record read back: both sides agree"), "{said:#?}");
+    assert_eq!(world.run("history --json").await.json().as_array().unwrap().len(), 1);
+    world.run("sync").await.ended(0);
+    assert_eq!(world.run("history --json").await.json().as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_fields_are_settled_by_a_person_who_is_asked() {
+    let world = World::new().await;
+    world.run("sync").await.ended(1);
+    let [id] = held(&world, "first meeting").await[..] else { panic!("one field") };
+    let line = format!("held resolve --take store {id}");
+    let said = world.run(&line).await.ended(0);
+    said.complains(&["1 field: take the store's value for both sides? [y/N]", "nothing was done"]);
+    world.answer(&line, "no\n").await.ended(0).complains(&["nothing was done"]);
+    world.run("sync").await.ended(1);
+    assert_eq!(world.title("c3").await.as_deref(), Some("Cook"), "nobody said yes");
+    let said = world.answer(&line, "y\n").await.ended(0);
+    assert!(said.stdout.contains("take the store's value with the next pass"), "{said:#?}");
+    let waiting = world.run(&format!("held --json --field '{TITLE}'")).await.json();
+    assert_eq!(waiting[0]["next_step"], "the next pass takes the store's value");
+    world.run("sync").await.ended(1);
+    assert_eq!(world.title("c3").await.as_deref(), Some("Clerk"));
+    assert_eq!(held(&world, "first meeting").await, [0; 0]);
+    world.run(&format!("held retry {id} --yes")).await.ended(1).complains(&["not held (any more)"]);
+    world.run("held retry one --yes").await.ended(2).complains(&["\"one\" is no id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_fields_are_settled_by_filters_and_dropped_until_a_side_changes() {
+    let world = World::new().await;
+    world.crm("DELETE FROM contacts WHERE id IN ('c6', 'c7')").await;
+    world.run("sync").await.ended(1);
+    let said = world.run("held drop --reason 'first meeting' --reason conflict --yes").await.ended(0);
+    assert!(said.stdout.starts_with("1 held"), "{said:#?}");
+    world.run("sync").await.ended(0);
+    assert_eq!(world.run("held --json").await.json(), json!([]));
+    assert_eq!(world.title("c3").await.as_deref(), Some("Cook"), "both sides stay as they are");
+    assert_eq!(world.store().value(3, "Job title").as_deref(), Some("Clerk"));
+    world.edit_title("c3", "Chef").await;
+    world.run("sync").await.ended(1);
+    let said = world.run("held resolve --take crm --since 1h --store acme --yes").await.ended(0);
+    assert!(said.stdout.starts_with("1 held"), "{said:#?}");
+    world.run("sync").await.ended(0);
+    assert_eq!(world.store().value(3, "Job title").as_deref(), Some("Chef"));
+    let said = world.run("held drop --reason conflict --yes").await.ended(0);
+    assert_eq!(said.stdout, "Nothing that fits is held.\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_are_made_and_parted_by_hand() {
+    let world = World::new().await;
+    world.run("link add acme 5 c7").await.ended(1).complains(&["run `attune sync` or `attune plan` first"]);
+    world.run("sync").await.ended(1);
+    assert_eq!(held(&world, "ambiguous").await.len(), 3);
+    world.run("link add acme 99 c7").await.ended(1).complains(&["no customer 99"]);
+    world.run("link add acmee 5 c7").await.ended(2).complains(&["did you mean \"acme\"?"]);
+    let said = world.run("link add acme 5 c7").await.ended(0);
+    assert_eq!(said.stdout, "customer 5 of acme is contact c7 of erp\n");
+    world.run("sync").await.ended(1);
+    assert_eq!(world.title("c7").await.as_deref(), Some("Farmer"));
+    let [left] = held(&world, "ambiguous").await[..] else { panic!("c6 is what is left") };
+    world.run(&format!("held drop {left} --yes")).await.ended(0);
+    world.run("sync --sweep").await.ended(1);
+    assert_eq!(held(&world, "ambiguous").await, [0; 0], "a person has seen it, and nothing changed since");
+    let said = world.run("link remove acme 1").await.ended(0);
+    assert_eq!(said.stdout, "customer 1 of acme and contact c1 are parted, for good\n");
+    world.edit_title("c1", "Nobody").await;
+    world.run("sync --sweep").await.ended(1);
+    assert_eq!(world.store().value(1, "Job title").as_deref(), Some("Buyer"));
+    world.run("link remove acme 1").await.ended(1).complains(&["has no link"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_rail_stopped_is_let_through_by_approve_without_a_question() {
+    let world = World::small().await;
+    world.configure("rails = { writes = { count = 1, percent = 100 } }", "", "");
+    world.run("sync").await.ended(0);
+    world.run("approve acme").await.ended(1).complains(&["nothing of acme is stopped at a rail"]);
+    world.edit_title("c1", "One").await;
+    world.edit_title("c2", "Two").await;
+    let plan = world.run("plan").await.ended(0);
+    assert!(plan.stdout.contains("The rail `writes` would stop it: 2 in 24 hours, where 1 are allowed"), "{plan:#?}");
+    let said = world.run("sync").await.ended(1);
+    assert!(said.stdout.contains("acme ⇄ erp: stopped"), "{said:#?}");
+    assert!(said.events.iter().any(|event| event["event"] == "rail.stopped"), "{said:#?}");
+    assert_eq!(world.store().value(1, "Job title").as_deref(), Some("Buyer"));
+    assert_eq!(world.run("status --json").await.json()["stores"][0]["state"], "stopped");
+    assert_eq!(world.run("status --json").await.json()["stores"][0]["pending"], 2);
+    let said = world.run("approve acme").await.ended(0);
+    insta::assert_snapshot!("approve", said.stable(&world));
+    world.run("sync").await.ended(0);
+    assert_eq!(world.store().value(1, "Job title").as_deref(), Some("One"));
+    assert_eq!(world.store().value(2, "Job title").as_deref(), Some("Two"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_system_is_left_alone_even_before_it_was_ever_reached() {
+    let world = World::small().await;
+    world.configure("", "", &world.second_store());
+    world.run("pause nobody").await.ended(2).complains(&["no store or CRM is called \"nobody\""]);
+    world.run("pause bolt").await.ended(0);
+    world.bolt().set_outage(true);
+    world.bolt().reset_report();
+    let said = world.run("sync").await.ended(0);
+    said.complains(&["bolt ⇄ erp: store bolt is paused", "attune resume bolt"]);
+    assert_eq!(world.bolt().report().total, 0);
+    assert_eq!(world.title("c1").await.as_deref(), Some("Buyer"), "the other store goes on");
+    let status = world.run("status --json").await.ended(0).json();
+    let states: Vec<_> = status["stores"].as_array().unwrap().iter().map(|store| store["state"].clone()).collect();
+    assert_eq!(states, ["ok", "paused"]);
+    world.bolt().set_outage(false);
+    world.run("resume bolt").await.ended(0);
+    world.run("sync").await.ended(0);
+    assert!(world.bolt().report().total > 0);
+    world.run("pause erp").await.ended(0);
+    world.edit_title("c1", "Unseen").await;
+    world.run("sync").await.ended(0).complains(&["crm erp is paused"]);
+    assert_eq!(world.store().value(1, "Job title").as_deref(), Some("Buyer"));
+    assert_eq!(world.run("status --json").await.json()["crms"][0]["state"], "paused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_that_was_paused_before_its_system_was_known_is_the_system_s_new_label() {
+    let world = World::small().await;
+    world.run("sync").await.ended(0);
+    let text = std::fs::read_to_string(world.path("attune.toml")).unwrap();
+    std::fs::write(world.path("attune.toml"), text.replace("[store.acme]", "[store.apex]")).unwrap();
+    world.run("pause apex").await.ended(0);
+    world.run("resume apex").await.ended(0);
+    world.edit_title("c1", "Head buyer").await;
+    world.run("sync").await.ended(0);
+    assert_eq!(world.store().value(1, "Job title").as_deref(), Some("Head buyer"));
+    let history = world.run("history --json").await.json();
+    assert!(history.as_array().unwrap().iter().all(|write| write["store"] == "apex"), "{history}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forgotten_meets_for_the_first_time_again() {
+    let world = World::small().await;
+    world.run("forget acme").await.ended(1).complains(&["nothing is remembered of \"acme\""]);
+    world.run("sync").await.ended(0);
+    let said = world.run("forget acme").await.ended(0);
+    assert!(said.stdout.contains("all that was remembered of acme is dropped"), "{said:#?}");
+    assert_eq!(world.run("link --json").await.json()["stores"][0]["unique"], 2);
+    world.run("sync").await.ended(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_travel_between_two_stores_in_one_command() {
+    let world = World::small().await;
+    world.configure("", "", &world.second_store());
+    for email in ["ann@example.com", "bob@example.com"] {
+        world.bolt().add_customer(attune::simulator::NewCustomer::new(email, [])).unwrap();
+    }
+    world.run("sync").await.ended(0);
+    let ids = |email: &str| world.bolt().customers_with_email(email)[0].id;
+    assert_eq!(world.bolt().value(ids("ann@example.com"), "Job title").as_deref(), Some("Buyer"));
+    world.bolt().set_value(ids("bob@example.com"), "Job title", "Big boss").unwrap();
+    world.run("sync").await.ended(0);
+    assert_eq!(world.store().value(2, "Job title").as_deref(), Some("Big boss"));
+    assert_eq!(world.title("c2").await.as_deref(), Some("Big boss"));
+    let only = world.run("sync --json --store bolt").await.ended(0).json();
+    assert_eq!(only["stores"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checkpoint_is_ours_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::small().await;
+    world.run("sync").await.ended(0);
+    let mode = std::fs::metadata(checkpoint(world.folder.path())).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}

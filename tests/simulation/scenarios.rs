@@ -1,0 +1,382 @@
+//! Each promise by an example.
+
+use attune::engine::{HeldAction, HeldSelection, Reach, Request, Standing};
+use attune::model::{Conflict, Direction, FieldRule, HeldReason, OnClear, Rail, Side};
+
+use crate::plan::{OPEN_RAILS, Plan, QUARANTINE_MS, REPLICA_LAG_MS, rule};
+use crate::stage::{Stage, play};
+use crate::world::CRM;
+
+fn plan(stores: usize, fields: Vec<FieldRule>) -> Plan {
+    Plan::quiet(stores, 0, fields)
+}
+
+fn title() -> FieldRule {
+    rule("Title", "title")
+}
+
+fn text(value: &str) -> Option<String> {
+    Some(value.to_owned())
+}
+
+/// A customer of the first store, and the contact who is the same person.
+fn couple(stage: &Stage, number: u64, store: &[Option<&str>], crm: &[Option<&str>]) {
+    let email = format!("p{number}@example.com");
+    stage.record(1, 1000 + number, &email.to_uppercase(), store);
+    stage.record(CRM, number, &email, crm);
+}
+
+#[test]
+fn an_edit_in_one_store_travels_over_the_shared_contact_to_the_other() {
+    play(plan(2, vec![title()]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.record(2, 2001, "p1@example.com", &[None]);
+        stage.open().await;
+        stage.settle().await;
+        assert_eq!(stage.holds(2, 2001, 1), text("a"));
+        for (system, key, value) in
+            [(1, 1001, "from the first"), (2, 2001, "from the second"), (CRM, 1, "from the CRM")]
+        {
+            stage.edit(system, key, 1, Some(value));
+            stage.settle().await;
+            assert_eq!(
+                [(CRM, 1), (1, 1001), (2, 2001)].map(|(at, key)| stage.holds(at, key, 1)),
+                [text(value), text(value), text(value)]
+            );
+        }
+        assert!(stage.held().await.is_empty());
+    });
+}
+
+#[test]
+fn our_own_writes_are_nobodys_edits() {
+    play(plan(1, vec![title()]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[None]);
+        stage.open().await;
+        stage.settle().await;
+        stage.edit(1, 1001, 1, Some("b"));
+        stage.settle().await;
+        let writes = stage.writes();
+        assert_eq!(writes, 2);
+        for reach in [Reach::Changes, Reach::Sweep, Reach::Changes] {
+            stage.pull(reach).await;
+            stage.pass().await;
+        }
+        stage.open().await;
+        stage.settle().await;
+        assert_eq!(stage.writes(), writes);
+    });
+}
+
+#[test]
+fn a_clear_goes_over_but_an_edit_beats_it() {
+    play(
+        plan(1, vec![title(), FieldRule { on_clear: OnClear::Restore, ..rule("Other", "other") }]),
+        |mut stage| async move {
+            couple(&stage, 1, &[Some("a"), Some("o")], &[Some("a"), Some("o")]);
+            couple(&stage, 2, &[Some("b"), None], &[Some("b"), None]);
+            stage.open().await;
+            stage.settle().await;
+            stage.edit(1, 1001, 1, None);
+            stage.edit(CRM, 1, 2, None);
+            stage.edit(1, 1002, 1, None);
+            stage.edit(CRM, 2, 1, Some("edited"));
+            // A cleared attribute value is no row of the feed: a sweep finds it.
+            stage.pull(Reach::Sweep).await;
+            stage.settle().await;
+            assert_eq!(stage.holds(CRM, 1, 1), None);
+            assert_eq!(stage.holds(CRM, 1, 2), text("o"), "filled again");
+            assert_eq!(stage.holds(1, 1002, 1), text("edited"));
+        },
+    );
+}
+
+#[test]
+fn after_an_unknown_outcome_nothing_is_written_until_it_is_read_back() {
+    play(plan(1, vec![title()]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        stage.edit(1, 1001, 1, Some("b"));
+        stage.hub.world().plan.faults.write_lost = 1000;
+        stage.hub.world().plan.faults.write_late = 1000;
+        while stage.round().await[0].balance.pending == 0 {}
+        let sent = stage.hub.now();
+        stage.hub.world().calm = true;
+        stage.edit(1, 1001, 1, Some("c"));
+        while stage.hub.now() < sent + QUARANTINE_MS - 12_000 {
+            assert_eq!(stage.round().await[0].balance.pending, 1);
+            assert_eq!(stage.writes(), 1);
+        }
+        stage.hub.sleep(12_000).await;
+        stage.settle().await;
+        assert_eq!(stage.holds(CRM, 1, 1), text("c"));
+        assert_eq!(stage.writes(), 2);
+    });
+}
+
+#[test]
+fn a_commit_that_shows_late_with_an_older_date_is_accepted_after_a_second_look() {
+    play(plan(1, vec![title()]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        let began = stage.hub.now();
+        stage.hub.sleep(2_000).await;
+        stage.edit(CRM, 1, 1, Some("b"));
+        stage.settle().await;
+        let now = stage.hub.now();
+        stage.hub.world().edit(now, CRM, 1, 1, Some("late".to_owned()), began);
+        // So old, only the read of the whole overlap shows it.
+        while stage.round().await[0].balance.pending == 0 {
+            assert!(stage.hub.now() < now + 100_000);
+        }
+        assert_eq!(stage.holds(1, 1001, 1), text("b"));
+        stage.hub.sleep(REPLICA_LAG_MS).await;
+        stage.settle().await;
+        assert_eq!(stage.holds(1, 1001, 1), text("late"));
+    });
+}
+
+#[test]
+fn a_field_that_joins_the_mapping_fills_itself_alone() {
+    play(plan(1, vec![title(), rule("Other", "other")]), |mut stage| async move {
+        stage.process.map_only(1);
+        couple(&stage, 1, &[Some("a"), Some("x")], &[Some("a"), None]);
+        couple(&stage, 2, &[Some("b"), Some("one")], &[Some("b"), Some("two")]);
+        stage.open().await;
+        stage.settle().await;
+        stage.process.map_only(2);
+        stage.open().await;
+        stage.settle().await;
+        assert_eq!(stage.holds(CRM, 1, 2), text("x"));
+        assert_eq!(stage.writes(), 1);
+        let held = stage.held().await;
+        assert_eq!(held.iter().map(|held| held.reason).collect::<Vec<_>>(), [HeldReason::FirstMeeting]);
+    });
+}
+
+#[test]
+fn a_field_that_left_the_mapping_and_comes_back_meets_for_the_first_time() {
+    play(plan(1, vec![title(), rule("Other", "other")]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a"), Some("x")], &[Some("a"), Some("x")]);
+        stage.open().await;
+        stage.settle().await;
+        stage.process.map_only(1);
+        stage.open().await;
+        stage.settle().await;
+        // Against what was agreed then, this would look like a clear.
+        stage.edit(1, 1001, 2, None);
+        stage.process.map_only(2);
+        stage.open().await;
+        stage.settle().await;
+        assert_eq!((stage.holds(1, 1001, 2), stage.holds(CRM, 1, 2)), (text("x"), text("x")));
+    });
+}
+
+#[test]
+fn who_could_be_several_is_held_until_it_is_clear() {
+    play(plan(1, vec![title()]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[None]);
+        stage.record(1, 1002, " P1@example.com", &[Some("b")]);
+        stage.open().await;
+        stage.settle().await;
+        let held = stage.held().await;
+        assert_eq!(held.len(), 3, "both customers and the contact");
+        assert!(held.iter().all(|held| held.reason == HeldReason::Ambiguous));
+        assert_eq!(stage.holds(CRM, 1, 1), None);
+        stage.edit(1, 1002, 0, Some("p2@example.com"));
+        stage.settle().await;
+        assert_eq!(stage.holds(CRM, 1, 1), text("a"));
+        assert!(stage.held().await.is_empty());
+    });
+}
+
+#[test]
+fn a_rail_stops_before_the_first_write_and_approval_lets_exactly_that_through() {
+    let rails = attune::model::Rails { writes: Rail { count: 4, percent: 100.0 }, ..OPEN_RAILS };
+    play(Plan { rails, ..plan(1, vec![title()]) }, |mut stage| async move {
+        for number in 1..=9 {
+            couple(&stage, number, &[Some("a")], &[Some("a")]);
+        }
+        stage.open().await;
+        stage.settle().await;
+        (1..=6).for_each(|number| stage.edit(CRM, number, 1, Some("b")));
+        for _ in 0..3 {
+            assert_eq!(stage.round().await[0].standing, Standing::Stopped);
+        }
+        assert_eq!(stage.writes(), 0);
+        stage.ask(Request::Approve { store: "store1".to_owned() }).await;
+        stage.settle().await;
+        assert!((1..=6).all(|number| stage.holds(1, 1000 + number, 1) == text("b")));
+        // What was approved is not counted again: as many more as the rail allows go through.
+        (1..=4).for_each(|number| stage.edit(CRM, number, 1, Some("c")));
+        stage.settle().await;
+        assert_eq!(stage.holds(1, 1004, 1), text("c"));
+        stage.edit(CRM, 5, 1, Some("c"));
+        assert_eq!(stage.round().await[0].standing, Standing::Stopped);
+        assert_eq!(stage.holds(1, 1005, 1), text("b"));
+    });
+}
+
+#[test]
+fn a_fight_between_two_automations_is_held() {
+    play(plan(1, vec![title()]), |mut stage| async move {
+        couple(&stage, 1, &[Some("up")], &[Some("up")]);
+        stage.open().await;
+        stage.settle().await;
+        let mut flips = 0;
+        while stage.held().await.is_empty() {
+            // The CRM's automation lowers it, the store's raises it again.
+            let before = stage.history().await.len();
+            if flips % 2 == 0 {
+                stage.edit(CRM, 1, 1, Some("down"));
+            } else {
+                stage.edit(1, 1001, 1, Some("up"));
+            }
+            flips += 1;
+            stage.settle().await;
+            assert!(flips < 10 && stage.history().await.len() <= before + 1);
+        }
+        assert_eq!(stage.held().await[0].reason, HeldReason::Oscillating);
+        assert_eq!(stage.history().await.len(), 3);
+        let writes = stage.writes();
+        stage.settle().await;
+        assert_eq!(stage.writes(), writes);
+    });
+}
+
+#[test]
+fn a_side_that_was_restored_from_a_backup_is_held() {
+    play(plan(1, vec![title()]), |mut stage| async move {
+        let everybody = 1..=30;
+        everybody.clone().for_each(|number| couple(&stage, number, &[Some("old")], &[Some("old")]));
+        stage.open().await;
+        stage.settle().await;
+        everybody.clone().for_each(|number| stage.edit(CRM, number, 1, Some("new")));
+        stage.settle().await;
+        // The CRM, where these edits were made, forgets them: first most of it, then the rest.
+        (1..=25).for_each(|number| stage.edit(CRM, number, 1, Some("old")));
+        stage.settle().await;
+        (26..=30).for_each(|number| stage.edit(CRM, number, 1, Some("old")));
+        stage.settle().await;
+        assert!(everybody.clone().all(|number| stage.holds(1, 1000 + number, 1) == text("new")));
+        let held = stage.held().await;
+        assert_eq!(held.len(), 30);
+        assert!(held.iter().all(|held| held.reason == HeldReason::Reverted));
+        let action = HeldAction::Take(Side::Store);
+        stage.ask(Request::Held { selection: HeldSelection::default(), action }).await;
+        stage.settle().await;
+        assert!(everybody.clone().all(|number| stage.holds(CRM, number, 1) == text("new")));
+        assert!(stage.held().await.is_empty());
+    });
+}
+
+#[test]
+fn a_paused_source_is_neither_read_nor_written() {
+    play(plan(1, vec![title()]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        stage.edit(1, 1001, 1, Some("b"));
+        stage.ask(Request::Pause { name: "crm".to_owned() }).await;
+        assert_eq!(stage.round().await[0].standing, Standing::Paused);
+        assert_eq!(stage.writes(), 0);
+        stage.ask(Request::Resume { name: "crm".to_owned() }).await;
+        stage.settle().await;
+        assert_eq!(stage.holds(CRM, 1, 1), text("b"));
+    });
+}
+
+#[test]
+fn a_checkpoint_older_than_the_sides_compares_and_writes_nothing() {
+    play(plan(1, vec![title()]), |mut stage| async move {
+        (1..=5).for_each(|number| couple(&stage, number, &[Some("old")], &[Some("old")]));
+        stage.open().await;
+        stage.settle().await;
+        // What the forgotten process did: both sides moved alike. In one field the CRM has an edit it had not carried
+        // over, in another it is back at what the checkpoint believes was agreed.
+        for number in 1..=3 {
+            stage.edit(CRM, number, 1, Some("new"));
+            stage.edit(1, 1000 + number, 1, Some("new"));
+        }
+        stage.edit(1, 1004, 1, Some("newer"));
+        stage.open().await;
+        stage.settle().await;
+        assert_eq!(stage.writes(), 0);
+        assert_eq!((stage.holds(1, 1004, 1), stage.holds(CRM, 4, 1)), (text("newer"), text("old")));
+        assert_eq!(stage.held().await.iter().map(|held| held.reason).collect::<Vec<_>>(), [HeldReason::FirstMeeting]);
+        stage.edit(CRM, 1, 1, Some("and on"));
+        stage.settle().await;
+        assert_eq!(stage.holds(1, 1001, 1), text("and on"));
+    });
+}
+
+#[test]
+fn a_refused_row_holds_back_nobody_else() {
+    for refuses in [crate::plan::Refuses::Batch, crate::plan::Refuses::Partly, crate::plan::Refuses::Rows] {
+        let mut plan = Plan { refuses, ..plan(1, vec![title()]) };
+        plan.faults.poison = 100;
+        play(plan, |mut stage| async move {
+            (1..=20).for_each(|number| couple(&stage, number, &[Some("a")], &[Some("a")]));
+            stage.open().await;
+            stage.settle().await;
+            (1..=20).for_each(|number| stage.edit(CRM, number, 1, Some(&format!("b{number}"))));
+            stage.hub.sleep(1_000).await;
+            stage.pull(Reach::Changes).await;
+            let report = stage.pass().await;
+            let held = stage.held().await;
+            assert!(!held.is_empty() && held.len() < 10, "the seed refuses some and not all: {}", held.len());
+            assert!(held.iter().all(|held| held.reason == HeldReason::Rejected));
+            assert_eq!(report.balance.written + report.balance.agreed, 20 - held.len() as u64, "{:?}", report.balance);
+        });
+    }
+}
+
+#[test]
+fn two_stores_that_write_one_field_one_way_are_held() {
+    play(plan(2, vec![FieldRule { direction: Direction::ToCrm, ..title() }]), |mut stage| async move {
+        couple(&stage, 1, &[Some("one")], &[None]);
+        stage.record(2, 2001, "p1@example.com", &[Some("one")]);
+        stage.open().await;
+        stage.settle().await;
+        assert_eq!(stage.holds(CRM, 1, 1), text("one"));
+        stage.edit(1, 1001, 1, Some("uno"));
+        stage.edit(2, 2001, 1, Some("eins"));
+        stage.settle().await;
+        assert_eq!(stage.holds(CRM, 1, 1), text("one"));
+        let held = stage.held().await;
+        assert_eq!(held.len(), 2);
+        assert!(held.iter().all(|held| held.reason == HeldReason::TwoWriters));
+        stage.edit(2, 2001, 1, Some("uno"));
+        stage.settle().await;
+        assert_eq!(stage.holds(CRM, 1, 1), text("uno"));
+        assert!(stage.held().await.is_empty());
+    });
+}
+
+#[test]
+fn the_later_edit_wins_and_the_other_is_in_history() {
+    play(plan(1, vec![FieldRule { conflict: Conflict::Newest, ..title() }]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        stage.edit(1, 1001, 1, Some("first"));
+        stage.hub.sleep(4_000).await;
+        stage.edit(CRM, 1, 1, Some("second"));
+        stage.settle().await;
+        assert_eq!(stage.holds(1, 1001, 1), text("second"));
+        let history = stage.history().await;
+        assert_eq!((history[0].old.as_str(), history[0].reason.as_str()), ("\"first\"", "conflict"));
+        // Too close to each other to say.
+        stage.edit(1, 1001, 1, Some("third"));
+        stage.edit(CRM, 1, 1, Some("fourth"));
+        stage.settle().await;
+        assert_eq!(stage.held().await[0].reason, HeldReason::Conflict);
+        let selection = HeldSelection::default();
+        stage.ask(Request::Held { selection, action: HeldAction::Take(Side::Crm) }).await;
+        stage.settle().await;
+        assert_eq!(stage.holds(1, 1001, 1), text("fourth"));
+        assert!(stage.held().await.is_empty());
+    });
+}
