@@ -116,6 +116,7 @@ impl Engine {
             if row.dirty || row.id.is_none() || (sweep && source.reindexes()) {
                 let matches = rematch.then(|| source.match_values(&row.seen));
                 saves.push(RecordSave {
+                    is_new: row.id.is_none(),
                     key: (*key).clone(),
                     gone: row.gone,
                     merged_into: row.merged_into,
