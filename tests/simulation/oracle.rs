@@ -30,6 +30,7 @@ pub fn at_rest(process: &Process) {
         convergence(&world, &remembered, &mut found);
         linking(&world, &remembered, &mut found);
     }
+    rails(&world, &remembered, &mut found);
     loss(&world, &remembered, &mut found);
     invention(&world, &mut found);
     if !remembered.stopped {
@@ -151,21 +152,15 @@ fn loss(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
         let old = serde_json::from_str::<Option<String>>(&row.old).unwrap_or_default();
         let (side, system, key) =
             if row.side == "crm" { (Side::Crm, CRM, &row.crm_key) } else { (Side::Store, system, &row.store_key) };
-        overwritten.insert((
-            system,
-            key.parse().unwrap(),
-            row.field.clone(),
-            compared(rule, side, old.as_deref()),
-        ));
+        overwritten.insert((system, key.parse().unwrap(), row.field.clone(), compared(rule, side, old.as_deref())));
     }
     for (number, edit) in world.edits.iter().enumerate() {
         let Some(value) = edit.value.as_deref().filter(|_| edit.field > 0) else { continue };
         let rule = &world.plan.fields[edit.field - 1];
         let side = World::side(edit.system);
         let value = compared(rule, side, Some(value));
-        let again = |later: &crate::world::Edit| {
-            (later.system, later.key, later.field) == (edit.system, edit.key, edit.field)
-        };
+        let again =
+            |later: &crate::world::Edit| (later.system, later.key, later.field) == (edit.system, edit.key, edit.field);
         let record = &world.systems[edit.system].records[&edit.key];
         if world.edits[number + 1..].iter().any(again)
             || record.now().gone
@@ -190,9 +185,8 @@ fn last_word(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
         let side = World::side(edit.system);
         let person = world.systems[edit.system].records[&edit.key].person;
         let everybody = world.of_person(person);
-        let of_it = |later: &crate::world::Edit| {
-            later.field == edit.field && everybody.contains(&(later.system, later.key))
-        };
+        let of_it =
+            |later: &crate::world::Edit| later.field == edit.field && everybody.contains(&(later.system, later.key));
         let held = is_held(remembered, rule, &everybody);
         if world.edits[number + 1..].iter().any(of_it)
             || held
@@ -204,7 +198,9 @@ fn last_word(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             continue;
         }
         let value = compared(rule, side, edit.value.as_deref());
-        for (system, key) in everybody {
+        // One way to the CRM, the other stores of a contact keep their own.
+        let follows = |system: usize| rule.direction != Direction::ToCrm || system == CRM || system == edit.system;
+        for (system, key) in everybody.into_iter().filter(|(system, _)| follows(*system)) {
             let now = compared(rule, World::side(system), world.holds(system, key, edit.field));
             if now != value {
                 let place = format!("{} of {key} at system {system}", rule.store);
@@ -253,13 +249,22 @@ fn return_of_the_dead(world: &World, remembered: &Remembered, found: &mut Vec<St
                 if now.is_none() {
                     continue;
                 }
+                // Somebody wrote it, and nobody replaced it there.
+                let stands = everybody.iter().any(|place| {
+                    let last = edits.iter().rfind(|(_, edit)| (edit.system, edit.key) == *place);
+                    last.is_some_and(|(_, edit)| canonical(edit) == now)
+                });
+                if stands && !edits.iter().any(|(_, edit)| edit.alone) {
+                    continue;
+                }
                 // The last time that somebody meant it.
                 let meant = edits.iter().rposition(|(_, edit)| canonical(edit) == now);
                 let (place, later) = match meant {
                     Some(meant) => ((edits[meant].1.system, edits[meant].1.key), &edits[meant + 1..]),
                     None => ((*system, *key), &edits[..]),
                 };
-                let last = later.iter().rfind(|(_, edit)| (edit.system, edit.key) == place);
+                // Whoever edits where everybody agrees knows what it replaces, wherever that stood before.
+                let last = later.iter().rfind(|(_, edit)| (edit.system, edit.key) == place || edit.alone);
                 let replaced = last.filter(|(number, edit)| {
                     (edit.alone || (meant.is_some() && edit.value.is_some()))
                         && canonical(edit) != now
@@ -287,9 +292,10 @@ fn invention(world: &World, found: &mut Vec<String>) {
             for (at, rule) in world.plan.fields.iter().enumerate() {
                 let meant = |system: usize, value: Option<&str>| compared(rule, World::side(system), value);
                 let now = meant(system.number, world.holds(system.number, *key, at + 1));
-                let edited = world.edits.iter().any(|edit| {
-                    edit.field == at + 1 && meant(edit.system, edit.value.as_deref()) == now
-                });
+                let edited = world
+                    .edits
+                    .iter()
+                    .any(|edit| edit.field == at + 1 && meant(edit.system, edit.value.as_deref()) == now);
                 let began = |(system, key): &(usize, u64)| {
                     let first = &world.systems[*system].records[key].states[0].cells[at + 1];
                     meant(*system, first.value.as_deref()) == now
@@ -300,6 +306,23 @@ fn invention(world: &World, found: &mut Vec<String>) {
                     found.push(format!("{now:?} in {} of {key}: nobody ever wrote it", rule.store));
                 }
             }
+        }
+    }
+}
+
+/// No pair has written more in its day than its rails allow. Filling what is absent is free in a first pass.
+fn rails(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
+    for system in &world.systems[1..] {
+        let (mut writes, mut clears) = (0, 0);
+        for row in remembered.history.iter().filter(|row| row.store == system.name && row.outcome != "refused") {
+            match (row.reason.as_str(), row.new == "null") {
+                (_, true) | ("first meeting", _) => clears += 1,
+                ("filled", _) => {}
+                _ => writes += 1,
+            }
+        }
+        if writes > world.plan.rails.writes.count || clears > world.plan.rails.clears.count {
+            found.push(format!("{} wrote {writes} and cleared {clears}: beyond its rails", system.name));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! People who edit both sides, now and then the same field on both, now and then back to what it was.
 
-use crate::plan::{Plan, REPLICA_LAG_MS};
 use crate::executor::Owner;
+use crate::plan::{Plan, REPLICA_LAG_MS};
 use crate::random::Random;
 use crate::world::{CRM, Shared, World};
 
@@ -23,9 +23,8 @@ fn act(hub: &Shared, plan: &Plan, random: &mut Random, number: u64) {
     let person = 1 + random.below(plan.people);
     let field = 1 + usize::try_from(random.below(plan.fields.len() as u64)).unwrap();
     let mut world = hub.world();
-    let places: Vec<(usize, u64)> = (0..=plan.stores)
-        .filter_map(|system| Some((system, world.key_of(system, person)?)))
-        .collect();
+    let places: Vec<(usize, u64)> =
+        (0..=plan.stores).filter_map(|system| Some((system, world.key_of(system, person)?))).collect();
     // Half of all edits are made in the CRM.
     let place = if random.chance(500) { places[0] } else { *random.pick(&places) };
     let value = world.value(field, 1000 + number);

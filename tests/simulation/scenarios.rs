@@ -34,15 +34,15 @@ fn an_edit_in_one_store_travels_over_the_shared_contact_to_the_other() {
         stage.open().await;
         stage.settle().await;
         assert_eq!(stage.holds(2, 2001, 1), text("a"));
-        for (system, key, value) in [(1, 1001, "from the first"), (2, 2001, "from the second"), (CRM, 1, "from the CRM")]
+        for (system, key, value) in
+            [(1, 1001, "from the first"), (2, 2001, "from the second"), (CRM, 1, "from the CRM")]
         {
             stage.edit(system, key, 1, Some(value));
             stage.settle().await;
-            assert_eq!([(CRM, 1), (1, 1001), (2, 2001)].map(|(at, key)| stage.holds(at, key, 1)), [
-                text(value),
-                text(value),
-                text(value)
-            ]);
+            assert_eq!(
+                [(CRM, 1), (1, 1001), (2, 2001)].map(|(at, key)| stage.holds(at, key, 1)),
+                [text(value), text(value), text(value)]
+            );
         }
         assert!(stage.held().await.is_empty());
     });
@@ -70,22 +70,25 @@ fn our_own_writes_are_nobodys_edits() {
 
 #[test]
 fn a_clear_goes_over_but_an_edit_beats_it() {
-    play(plan(1, vec![title(), FieldRule { on_clear: OnClear::Restore, ..rule("Other", "other") }]), |mut stage| async move {
-        couple(&stage, 1, &[Some("a"), Some("o")], &[Some("a"), Some("o")]);
-        couple(&stage, 2, &[Some("b"), None], &[Some("b"), None]);
-        stage.open().await;
-        stage.settle().await;
-        stage.edit(1, 1001, 1, None);
-        stage.edit(CRM, 1, 2, None);
-        stage.edit(1, 1002, 1, None);
-        stage.edit(CRM, 2, 1, Some("edited"));
-        // A cleared attribute value is no row of the feed: a sweep finds it.
-        stage.pull(Reach::Sweep).await;
-        stage.settle().await;
-        assert_eq!(stage.holds(CRM, 1, 1), None);
-        assert_eq!(stage.holds(CRM, 1, 2), text("o"), "filled again");
-        assert_eq!(stage.holds(1, 1002, 1), text("edited"));
-    });
+    play(
+        plan(1, vec![title(), FieldRule { on_clear: OnClear::Restore, ..rule("Other", "other") }]),
+        |mut stage| async move {
+            couple(&stage, 1, &[Some("a"), Some("o")], &[Some("a"), Some("o")]);
+            couple(&stage, 2, &[Some("b"), None], &[Some("b"), None]);
+            stage.open().await;
+            stage.settle().await;
+            stage.edit(1, 1001, 1, None);
+            stage.edit(CRM, 1, 2, None);
+            stage.edit(1, 1002, 1, None);
+            stage.edit(CRM, 2, 1, Some("edited"));
+            // A cleared attribute value is no row of the feed: a sweep finds it.
+            stage.pull(Reach::Sweep).await;
+            stage.settle().await;
+            assert_eq!(stage.holds(CRM, 1, 1), None);
+            assert_eq!(stage.holds(CRM, 1, 2), text("o"), "filled again");
+            assert_eq!(stage.holds(1, 1002, 1), text("edited"));
+        },
+    );
 }
 
 #[test]
@@ -133,6 +136,35 @@ fn a_commit_that_shows_late_with_an_older_date_is_accepted_after_a_second_look()
         stage.settle().await;
         assert_eq!(stage.holds(1, 1001, 1), text("late"));
     });
+}
+
+#[test]
+fn a_replica_that_lags_behind_our_own_write_reverts_nothing() {
+    for into in [Side::Store, Side::Crm] {
+        for before in [Some("old"), None] {
+            play(plan(1, vec![title()]), move |mut stage| async move {
+                couple(&stage, 1, &[before], &[before]);
+                stage.open().await;
+                stage.settle().await;
+                let (system, key) = if into == Side::Store { (CRM, 1) } else { (1, 1001) };
+                stage.edit(system, key, 1, Some("new"));
+                while stage.writes() == 0 {
+                    stage.round().await;
+                }
+                stage.hub.world().plan.stale_ms = 8_000;
+                stage.hub.world().plan.faults.stale_read = 1000;
+                for _ in 0..3 {
+                    stage.pull(Reach::Sweep).await;
+                    stage.pass().await;
+                }
+                stage.hub.world().calm = true;
+                stage.hub.sleep(REPLICA_LAG_MS).await;
+                stage.settle().await;
+                assert_eq!((stage.holds(1, 1001, 1), stage.holds(CRM, 1, 1)), (text("new"), text("new")), "{into:?}");
+                assert_eq!(stage.history().await.len(), 1);
+            });
+        }
+    }
 }
 
 #[test]

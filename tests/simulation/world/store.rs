@@ -44,8 +44,7 @@ impl Connector for Store {
     }
 
     fn changes(&self, feed: &'static str, since: Timestamp) -> BoxStream<'_, Result<Page, Failure>> {
-        let (shows, by_offset) =
-            if feed == "customers" { (Shows::Records, false) } else { (Shows::Values, true) };
+        let (shows, by_offset) = if feed == "customers" { (Shows::Records, false) } else { (Shows::Values, true) };
         pages(&self.hub, Walk::new(self.system, feed, shows, Some(since), by_offset))
     }
 
@@ -103,7 +102,11 @@ pub async fn reserve(hub: &Shared, system: usize) -> Result<Box<dyn Reservation>
         let mut world = hub.world();
         let throttled = world.plan.faults.throttled;
         let about = system.to_string();
-        if world.strikes("throttled", &about, throttled) { world.decide("wait", &about).between(500, 15_000) } else { 1 }
+        if world.strikes("throttled", &about, throttled) {
+            world.decide("wait", &about).between(500, 15_000)
+        } else {
+            1
+        }
     };
     hub.sleep(waits).await;
     Ok(Box::new(Unlimited))

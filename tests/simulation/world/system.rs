@@ -82,7 +82,8 @@ impl System {
             std::iter::once(email.to_owned()).chain(plan.fields.iter().map(of)).collect::<Vec<_>>()
         };
         let mut systems = vec![make(CRM, names("email", |rule| rule.crm.clone()))];
-        systems.extend((1..=plan.stores).map(|number| make(number, names("customer:email", |rule| rule.store.clone()))));
+        systems
+            .extend((1..=plan.stores).map(|number| make(number, names("customer:email", |rule| rule.store.clone()))));
         systems
     }
 
@@ -111,9 +112,7 @@ impl System {
         Some(match self.normalises {
             Normalises::Nothing => value,
             Normalises::Trims => value.trim().to_owned(),
-            Normalises::Numbers if value.contains('.') => {
-                value.trim_end_matches('0').trim_end_matches('.').to_owned()
-            }
+            Normalises::Numbers if value.contains('.') => value.trim_end_matches('0').trim_end_matches('.').to_owned(),
             Normalises::Numbers => value,
             Normalises::Truncates => value.chars().take(6).collect(),
         })
