@@ -354,7 +354,7 @@ impl Transaction<'_> {
         Ok(row.is_some_and(|row| row.get(0)))
     }
 
-    /// Drops all that is remembered of the sources with this label, history apart; how many there were.
+    /// Drops all that is remembered of the sources with this label, with the history of their pairs; how many there were.
     ///
     /// # Errors
     /// When the database refuses.
@@ -362,7 +362,7 @@ impl Transaction<'_> {
         let statements: [&'static str; 5] = [
             "DELETE FROM link WHERE pair IN (SELECT id FROM pair WHERE store IN (SELECT id FROM source WHERE name = ?1)
                 OR crm IN (SELECT id FROM source WHERE name = ?1))",
-            "UPDATE history SET open = 0 WHERE open = 1 AND pair IN (SELECT id FROM pair
+            "DELETE FROM history WHERE pair IN (SELECT id FROM pair
                 WHERE store IN (SELECT id FROM source WHERE name = ?1) OR crm IN (SELECT id FROM source WHERE name = ?1))",
             "DELETE FROM mapped WHERE pair IN (SELECT id FROM pair WHERE store IN (SELECT id FROM source WHERE name = ?1)
                 OR crm IN (SELECT id FROM source WHERE name = ?1))",

@@ -199,7 +199,8 @@ fn settle(
         }
         return;
     }
-    if group.crm.is_empty() {
+    // Who is linked has its partner for good: with nobody free on one side there is nothing to choose.
+    if !group.crm.keys().any(is_free) || !group.store.keys().any(is_free) {
         found.alone.extend(group.store.into_values().filter(|record| is_free(&record.id)));
         return;
     }

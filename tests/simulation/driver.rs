@@ -186,7 +186,9 @@ async fn read_for_ever(process: Arc<Process>, engine: Engine, source: Arc<Source
                     let now = hub.now();
                     hub.world().violate(now, format!("the feeds of {} had missed {}", source.name, pulled.drift));
                 }
-                hub.world().reads[number] += 1;
+                if pulled.records > 0 && !pulled.swept {
+                    hub.world().reads[number] += 1;
+                }
                 backoff = 1_000;
                 hub.sleep(POLL_MS).await;
             }

@@ -40,7 +40,8 @@ fn fails(seed: u64) -> Option<String> {
 
 #[test]
 fn many_seeds() {
-    let (seeds, threads) = (seeds(), 2);
+    let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get() as u64);
+    let seeds = seeds();
     let failures: Vec<String> = std::thread::scope(|scope| {
         let work = |thread: u64| {
             let seeds = seeds.clone();

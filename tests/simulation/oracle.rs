@@ -252,7 +252,7 @@ fn return_of_the_dead(world: &World, remembered: &Remembered, found: &mut Vec<St
                 // Somebody wrote it, and nobody replaced it there.
                 let stands = everybody.iter().any(|place| {
                     let last = edits.iter().rfind(|(_, edit)| (edit.system, edit.key) == *place);
-                    last.is_some_and(|(_, edit)| canonical(edit) == now)
+                    last.map_or_else(|| began(world, rule, *place, at + 1), |(_, edit)| canonical(edit)) == now
                 });
                 if stands && !edits.iter().any(|(_, edit)| edit.alone) {
                     continue;
@@ -296,13 +296,13 @@ fn invention(world: &World, found: &mut Vec<String>) {
                     .edits
                     .iter()
                     .any(|edit| edit.field == at + 1 && meant(edit.system, edit.value.as_deref()) == now);
-                let began = |(system, key): &(usize, u64)| {
-                    let first = &world.systems[*system].records[key].states[0].cells[at + 1];
-                    meant(*system, first.value.as_deref()) == now
-                };
                 // What the CRM made of the value of one store is, for the others, an edit of the CRM.
                 let by_crm = everybody.len() > 2 && now == meant(CRM, world.holds(CRM, everybody[0].1, at + 1));
-                if now.is_some() && !edited && !by_crm && !everybody.iter().any(began) {
+                if now.is_some()
+                    && !edited
+                    && !by_crm
+                    && !everybody.iter().any(|place| began(world, rule, *place, at + 1) == now)
+                {
                     found.push(format!("{now:?} in {} of {key}: nobody ever wrote it", rule.store));
                 }
             }
@@ -325,4 +325,10 @@ fn rails(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             found.push(format!("{} wrote {writes} and cleared {clears}: beyond its rails", system.name));
         }
     }
+}
+
+/// What a field held when the history began.
+fn began(world: &World, rule: &FieldRule, (system, key): (usize, u64), field: usize) -> Option<String> {
+    let first = &world.systems[system].records[&key].states[0].cells[field];
+    compared(rule, World::side(system), first.value.as_deref())
 }
