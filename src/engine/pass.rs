@@ -111,6 +111,7 @@ impl Engine {
             let balance = Balance::default();
             transaction.note_pass(pair.id, row.decided, started, &text_of(&balance)).await?;
             transaction.commit().await?;
+            pair.has_compared();
             return Ok(PassReport::default());
         }
         transaction.commit().await?;
@@ -132,7 +133,7 @@ impl Engine {
             transaction.set_behind(false, Some(pair.id)).await?;
         }
         transaction.commit().await?;
-        pair.first_since_start.store(false, Ordering::SeqCst);
+        pair.has_compared();
         self.say_completed(pair, &report, started, ended, calls);
         if matches!(report.failure, Some(Error::Stopped)) && self.stop.is_cancelled() {
             return Err(Error::Stopped);

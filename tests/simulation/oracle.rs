@@ -30,6 +30,7 @@ pub fn at_rest(process: &Process) {
         convergence(&world, &remembered, &mut found);
         linking(&world, &remembered, &mut found);
     }
+    rails(&world, &remembered, &mut found);
     loss(&world, &remembered, &mut found);
     invention(&world, &mut found);
     if !remembered.stopped {
@@ -197,7 +198,9 @@ fn last_word(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             continue;
         }
         let value = compared(rule, side, edit.value.as_deref());
-        for (system, key) in everybody {
+        // One way to the CRM, the other stores of a contact keep their own.
+        let follows = |system: usize| rule.direction != Direction::ToCrm || system == CRM || system == edit.system;
+        for (system, key) in everybody.into_iter().filter(|(system, _)| follows(*system)) {
             let now = compared(rule, World::side(system), world.holds(system, key, edit.field));
             if now != value {
                 let place = format!("{} of {key} at system {system}", rule.store);
@@ -246,13 +249,22 @@ fn return_of_the_dead(world: &World, remembered: &Remembered, found: &mut Vec<St
                 if now.is_none() {
                     continue;
                 }
+                // Somebody wrote it, and nobody replaced it there.
+                let stands = everybody.iter().any(|place| {
+                    let last = edits.iter().rfind(|(_, edit)| (edit.system, edit.key) == *place);
+                    last.is_some_and(|(_, edit)| canonical(edit) == now)
+                });
+                if stands && !edits.iter().any(|(_, edit)| edit.alone) {
+                    continue;
+                }
                 // The last time that somebody meant it.
                 let meant = edits.iter().rposition(|(_, edit)| canonical(edit) == now);
                 let (place, later) = match meant {
                     Some(meant) => ((edits[meant].1.system, edits[meant].1.key), &edits[meant + 1..]),
                     None => ((*system, *key), &edits[..]),
                 };
-                let last = later.iter().rfind(|(_, edit)| (edit.system, edit.key) == place);
+                // Whoever edits where everybody agrees knows what it replaces, wherever that stood before.
+                let last = later.iter().rfind(|(_, edit)| (edit.system, edit.key) == place || edit.alone);
                 let replaced = last.filter(|(number, edit)| {
                     (edit.alone || (meant.is_some() && edit.value.is_some()))
                         && canonical(edit) != now
@@ -294,6 +306,23 @@ fn invention(world: &World, found: &mut Vec<String>) {
                     found.push(format!("{now:?} in {} of {key}: nobody ever wrote it", rule.store));
                 }
             }
+        }
+    }
+}
+
+/// No pair has written more in its day than its rails allow. Filling what is absent is free in a first pass.
+fn rails(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
+    for system in &world.systems[1..] {
+        let (mut writes, mut clears) = (0, 0);
+        for row in remembered.history.iter().filter(|row| row.store == system.name && row.outcome != "refused") {
+            match (row.reason.as_str(), row.new == "null") {
+                (_, true) | ("first meeting", _) => clears += 1,
+                ("filled", _) => {}
+                _ => writes += 1,
+            }
+        }
+        if writes > world.plan.rails.writes.count || clears > world.plan.rails.clears.count {
+            found.push(format!("{} wrote {writes} and cleared {clears}: beyond its rails", system.name));
         }
     }
 }
