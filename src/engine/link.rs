@@ -50,7 +50,7 @@ impl Engine {
         let (mut made, mut without) = (0, 0);
         let mut after = 0;
         let mut news = Vec::new();
-        while waiting > 0 {
+        loop {
             self.going_on()?;
             let mut transaction = self.checkpoint.begin().await?;
             let customers = transaction.candidates(pair.id, after, CHUNK).await?;
