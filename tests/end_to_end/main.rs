@@ -1,0 +1,18 @@
+//! The built binary over real processes against a simulated store and a real database: the promises by example, two-way
+//! scenarios, bad input, and `kill -9` in the middle of a push.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_answers;
+mod bad_checkpoint;
+mod bad_definitions;
+mod bad_values;
+mod crash;
+mod links;
+mod lost_answers;
+mod mapping;
+mod merging;
+mod operators;
+mod promises;
+mod restored;
+mod world;
