@@ -223,8 +223,8 @@ const fn writes_only(field: &PairField) -> Option<Side> {
 
 const fn direction_word(target: Side) -> &'static str {
     match target {
-        Side::Store => "direction=ToStore",
-        Side::Crm => "direction=ToCrm",
+        Side::Store => "direction=to_store",
+        Side::Crm => "direction=to_crm",
     }
 }
 
