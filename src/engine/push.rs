@@ -670,6 +670,10 @@ impl<'a> Push<'a> {
             settling.release.push((ready.item.link, field.mapped));
             settling.outcomes.push((ready.item.link, ready.item.field, Place::Written));
         } else {
+            // What the target made of it is our doing, not an edit: whatever the source holds next is to replace it.
+            if let Ok(shown) = shown {
+                settling.agreed.entry(ready.item.link).or_default().push((field.mapped, shown));
+            }
             settling.hold.push((ready.item.link, ready.item.field, HeldReason::AlteredByTarget, None));
             settling.outcomes.push((ready.item.link, ready.item.field, Place::Held));
         }

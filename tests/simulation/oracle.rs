@@ -296,8 +296,13 @@ fn invention(world: &World, found: &mut Vec<String>) {
                     .edits
                     .iter()
                     .any(|edit| edit.field == at + 1 && meant(edit.system, edit.value.as_deref()) == now);
-                // What the CRM made of the value of one store is, for the others, an edit of the CRM.
-                let by_crm = everybody.len() > 2 && now == meant(CRM, world.holds(CRM, everybody[0].1, at + 1));
+                // What the CRM made of the value of one store is, for the others, an edit of the CRM; and a field that is
+                // filled again after a clear is filled with what the CRM has.
+                let by_crm = (everybody.len() > 2 || rule.on_clear == OnClear::Restore)
+                    && world.systems[CRM].records[&everybody[0].1]
+                        .states
+                        .iter()
+                        .any(|state| now == meant(CRM, state.cells[at + 1].value.as_deref()));
                 if now.is_some()
                     && !edited
                     && !by_crm

@@ -363,6 +363,31 @@ fn a_refused_row_holds_back_nobody_else() {
 }
 
 #[test]
+fn what_the_target_made_of_our_value_is_nobodys_edit() {
+    let plan = Plan { normalises: crate::plan::Normalises::Truncates, ..plan(1, vec![title()]) };
+    play(plan, |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        for next in [None, Some("short")] {
+            stage.edit(1, 1001, 1, Some("much too long"));
+            stage.settle().await;
+            assert_eq!(stage.holds(CRM, 1, 1), text("much t"));
+            assert_eq!(stage.held().await[0].reason, HeldReason::AlteredByTarget);
+            let action = HeldAction::Retry;
+            stage.ask(Request::Held { selection: HeldSelection::default(), action }).await;
+            stage.settle().await;
+            assert_eq!(stage.holds(1, 1001, 1), text("much too long"));
+            stage.edit(1, 1001, 1, next);
+            stage.pull(Reach::Sweep).await;
+            stage.settle().await;
+            assert_eq!(stage.holds(CRM, 1, 1), next.map(str::to_owned));
+            assert!(stage.held().await.is_empty());
+        }
+    });
+}
+
+#[test]
 fn two_stores_that_write_one_field_one_way_are_held() {
     play(plan(2, vec![FieldRule { direction: Direction::ToCrm, ..title() }]), |mut stage| async move {
         couple(&stage, 1, &[Some("one")], &[None]);
