@@ -1,19 +1,16 @@
 //! What changes cost in calls: counts, not times, so that any machine gives the same figures.
 //!
-//! `cargo bench --bench calls`. n changed values cost ⌈n/10⌉ upserts, a third as many rechecks, and the feed's pages; an
+//! `cargo bench -- calls`. n changed values cost ⌈n/10⌉ upserts, a third as many rechecks, and the feed's pages; an
 //! idle poll one call a feed.
-
-#[path = "support/mod.rs"]
-mod support;
 
 use std::time::Duration;
 
-use support::{Place, Store, be_the_simulator_if_asked};
+use super::support::{Place, Store};
 
 const CUSTOMERS: u64 = 2000;
 
-fn main() {
-    be_the_simulator_if_asked();
+/// Runs the bench.
+pub fn run() {
     let store = Store::start(CUSTOMERS, 0.5, None);
     let place = Place::make("calls", CUSTOMERS, false, &store);
     println!("{CUSTOMERS} customers × 5 values; calls to the store");

@@ -1,19 +1,16 @@
 //! What a pass with 1,000 changes costs, and that it does not cost more where more exists.
 //!
-//! `cargo bench --bench changes`; `ATTUNE_BENCH_CUSTOMERS=10000,1000000` for other sizes, side by side. Both sides hold
+//! `cargo bench -- changes`; `ATTUNE_BENCH_CUSTOMERS=10000,1000000` for other sizes, side by side. Both sides hold
 //! the same values at first, so that the first pass writes nothing.
-
-#[path = "support/mod.rs"]
-mod support;
 
 use std::time::Duration;
 
-use support::{Place, Store, be_the_simulator_if_asked};
+use super::support::{Place, Store};
 
 const CHANGES: u64 = 1000;
 
-fn main() {
-    be_the_simulator_if_asked();
+/// Runs the bench.
+pub fn run() {
     let sizes = std::env::var("ATTUNE_BENCH_CUSTOMERS").unwrap_or_else(|_| "10000,100000".to_owned());
     println!("{:<14}{:<34}{:>9}{:>9}{:>9}{:>9}", "customers", "", "CPU s", "RSS MB", "wall s", "calls");
     for size in sizes.split(',') {

@@ -1,20 +1,17 @@
 //! How much of its share of a store's quota Attune uses while there is work, and whether it is ever told 429.
 //!
-//! `cargo bench --bench quota`. A Standard store allows 150 calls in 30 s; here the window is 3 s, so that the bench is
+//! `cargo bench -- quota`. A Standard store allows 150 calls in 30 s; here the window is 3 s, so that the bench is
 //! short. Attune's share is four fifths (the default of `quota.share`).
 
-#[path = "support/mod.rs"]
-mod support;
-
-use support::{Place, Store, be_the_simulator_if_asked};
+use super::support::{Place, Store};
 
 const CUSTOMERS: u64 = 8000;
 const CALLS: u64 = 150;
 const WINDOW_MS: u64 = 3000;
 const SHARE: f64 = 0.8;
 
-fn main() {
-    be_the_simulator_if_asked();
+/// Runs the bench.
+pub fn run() {
     let store = Store::start(CUSTOMERS, 0.5, Some((CALLS, WINDOW_MS)));
     let place = Place::make("quota", CUSTOMERS, false, &store);
     let used = place.attune(&["sync"]);

@@ -1,15 +1,12 @@
 //! What it costs to read everything, link and decide, and then to fill what is missing on each side.
 //!
-//! `cargo bench --bench first_pass`; `ATTUNE_BENCH_CUSTOMERS=10000` for another size. Processor seconds are the figure
+//! `cargo bench -- first_pass`; `ATTUNE_BENCH_CUSTOMERS=10000` for another size. Processor seconds are the figure
 //! to trust: the machine may be busy.
 
-#[path = "support/mod.rs"]
-mod support;
+use super::support::{self, Place, Store};
 
-use support::{Place, Store, be_the_simulator_if_asked};
-
-fn main() {
-    be_the_simulator_if_asked();
+/// Runs the bench.
+pub fn run() {
     let customers = std::env::var("ATTUNE_BENCH_CUSTOMERS").ok().and_then(|text| text.parse().ok()).unwrap_or(100_000);
     let store = Store::start(customers, 0.5, None);
     let place = Place::make("first-pass", customers, false, &store);
