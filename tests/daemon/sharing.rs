@@ -47,7 +47,8 @@ async fn forty_idle_stores_cost_their_own_polls_and_one_read_of_the_crm() {
     names.iter().for_each(|name| world.store(name).reset_report());
     let (began, reads) = (Instant::now(), Mutex::new(BTreeSet::new()));
     until("each store was polled four times", async || {
-        reads.lock().unwrap().insert(read_at().await);
+        let read = read_at().await;
+        reads.lock().unwrap().insert(read);
         names.iter().all(|name| world.store(name).report().calls_of("GET attribute-values") >= 4)
     })
     .await;

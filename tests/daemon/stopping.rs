@@ -7,9 +7,6 @@ use attune::simulator::{Fault, FaultRule};
 
 use super::world::{Running, World, until};
 
-/// Stores a day of which may change everything: a first pass that was stopped half-way counts its rest.
-const WIDE_RAILS: &str = "[store.NAME.rails]\nwrites = { count = 10000, percent = 100 }\n";
-
 /// A daemon whose first write to its store is under way and takes so long.
 async fn writing(world: &World, takes_ms: u64, grace: Duration) -> Running {
     world.store(&world.names[0]).change_behaviour(|behaviour| behaviour.slow = SlowMs(takes_ms));
@@ -28,7 +25,8 @@ async fn writing(world: &World, takes_ms: u64, grace: Duration) -> Running {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_batch_in_flight_is_finished_and_recorded() {
     let mut world = World::new(&["finishing"], 100).await;
-    world.store_lines += &WIDE_RAILS.replace("NAME", "finishing");
+    // The rest of a first pass that was stopped may count against a day's rails; this is about stopping.
+    world.store_lines += "[store.finishing.rails]\nwrites = { count = 10000, percent = 100 }\n";
     let daemon = writing(&world, 1500, Duration::from_secs(10)).await;
     let checkpoint = daemon.checkpoint.clone();
     let (ended, took) = daemon.stop().await;
@@ -55,8 +53,7 @@ async fn the_batch_in_flight_is_finished_and_recorded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_takes_longer_than_the_grace_is_left_and_read_back_by_the_next_start() {
-    let mut world = World::new(&["cut-off"], 100).await;
-    world.store_lines += &WIDE_RAILS.replace("NAME", "cut-off");
+    let world = World::new(&["cut-off"], 100).await;
     let daemon = writing(&world, 6_000, Duration::from_secs(1)).await;
     let (ended, took) = daemon.stop().await;
     assert!(!ended.finished, "{ended:?}");
