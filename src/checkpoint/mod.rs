@@ -88,7 +88,7 @@ impl Checkpoint {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(std::time::Duration::from_secs(10))
-            .pragma("cache_size", "-16000")
+            .pragma("cache_size", "-4000")
             .disable_statement_logging();
         Self::connect(&options, Some(path), false, None).await
     }

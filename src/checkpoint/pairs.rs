@@ -19,7 +19,7 @@ pub struct PairRow {
     pub matching: String,
     /// The change number up to which its links were looked at.
     pub decided: i64,
-    /// Ours: when a pass first completed.
+    /// Ours: when a pass first completed, with nothing kept from being written.
     pub first_pass_at: Option<Timestamp>,
     /// Ours: when a pass last completed.
     pub passed_at: Option<Timestamp>,
@@ -281,18 +281,27 @@ impl Transaction<'_> {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    /// Records that a pass completed: how far it decided, and its balance.
+    /// Records that a pass ended: how far it decided, and its balance. `complete`: nothing kept it from writing what it
+    /// found; a pair's first pass lasts until one is.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn note_pass(&mut self, pair: i64, decided: i64, at: Timestamp, balance: &str) -> Result<(), Error> {
+    pub async fn note_pass(
+        &mut self,
+        pair: i64,
+        decided: i64,
+        at: Timestamp,
+        balance: &str,
+        complete: bool,
+    ) -> Result<(), Error> {
         let query = sqlx::query(
-            "UPDATE pair SET decided = ?2, passed_at = ?3, pass = ?4, first_pass_at = coalesce(first_pass_at, ?3) WHERE id = ?1",
+            "UPDATE pair SET decided = ?2, passed_at = ?3, pass = ?4, first_pass_at = CASE WHEN ?5 THEN coalesce(first_pass_at, ?3) ELSE first_pass_at END WHERE id = ?1",
         )
         .bind(pair)
         .bind(decided)
         .bind(at.as_millis())
-        .bind(balance);
+        .bind(balance)
+        .bind(complete);
         drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
         Ok(())
     }

@@ -32,6 +32,8 @@ pub struct RecordSave {
     pub merged_into: Option<Key>,
     /// What was seen of it.
     pub seen: SeenRecord,
+    /// Whether it was not known before.
+    pub is_new: bool,
     /// Its match values, if they changed: (field, value as compared).
     pub matches: Option<Vec<(i64, String)>>,
 }
@@ -141,19 +143,23 @@ impl Transaction<'_> {
 
     async fn save_matches(&mut self, saves: &[RecordSave], ids: &[(Key, i64)]) -> Result<(), Error> {
         let by_key: std::collections::HashMap<&Key, i64> = ids.iter().map(|(key, id)| (key, *id)).collect();
-        let mut records = Vec::new();
+        let mut known = Vec::new();
         let mut values = Vec::new();
         for save in saves {
             let (Some(matches), Some(id)) = (&save.matches, by_key.get(&save.key)) else { continue };
-            records.push(*id);
+            if !save.is_new {
+                known.push(*id);
+            }
             values.extend(matches.iter().map(|(field, value)| (*field, value.as_str(), *id)));
         }
-        if records.is_empty() {
+        if !known.is_empty() {
+            let delete = sqlx::query("DELETE FROM match_value WHERE record IN (SELECT value FROM json_each(?1))")
+                .bind(json(&known)?);
+            drive(self.shared.on_the_spot, delete.execute(&mut *self.connection)).await?;
+        }
+        if values.is_empty() {
             return Ok(());
         }
-        let delete = sqlx::query("DELETE FROM match_value WHERE record IN (SELECT value FROM json_each(?1))")
-            .bind(json(&records)?);
-        drive(self.shared.on_the_spot, delete.execute(&mut *self.connection)).await?;
         values.sort_unstable();
         let insert = sqlx::query(
             "INSERT INTO match_value (field, value, record)

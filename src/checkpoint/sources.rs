@@ -308,6 +308,31 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Takes the definitions that these mapped fields have now for theirs: what was known of the old ones, seen or agreed,
+    /// says nothing about them, so their sources are read whole before anything is decided.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn accept_definitions(&mut self, mapped: &[i64]) -> Result<(), Error> {
+        let list = json(mapped)?;
+        let statements: [&'static str; 4] = [
+            "UPDATE source SET swept_at = NULL WHERE id IN (SELECT f.source FROM field AS f JOIN mapped AS m
+                ON f.id IN (m.store_field, m.crm_field) WHERE m.id IN (SELECT value FROM json_each(?1)) AND f.changed IS NOT NULL)",
+            "UPDATE field SET definition = NULL, changed = NULL, swept = 0 WHERE changed IS NOT NULL AND id IN (
+                SELECT store_field FROM mapped WHERE id IN (SELECT value FROM json_each(?1))
+                UNION SELECT crm_field FROM mapped WHERE id IN (SELECT value FROM json_each(?1)))",
+            "UPDATE link SET agreed = (SELECT json_group_object(key, json(CASE type WHEN 'array' THEN value ELSE json_quote(value) END))
+                FROM json_each(link.agreed) WHERE key NOT IN (SELECT CAST(value AS TEXT) FROM json_each(?1)))
+             WHERE pair IN (SELECT pair FROM mapped WHERE id IN (SELECT value FROM json_each(?1)))",
+            "UPDATE pair SET decided = 0 WHERE id IN (SELECT pair FROM mapped WHERE id IN (SELECT value FROM json_each(?1)))",
+        ];
+        for sql in statements {
+            let query = sqlx::query(sql).bind(list.as_str());
+            drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        }
+        Ok(())
+    }
+
     /// Makes the next passes of all pairs of this source look at every link.
     ///
     /// # Errors
@@ -354,7 +379,7 @@ impl Transaction<'_> {
         Ok(row.is_some_and(|row| row.get(0)))
     }
 
-    /// Drops all that is remembered of the sources with this label, history apart; how many there were.
+    /// Drops all that is remembered of the sources with this label, with the history of their pairs; how many there were.
     ///
     /// # Errors
     /// When the database refuses.
@@ -362,7 +387,7 @@ impl Transaction<'_> {
         let statements: [&'static str; 5] = [
             "DELETE FROM link WHERE pair IN (SELECT id FROM pair WHERE store IN (SELECT id FROM source WHERE name = ?1)
                 OR crm IN (SELECT id FROM source WHERE name = ?1))",
-            "UPDATE history SET open = 0 WHERE open = 1 AND pair IN (SELECT id FROM pair
+            "DELETE FROM history WHERE pair IN (SELECT id FROM pair
                 WHERE store IN (SELECT id FROM source WHERE name = ?1) OR crm IN (SELECT id FROM source WHERE name = ?1))",
             "DELETE FROM mapped WHERE pair IN (SELECT id FROM pair WHERE store IN (SELECT id FROM source WHERE name = ?1)
                 OR crm IN (SELECT id FROM source WHERE name = ?1))",

@@ -1,4 +1,4 @@
-//! `attune forget NAME`: drops what is remembered of a system. Its history stays.
+//! `attune forget NAME`: drops what is remembered of a system, the history of its pairs included.
 
 use std::io::IsTerminal;
 

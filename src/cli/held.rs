@@ -10,7 +10,7 @@ use super::prompt::confirmed;
 use super::session::{Access, Session, Trouble};
 use crate::checkpoint::{self, HeldRow, HeldState};
 use crate::engine::{self, HeldSelection, Request};
-use crate::model::Side;
+use crate::model::{HeldReason, Side};
 
 /// Runs the command.
 ///
@@ -95,7 +95,8 @@ fn text_of(row: &HeldRow, since: &str) -> String {
         lines.push(format!("    store {store}, CRM {crm}{}", agreed.unwrap_or_default()));
     }
     if let Some(detail) = &row.detail {
-        lines.push(format!("    {}", plain(detail)));
+        let what = if row.reason == HeldReason::Ambiguous { "candidates: " } else { "" };
+        lines.push(format!("    {what}{}", plain(detail)));
     }
     lines.push(format!("    {}", plain(&next_step(row))));
     lines.join("\n")

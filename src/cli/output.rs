@@ -12,6 +12,9 @@ use super::exit::Exit;
 use super::session::Trouble;
 use crate::model::{Timestamp, Value};
 
+/// In fewer columns a table is not worth folding.
+const WIDTH_MIN: u16 = 60;
+
 /// Writes text and a line's end to stdout.
 ///
 /// # Errors
@@ -63,7 +66,8 @@ pub fn unwritable(error: io::Error) -> Trouble {
 pub fn table<const COLUMNS: usize>(head: [&str; COLUMNS], rows: impl IntoIterator<Item = [String; COLUMNS]>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(head);
-    if io::stdout().is_terminal() {
+    // A terminal that does not say how wide it is, or is too narrow for columns, wraps lines by itself.
+    if io::stdout().is_terminal() && table.width().is_some_and(|width| width >= WIDTH_MIN) {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     for row in rows {

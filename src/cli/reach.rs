@@ -9,7 +9,7 @@ use futures::future::join_all;
 use super::exit::Exit;
 use super::output;
 use super::progress::Progress;
-use super::session::{Session, Trouble, exit_of, said};
+use super::session::{Session, Trouble, exit_of, exit_of_checkpoint, said};
 use crate::daemon::{Blueprint, Fleet, PairPlan};
 use crate::engine::{Error, Pair, Reach, Source};
 use crate::model::{Failure, Side};
@@ -52,10 +52,7 @@ impl Troubles {
 fn trouble_of(side: Side, name: &str, error: &Error) -> Trouble {
     match error {
         Error::Source { side, name, failure } => Trouble::new(exit_of(failure), said(*side, name, failure)),
-        Error::Checkpoint(error) => {
-            let exit = if error.is_configuration() { Exit::Misconfigured } else { Exit::Defect };
-            Trouble::new(exit, error.to_string())
-        }
+        Error::Checkpoint(error) => Trouble::new(exit_of_checkpoint(error), error.to_string()),
         Error::Stopped => Trouble::stopped(),
         Error::PlanMoved { .. } => Trouble::new(Exit::Defect, format!("{side} {name}: {error}")),
     }

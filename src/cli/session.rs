@@ -49,13 +49,16 @@ impl Trouble {
 
 impl From<checkpoint::Error> for Trouble {
     fn from(error: checkpoint::Error) -> Self {
-        let exit = match &error {
-            checkpoint::Error::Locked { .. } => Exit::Unreachable,
-            other if other.is_configuration() => Exit::Misconfigured,
-            checkpoint::Error::Unwritable(_) => Exit::Unreachable,
-            _ => Exit::Defect,
-        };
-        Self::new(exit, error.to_string())
+        Self::new(exit_of_checkpoint(&error), error.to_string())
+    }
+}
+
+/// The exit code that the checkpoint's failure leads to.
+pub fn exit_of_checkpoint(error: &checkpoint::Error) -> Exit {
+    match error {
+        checkpoint::Error::Locked { .. } | checkpoint::Error::Unwritable(_) => Exit::Unreachable,
+        other if other.is_configuration() => Exit::Misconfigured,
+        _ => Exit::Defect,
     }
 }
 

@@ -313,3 +313,100 @@ const fn is_news(balance: &Balance) -> bool {
         + balance.crm_writes
         > 0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use tokio_util::sync::CancellationToken;
+    use tracing::field::{Field, Visit};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+    use super::*;
+    use crate::checkpoint::Checkpoint;
+    use crate::config::{self, Environment};
+    use crate::daemon::Surroundings;
+    use crate::engine::{Engine, SystemClock};
+    use crate::http::Client;
+
+    #[derive(Clone, Default)]
+    struct Heard(Arc<Mutex<Vec<BTreeMap<String, String>>>>);
+
+    struct Fields<'a>(&'a mut BTreeMap<String, String>);
+
+    impl Visit for Fields<'_> {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            self.0.insert(field.name().to_owned(), format!("{value:?}").trim_matches('"').to_owned());
+        }
+    }
+
+    impl<S: tracing::Subscriber> Layer<S> for Heard {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            let mut fields = BTreeMap::new();
+            event.record(&mut Fields(&mut fields));
+            if fields.contains_key("event") {
+                self.0.lock().unwrap().push(fields);
+            }
+        }
+    }
+
+    const CONFIGURATION: &str = r#"
+        [store.acme]
+        store_hash = "abc123"
+        access_token = { env = "NONE" }
+        crm = "erp"
+        mapping = "b2b"
+        [crm.erp]
+        kind = "sql"
+        url = "sqlite:none.db"
+        table = "contacts"
+        [mapping.b2b]
+        match = [{ store = "customer:email", crm = "email" }]
+        field = [{ store = "attribute:Job title", crm = "job_title" }]
+    "#;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pair_with_nothing_to_tell_says_so_every_quarter_of_an_hour() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("attune.toml");
+        std::fs::write(&path, CONFIGURATION).unwrap();
+        let stop = CancellationToken::new();
+        let surroundings = Surroundings {
+            environment: Arc::new(Environment::default()),
+            patience: Duration::ZERO,
+            stop: stop.clone(),
+            client: Client::default(),
+        };
+        let engine = Engine::new(Checkpoint::simulated(None).unwrap(), Arc::new(SystemClock), stop.clone());
+        let config = config::load(&[path], []).unwrap();
+        let works = Arc::new(Works::new(engine, config, surroundings, Arc::default(), &BTreeSet::new()));
+        let heard = Heard::default();
+        let listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(heard.clone()));
+        let state = Arc::clone(&works.pairs[0]);
+        state.bell.ring();
+        let running = tokio::spawn(run(Arc::clone(&works), Arc::clone(&state)));
+        tokio::time::sleep(HEARTBEAT * 2 + BEAT).await;
+        let failing =
+            Failed::of_source(Side::Crm, "erp", &crate::model::Failure::new(Class::Misconfigured, "no table"));
+        state.crm.fails(&works, &failing, HEARTBEAT, None).await;
+        tokio::time::sleep(HEARTBEAT).await;
+        assert!(state.pulse.is_alive() && !running.is_finished());
+        stop.cancel();
+        running.await.unwrap();
+        drop(listening);
+        let heard: Vec<_> = heard
+            .0
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|fields| (fields["event"].clone(), fields.get("state").cloned()))
+            .collect();
+        let expected = [
+            ("store.heartbeat", Some("new")),
+            ("store.heartbeat", Some("new")),
+            ("source.unreachable", None),
+            ("store.heartbeat", Some("misconfigured")),
+        ];
+        assert_eq!(heard, expected.map(|(event, state)| (event.to_owned(), state.map(str::to_owned))));
+    }
+}

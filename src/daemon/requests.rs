@@ -2,13 +2,15 @@
 //! that a pause or an approval counts before the next batch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, join_all};
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::FutureExt;
+use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::outage::Failed;
 use super::pair::{PairState, Passed};
@@ -23,6 +25,8 @@ const POLL: Duration = Duration::from_millis(250);
 /// What one store needs from another through a shared CRM takes another round; so many at the most.
 const ROUNDS_MAX: usize = 5;
 
+const PANICKED: &str = "this request made the daemon panic: a defect of Attune, please report it";
+
 /// What `attune sync` beside a daemon is told: the message of its [`Answer`], as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncOutcome {
@@ -36,8 +40,9 @@ pub struct SyncOutcome {
     pub failed: Vec<Failed>,
 }
 
-/// An answer on its way: the request's number, and what it came to; none: it is left for whoever comes next.
-type Syncing = FuturesUnordered<BoxFuture<'static, (i64, Option<Answer>)>>;
+/// Answers on their way: a request's number, and what it came to; none: it is left for whoever comes next. Each is a task
+/// of its own: polled only between other work, one could be granted the checkpoint, not notice, and stop everybody.
+type Syncing = JoinSet<(i64, Option<Answer>)>;
 
 /// Takes requests until stopped.
 pub(super) async fn run(works: Arc<Works>) {
@@ -48,7 +53,9 @@ pub(super) async fn run(works: Arc<Works>) {
         tokio::select! {
             biased;
             () = works.stop.cancelled() => return,
-            Some((id, answer)) = syncing.next() => {
+            Some(synced) = syncing.join_next() => {
+                // Whatever happens in it, it ends with an answer: it is aborted only with us.
+                let Ok((id, answer)) = synced else { continue };
                 if let Some(answer) = answer {
                     reply(&works, id, &answer).await;
                 }
@@ -71,12 +78,15 @@ async fn take(works: &Arc<Works>, syncing: &mut Syncing, under_way: &mut BTreeSe
         let answer = match serde_json::from_str::<Request>(&text) {
             Err(_) => Some(Answer::refused("the daemon does not know this request: is it another version of Attune?")),
             Ok(_) if !works.requests_begun.lock().unwrap_or_else(PoisonError::into_inner).insert(id) => {
-                Some(Answer::refused("this request made the daemon fail: a defect of Attune, please report it"))
+                Some(Answer::refused(PANICKED))
             }
             Ok(Request::Sync { stores, sweep }) => {
                 let works = Arc::clone(works);
                 under_way.insert(id);
-                syncing.push(Box::pin(async move { (id, sync(&works, &stores, sweep).await) }));
+                syncing.spawn(async move {
+                    let synced = AssertUnwindSafe(sync(&works, &stores, sweep)).catch_unwind().await;
+                    (id, synced.unwrap_or_else(|_| Some(Answer::refused(PANICKED))))
+                });
                 None
             }
             Ok(request) => Some(operate(works, &request).await),

@@ -69,10 +69,14 @@ impl Vitals {
         let (waiting, failing) = self.pairs();
         let all = self.works().pairs.len();
         let fine = all.saturating_sub(waiting.len() + failing.len());
-        match failing.first() {
-            Some(first) => format!("{fine} of {all} pairs in order, {} failing; {first}", failing.len()),
-            None => format!("{fine} of {all} pairs in order"),
+        let mut line = format!("{fine} of {all} pairs in order");
+        if !waiting.is_empty() {
+            line += &format!(", {} in their first pass", waiting.len());
         }
+        if let Some(first) = failing.first() {
+            line += &format!(", {} failing; {first}", failing.len());
+        }
+        line
     }
 
     /// Why the checkpoint cannot be written.

@@ -136,10 +136,11 @@ impl Engine {
     /// # Errors
     /// As [`Engine::attach`].
     pub async fn refresh_definitions(&self, source: &Source, may_create: bool) -> Result<(), Error> {
-        let known: Vec<Option<String>> = {
-            let defined = source.defined.read().unwrap_or_else(PoisonError::into_inner);
-            defined.iter().map(|field| field.definition.clone()).collect()
-        };
+        let names = source.connector.fields().to_vec();
+        let mut transaction = self.checkpoint.read().await?;
+        let rows = transaction.known_fields(source.id, &names).await?;
+        transaction.end().await?;
+        let known: Vec<Option<String>> = rows.into_iter().map(|row| row.definition).collect();
         source.call();
         let prepared = source.connector.prepare(&known, may_create).await.map_err(|failure| source.error(failure))?;
         self.take_definitions(source, &prepared).await
@@ -340,18 +341,25 @@ pub fn folds_case(store_field: &str) -> bool {
     store_field == "customer:email"
 }
 
-/// All of a rule that decides, as one line: what agreed values depend on first.
+/// All of a rule that decides, as one line in the words of the configuration: what agreed values depend on first.
 fn rule_text(rule: &crate::model::FieldRule) -> String {
+    let mut values: Vec<String> = rule.values.iter().map(|(crm, store)| format!("{crm} = {store}")).collect();
+    values.sort();
     format!(
-        "type={} trim={} values={:?} | direction={:?} conflict={:?} on_clear={:?} overwrite={}",
+        "type={} trim={} values={{{}}} | direction={} conflict={} on_clear={} overwrite={}",
         rule.kind.as_str(),
         rule.trim,
-        rule.values,
-        rule.direction,
-        rule.conflict,
-        rule.on_clear,
+        values.join(", "),
+        word(&rule.direction),
+        word(&rule.conflict),
+        word(&rule.on_clear),
         rule.overwrite
     )
+}
+
+/// The word that the configuration has for it.
+fn word(choice: &impl serde::Serialize) -> String {
+    serde_json::to_value(choice).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// What changed about a rule, in words, and whether what was agreed under it still means the same.

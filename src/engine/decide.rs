@@ -85,13 +85,16 @@ pub(super) struct Decided {
     pub behind: bool,
 }
 
+/// One of our writes: the side, what it held, what it holds since, as JSON.
+type PastWrite = (Side, String, String);
+
 /// What the checkpoint holds about a chunk of links, beside the links themselves.
 struct Context {
     blocked: BTreeSet<(i64, i64)>,
     held: BTreeMap<(i64, i64), HeldRow>,
     approved: BTreeMap<(i64, i64), String>,
-    /// Our writes of the last hour: (side, what it held, what it holds since), as JSON.
-    writes: BTreeMap<(i64, i64), Vec<(Side, String, String)>>,
+    /// Our writes of the last hour.
+    writes: BTreeMap<(i64, i64), Vec<PastWrite>>,
     /// Values that were replaced, on whichever side our write replaced them.
     superseded: BTreeSet<(i64, i64, Canonical)>,
     rivals: BTreeMap<(i64, i64), Vec<SeenRecord>>,
@@ -220,8 +223,8 @@ const fn writes_only(field: &PairField) -> Option<Side> {
 
 const fn direction_word(target: Side) -> &'static str {
     match target {
-        Side::Store => "direction=ToStore",
-        Side::Crm => "direction=ToCrm",
+        Side::Store => "direction=to_store",
+        Side::Crm => "direction=to_crm",
     }
 }
 
@@ -382,7 +385,7 @@ fn sticks(reason: HeldReason, held: Option<&HeldRow>) -> bool {
 
 /// Whether our own writes have carried this field between the same two values, on whichever side, as often as is
 /// allowed: somebody else keeps writing it back.
-fn oscillates(rule: &FieldRule, writes: &[(Side, String, String)], old: Option<&Value>, intent: &Intent) -> bool {
+fn oscillates(rule: &FieldRule, writes: &[PastWrite], old: Option<&Value>, intent: &Intent) -> bool {
     let canonical = |side: Side, value: Option<&Value>| match value {
         None => None,
         Some(value) => merge::canonical(rule, side, value).unwrap_or_else(|_| Some(Canonical(value.clone()))),

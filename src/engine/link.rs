@@ -50,7 +50,7 @@ impl Engine {
         let (mut made, mut without) = (0, 0);
         let mut after = 0;
         let mut news = Vec::new();
-        while waiting > 0 {
+        loop {
             self.going_on()?;
             let mut transaction = self.checkpoint.begin().await?;
             let customers = transaction.candidates(pair.id, after, CHUNK).await?;
@@ -198,7 +198,8 @@ fn settle(
             return;
         }
     }
-    if group.crm.is_empty() {
+    // Who is linked has its partner for good: with nobody free on one side there is nothing to choose.
+    if !group.crm.keys().any(is_free) || !group.store.keys().any(is_free) {
         found.alone.extend(group.store.into_values().filter(|record| is_free(&record.id)));
         return;
     }

@@ -238,6 +238,14 @@ impl Pair {
         }
     }
 
+    /// A pass has ended. The first one that knows what both sides hold now tells whether the checkpoint is behind them;
+    /// what moves alike on both sides later is people's doing.
+    pub(crate) fn has_compared(&self) {
+        if self.store.started.load(Ordering::SeqCst) && self.crm.started.load(Ordering::SeqCst) {
+            self.first_since_start.store(false, Ordering::SeqCst);
+        }
+    }
+
     /// Whether a record takes part.
     pub(crate) fn takes(&self, side: Side, seen: &SeenRecord) -> bool {
         let only = match side {

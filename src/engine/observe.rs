@@ -116,6 +116,7 @@ impl Engine {
             if row.dirty || row.id.is_none() || (sweep && source.reindexes()) {
                 let matches = rematch.then(|| source.match_values(&row.seen));
                 saves.push(RecordSave {
+                    is_new: row.id.is_none(),
                     key: (*key).clone(),
                     gone: row.gone,
                     merged_into: row.merged_into,
@@ -195,7 +196,7 @@ fn absorb(
         // The date of a whole record says nothing about an absent value of a source that dates each field.
         let dated = cell.modified.or(if source.dates_fields && value.is_none() { None } else { shown.modified });
         let known = record.seen.get(field.id);
-        let verdict = compare(known.as_ref(), value, dated, reading);
+        let verdict = compare(known.as_ref(), value, dated, reading, source.times.replica_lag);
         let pending = record.id.and_then(|id| second.waiting.iter().find(|w| w.record == id && w.field == field.id));
         match verdict {
             Verdict::Drop => {}
@@ -246,13 +247,20 @@ enum Verdict {
     Drop,
     /// The value that is remembered.
     Same,
-    /// Another value, dated before one already seen: a stale replica, or a late commit.
+    /// Another value, dated before one already seen, or undated right after our own write: a stale replica, or a late
+    /// commit.
     Older,
     /// Another value.
     New,
 }
 
-fn compare(known: Option<&SeenCell>, value: Option<&Value>, dated: Option<Timestamp>, reading: Reading) -> Verdict {
+fn compare(
+    known: Option<&SeenCell>,
+    value: Option<&Value>,
+    dated: Option<Timestamp>,
+    reading: Reading,
+    replica_lag: Duration,
+) -> Verdict {
     let Some(known) = known else { return Verdict::New };
     if known.value.as_ref() == value {
         return Verdict::Same;
@@ -261,6 +269,11 @@ fn compare(known: Option<&SeenCell>, value: Option<&Value>, dated: Option<Timest
         return Verdict::Drop;
     }
     if known.modified.zip(dated).is_some_and(|(known, dated)| dated < known) {
+        return Verdict::Older;
+    }
+    // What has no date may be as old as a replica: right after our own write it proves nothing.
+    let just_written = || known.acknowledged.is_some_and(|acknowledged| reading.started < acknowledged + replica_lag);
+    if dated.is_none() && just_written() {
         return Verdict::Older;
     }
     Verdict::New

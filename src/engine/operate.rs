@@ -221,6 +221,16 @@ impl Engine {
                 transaction.set_held_state(&all, HeldState::Dropped).await?;
             }
         }
+        if action == HeldAction::Retry {
+            let redefined: std::collections::BTreeSet<i64> = rows
+                .iter()
+                .filter(|row| row.reason == HeldReason::DefinitionChanged)
+                .filter_map(|row| row.mapped)
+                .collect();
+            if !redefined.is_empty() {
+                transaction.accept_definitions(&redefined.into_iter().collect::<Vec<_>>()).await?;
+            }
+        }
         if action == HeldAction::Retry && records > 0 {
             for row in rows.iter().filter(|row| row.link.is_none()) {
                 transaction.look_again_at_pair(row.pair).await?;

@@ -109,8 +109,9 @@ impl Engine {
         let pass = if idle { 0 } else { transaction.next_pass().await? };
         if idle {
             let balance = Balance::default();
-            transaction.note_pass(pair.id, row.decided, started, &text_of(&balance)).await?;
+            transaction.note_pass(pair.id, row.decided, started, &text_of(&balance), writes).await?;
             transaction.commit().await?;
+            pair.has_compared();
             return Ok(PassReport::default());
         }
         transaction.commit().await?;
@@ -127,12 +128,17 @@ impl Engine {
         let mut transaction = self.checkpoint.begin().await?;
         // Told to stop or failed half-way, every link of the work is looked at again; it is cheap, and safe.
         let decided = if report.failure.is_some() { row.decided } else { newest };
-        transaction.note_pass(pair.id, decided, ended, &text_of(&report.balance)).await?;
+        let complete = writes
+            && !mood.behind
+            && report.standing == Standing::Done
+            && report.failure.is_none()
+            && options.limit.is_none();
+        transaction.note_pass(pair.id, decided, ended, &text_of(&report.balance), complete).await?;
         if mood.behind && report.failure.is_none() {
             transaction.set_behind(false, Some(pair.id)).await?;
         }
         transaction.commit().await?;
-        pair.first_since_start.store(false, Ordering::SeqCst);
+        pair.has_compared();
         self.say_completed(pair, &report, started, ended, calls);
         if matches!(report.failure, Some(Error::Stopped)) && self.stop.is_cancelled() {
             return Err(Error::Stopped);

@@ -131,8 +131,8 @@ impl Engine {
             let decided = self.decide(&mut transaction, pair, links, mood).await?;
             decided.iter().for_each(|decided| planning.take(pair, decided, sink));
         }
-        self.plan_links(&mut transaction, pair, row.decided, mood, &mut planning, sink).await?;
-        self.plan_held(&mut transaction, pair, &mut planning, sink).await?;
+        let searched = self.plan_links(&mut transaction, pair, row.decided, mood, &mut planning, sink).await?;
+        self.plan_held(&mut transaction, pair, searched, &mut planning, sink).await?;
         let links = transaction.count_links(pair.id).await? + planning.totals.links;
         let past = self.past(&mut transaction, pair).await?;
         transaction.end().await?;
@@ -145,7 +145,7 @@ impl Engine {
         Ok(totals)
     }
 
-    /// The links that would be made, and what would be written on them.
+    /// The links that would be made, and what would be written on them. Whether there was any record to search for.
     async fn plan_links(
         &self,
         transaction: &mut Transaction<'_>,
@@ -154,15 +154,15 @@ impl Engine {
         mood: Mood,
         planning: &mut Planning,
         sink: &mut dyn PlanSink,
-    ) -> Result<(), Error> {
-        self.gather(transaction, pair, since).await?;
+    ) -> Result<bool, Error> {
+        let searched = self.gather(transaction, pair, since).await? > 0;
         let mut after = 0;
         // Records in groups that reach over chunks are met once in each: they are one candidate all the same.
         let mut met = std::collections::BTreeSet::new();
         loop {
             self.going_on()?;
             let customers = transaction.candidates(pair.id, after, CHUNK).await?;
-            let Some(last) = customers.last() else { return Ok(()) };
+            let Some(last) = customers.last() else { return Ok(searched) };
             after = last.id;
             let found = super::link::search(transaction, pair, customers).await?;
             planning.totals.links += found.unique.len() as u64;
@@ -179,11 +179,13 @@ impl Engine {
         }
     }
 
-    /// What was held before and is not looked at by this plan.
+    /// What was held before and is not looked at by this plan. `searched`: links were searched for, and with them
+    /// every record that is held.
     async fn plan_held(
         &self,
         transaction: &mut Transaction<'_>,
         pair: &Pair,
+        searched: bool,
         planning: &mut Planning,
         sink: &mut dyn PlanSink,
     ) -> Result<(), Error> {
@@ -192,8 +194,7 @@ impl Engine {
         let links: Vec<i64> = held.iter().filter_map(|row| row.link).collect();
         let looked_at = transaction.in_work(pair.id, &links).await?;
         for row in held.into_iter().filter(|row| row.pair == pair.id) {
-            let Some(link) = row.link else { continue };
-            if looked_at.contains(&link) {
+            if row.link.map_or(searched, |link| looked_at.contains(&link)) {
                 continue;
             }
             planning.totals.held += 1;

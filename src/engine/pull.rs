@@ -62,7 +62,7 @@ impl Engine {
         let feeds = source.connector.feeds();
         let unknown = feeds.iter().any(|feed| !cursors.contains_key(*feed));
         if never || unknown || source.must_sweep.load(Ordering::SeqCst) {
-            return self.sweep(source, never, None).await;
+            return self.sweep(source, None).await;
         }
         let covered = cursors.values().map(|cursor| cursor.at).min();
         let mut pulled = Pulled::default();
@@ -75,7 +75,7 @@ impl Engine {
         self.note_read(source, &cursors).await?;
         source.started.store(true, Ordering::SeqCst);
         if reach == Reach::Sweep {
-            let swept = self.sweep(source, false, covered).await?;
+            let swept = self.sweep(source, covered).await?;
             pulled = Pulled { records: pulled.records + swept.records, ..swept };
         }
         Ok(pulled)
@@ -159,9 +159,9 @@ impl Engine {
     }
 
     /// Reads everything, finds what is gone, and measures what the feeds had missed.
-    async fn sweep(&self, source: &Source, first: bool, covered: Option<Timestamp>) -> Result<Pulled, Error> {
+    async fn sweep(&self, source: &Source, covered: Option<Timestamp>) -> Result<Pulled, Error> {
         let (started, calls) = (self.clock.now(), source.calls());
-        if !first {
+        if source.started.load(Ordering::SeqCst) {
             // Definitions change rarely, and a sweep is rare: here is where a rename or a loss is noticed.
             self.refresh_definitions(source, false).await?;
         }

@@ -550,6 +550,7 @@ impl<'a> Push<'a> {
             source.call();
             source.connector.write(batch, reservation)
         });
+        let sent = self.engine.clock.now();
         let answers = join_all(sending).await;
         let mut outcomes = Vec::new();
         let mut refused = Vec::new();
@@ -572,7 +573,7 @@ impl<'a> Push<'a> {
                 refused.push(group);
             }
         }
-        self.settle(source, side, outcomes, &refused).await?;
+        self.settle(source, side, sent, outcomes, &refused).await?;
         let mut groups = Vec::new();
         for group in refused {
             // Some of it may have been written: the next recheck finds that, before anything is sent again.
@@ -588,6 +589,7 @@ impl<'a> Push<'a> {
         &mut self,
         source: &Source,
         side: Side,
+        sent: Timestamp,
         outcomes: Vec<(Ready, Outcome)>,
         refused: &[Vec<Ready>],
     ) -> Result<(), Error> {
@@ -598,7 +600,7 @@ impl<'a> Push<'a> {
         let (mut again, mut unknown) = (Vec::new(), None);
         for (ready, outcome) in outcomes {
             match outcome {
-                Outcome::Written { stored } => self.written(side, ready, stored, &mut settling),
+                Outcome::Written { stored } => self.written(side, sent, ready, stored, &mut settling),
                 Outcome::Changed => {
                     settling.close(&ready, "refused", Place::Superseded);
                     settling.look.insert(ready.write.key.clone());
@@ -642,7 +644,7 @@ impl<'a> Push<'a> {
         self.queues[index(side)].extend(again.into_iter().map(|(item, _)| item));
     }
 
-    fn written(&mut self, side: Side, ready: Ready, stored: Cell, settling: &mut Settling) {
+    fn written(&mut self, side: Side, sent: Timestamp, ready: Ready, stored: Cell, settling: &mut Settling) {
         let field = &self.pair.fields[ready.item.field];
         let intended = &ready.item.due.intent.value;
         let shown = match &stored.seen {
@@ -651,9 +653,13 @@ impl<'a> Push<'a> {
         };
         let now = self.engine.clock.now();
         let offset_ms = self.pair.source(side).offset_ms();
+        // Where only whole records are dated, the answer does not say when: not before it was sent, in whole seconds. What
+        // a lagging replica shows is older than that.
+        let dated = || Timestamp::from_millis((sent.as_millis() + offset_ms).div_euclid(1000) * 1000);
+        let at_least = (!self.pair.source(side).dates_fields).then(dated);
         let cell = SeenCell {
             value: stored.seen.value().cloned(),
-            modified: stored.modified.max(ready.write.modified),
+            modified: stored.modified.max(ready.write.modified).max(at_least),
             edited: ready.item.due.edited.map(|at| Timestamp::from_millis(at.as_millis() + offset_ms)),
             acknowledged: Some(now),
         };
@@ -664,6 +670,10 @@ impl<'a> Push<'a> {
             settling.release.push((ready.item.link, field.mapped));
             settling.outcomes.push((ready.item.link, ready.item.field, Place::Written));
         } else {
+            // What the target made of it is our doing, not an edit: whatever the source holds next is to replace it.
+            if let Ok(shown) = shown {
+                settling.agreed.entry(ready.item.link).or_default().push((field.mapped, shown));
+            }
             settling.hold.push((ready.item.link, ready.item.field, HeldReason::AlteredByTarget, None));
             settling.outcomes.push((ready.item.link, ready.item.field, Place::Held));
         }

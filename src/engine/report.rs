@@ -415,6 +415,13 @@ fn next_of(verdict: &Verdict, detail: Option<&str>) -> String {
     }
 }
 
+/// `30 clears in 24 hours, 10 allowed`.
+fn rails_in_words(rails: &str) -> String {
+    let crossed: Vec<(String, u64, u64)> = serde_json::from_str(rails).unwrap_or_default();
+    let words = crossed.iter().map(|(rail, count, limit)| format!("{count} {rail} in 24 hours, {limit} allowed"));
+    words.collect::<Vec<_>>().join("; ")
+}
+
 fn standing(pair: &Pair, row: &crate::checkpoint::PairRow) -> (String, Option<String>) {
     if row.behind {
         return (
@@ -424,7 +431,7 @@ fn standing(pair: &Pair, row: &crate::checkpoint::PairRow) -> (String, Option<St
     }
     if let Some(rails) = &row.stopped {
         let next = format!("look at `attune plan --store {0}`, then `attune approve {0}`", pair.store.name);
-        return ("stopped".to_owned(), Some(format!("stopped at a rail {rails}; {next}")));
+        return ("stopped".to_owned(), Some(format!("stopped at a rail: {}; {next}", rails_in_words(rails))));
     }
     if row.passed_at.is_none() {
         return ("new".to_owned(), Some("no pass has completed yet".to_owned()));

@@ -30,7 +30,9 @@ pub(super) fn of_status(place: &str, status: u16, body: &[u8]) -> Failure {
         }
         501 | 505 => (Class::Broken, true, "does not know this kind of call; please report this as a defect of Attune"),
         500..=599 => (Class::Retry, true, "failed on its side; it is tried again"),
-        404 | 410 => (Class::Broken, true, "was not found; check the address (api_url, store_hash) of this system"),
+        404 | 410 => {
+            (Class::Misconfigured, true, "was not found; check the address (api_url, store_hash) of this system")
+        }
         _ => (Class::Broken, true, "answered in a way we do not understand; please report this as a defect of Attune"),
     };
     let mut failure = Failure::new(class, format!("{place} {sentence}"));
@@ -150,7 +152,8 @@ mod tests {
         for status in [408, 500, 502, 503, 504, 507, 520] {
             assert_eq!(of(status), (Class::Retry, true), "{status}");
         }
-        for status in [404, 405, 501, 505] {
+        assert_eq!(of(404), (Class::Misconfigured, true));
+        for status in [405, 501, 505] {
             assert_eq!(of(status), (Class::Broken, true), "{status}");
         }
         assert_eq!(of(302), (Class::Misconfigured, true));

@@ -89,6 +89,10 @@ async fn links_are_counted_listed_and_written_as_csv() {
     let links = world.run("link --json").await.ended(0).json();
     assert_eq!((&links["stores"][0]["linked"], &links["stores"][0]["unique"]), (&json!(3), &json!(0)));
     assert_eq!(links["stores"][0]["ambiguous"], 3);
+    // What is held is in the plan as long as it is, also when nothing has changed since it was found.
+    world.run("sync").await.ended(1);
+    let plan = world.run("plan --json").await.ended(0).json();
+    assert_eq!(plan["stores"][0]["held"].as_array().unwrap().len(), 4, "{plan}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

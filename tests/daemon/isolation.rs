@@ -1,10 +1,13 @@
 //! One source's trouble is said once and delays no other.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use attune::daemon::SyncOutcome;
-use attune::engine::Request;
-use attune::model::{Class, Side};
+use attune::engine::{Clock, Request, SystemClock};
+use attune::model::{Class, Side, Timestamp};
 
 use super::world::{World, events, token, until};
 
@@ -107,5 +110,56 @@ async fn a_store_that_refuses_writes_alone_is_said_once_and_still_read() {
     assert_eq!(world.customer("read-only", 1).as_deref(), Some("Buyer"));
     assert_eq!(events("source.recovered", "read-only").len(), 1);
     assert_eq!(events("source.unauthorized", "read-only").len(), 1);
+    daemon.stop().await;
+}
+
+/// A clock that makes whoever asks it panic, now and then.
+#[derive(Default)]
+struct FaultyClock {
+    asked: AtomicU64,
+    panics: AtomicU64,
+}
+
+#[async_trait]
+impl Clock for FaultyClock {
+    fn now(&self) -> Timestamp {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        if asked % 61 == 60 && self.panics.load(Ordering::SeqCst) < 4 {
+            self.panics.fetch_add(1, Ordering::SeqCst);
+            panic!("a defect, for the test");
+        }
+        SystemClock.now()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        SystemClock.sleep(duration).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_is_counted_and_everything_goes_on() {
+    let world = World::new(&["panicking", "bystander"], 2).await;
+    world.edit_customer("panicking", 1, "Buyer");
+    world.configure("");
+    let clock = Arc::new(FaultyClock::default());
+    let faulty = Arc::clone(&clock);
+    let daemon = world.run_with(|settings| settings.clock = faulty).await;
+    until("all panics have happened", async || clock.panics.load(Ordering::SeqCst) == 4).await;
+    // Some of them in the middle of a write: that is of unknown outcome until it was read back.
+    until("the values meet", async || {
+        let answer = daemon.ask(&Request::Sync { stores: Vec::new(), sweep: false }).await;
+        serde_json::from_str::<SyncOutcome>(&answer.message).unwrap() == SyncOutcome::default()
+    })
+    .await;
+    assert_eq!(world.customer("bystander", 1).as_deref(), Some("Buyer"));
+    for title in ["one", "two"] {
+        world.edit_contact(1, title).await;
+        until("an edit travels to both", async || {
+            ["panicking", "bystander"].iter().all(|store| world.customer(store, 1).as_deref() == Some(title))
+        })
+        .await;
+    }
+    let (status, about) = daemon.page("/livez").await.unwrap();
+    assert_eq!((status, &about["panics"]), (200, &4.into()), "{about}");
     daemon.stop().await;
 }

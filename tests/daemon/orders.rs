@@ -127,3 +127,25 @@ async fn a_sound_configuration_is_swapped_in_and_another_is_not() {
     daemon.stop().await;
     Lock::take(&world.path("attune.db"), "another").unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_requests_at_once_are_all_answered() {
+    let world = World::new(&["busy"], 3).await;
+    world.configure("");
+    let daemon = world.run().await;
+    daemon.until_ready().await;
+    for round in 0..10 {
+        let mut left = Vec::new();
+        for _ in 0..10 {
+            left.push(daemon.leave(&Request::Sync { stores: Vec::new(), sweep: false }).await);
+        }
+        left.push(
+            daemon.leave(&Request::Held { selection: HeldSelection::default(), action: HeldAction::Retry }).await,
+        );
+        world.edit_contact(1, &format!("round {round}")).await;
+        for id in left {
+            assert!(daemon.answer(id).await.done);
+        }
+    }
+    daemon.stop().await;
+}

@@ -4,6 +4,8 @@
 //! `ATTUNE_SEED=7 cargo test --test simulation one_seed -- --nocapture` tells the story of one seed;
 //! `ATTUNE_SEEDS=1..2000 cargo test --test simulation many_seeds` runs a range.
 
+#![allow(clippy::unwrap_used, reason = "whatever is not as it should be in here is a failed history")]
+
 mod driver;
 mod executor;
 mod oracle;
@@ -38,7 +40,8 @@ fn fails(seed: u64) -> Option<String> {
 
 #[test]
 fn many_seeds() {
-    let (seeds, threads) = (seeds(), 2);
+    let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get() as u64);
+    let seeds = seeds();
     let failures: Vec<String> = std::thread::scope(|scope| {
         let work = |thread: u64| {
             let seeds = seeds.clone();

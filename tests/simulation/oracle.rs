@@ -30,6 +30,7 @@ pub fn at_rest(process: &Process) {
         convergence(&world, &remembered, &mut found);
         linking(&world, &remembered, &mut found);
     }
+    rails(&world, &remembered, &mut found);
     loss(&world, &remembered, &mut found);
     invention(&world, &mut found);
     if !remembered.stopped {
@@ -197,7 +198,9 @@ fn last_word(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             continue;
         }
         let value = compared(rule, side, edit.value.as_deref());
-        for (system, key) in everybody {
+        // One way to the CRM, the other stores of a contact keep their own.
+        let follows = |system: usize| rule.direction != Direction::ToCrm || system == CRM || system == edit.system;
+        for (system, key) in everybody.into_iter().filter(|(system, _)| follows(*system)) {
             let now = compared(rule, World::side(system), world.holds(system, key, edit.field));
             if now != value {
                 let place = format!("{} of {key} at system {system}", rule.store);
@@ -246,13 +249,22 @@ fn return_of_the_dead(world: &World, remembered: &Remembered, found: &mut Vec<St
                 if now.is_none() {
                     continue;
                 }
+                // Somebody wrote it, and nobody replaced it there.
+                let stands = everybody.iter().any(|place| {
+                    let last = edits.iter().rfind(|(_, edit)| (edit.system, edit.key) == *place);
+                    last.map_or_else(|| began(world, rule, *place, at + 1), |(_, edit)| canonical(edit)) == now
+                });
+                if stands && !edits.iter().any(|(_, edit)| edit.alone) {
+                    continue;
+                }
                 // The last time that somebody meant it.
                 let meant = edits.iter().rposition(|(_, edit)| canonical(edit) == now);
                 let (place, later) = match meant {
                     Some(meant) => ((edits[meant].1.system, edits[meant].1.key), &edits[meant + 1..]),
                     None => ((*system, *key), &edits[..]),
                 };
-                let last = later.iter().rfind(|(_, edit)| (edit.system, edit.key) == place);
+                // Whoever edits where everybody agrees knows what it replaces, wherever that stood before.
+                let last = later.iter().rfind(|(_, edit)| (edit.system, edit.key) == place || edit.alone);
                 let replaced = last.filter(|(number, edit)| {
                     (edit.alone || (meant.is_some() && edit.value.is_some()))
                         && canonical(edit) != now
@@ -284,16 +296,44 @@ fn invention(world: &World, found: &mut Vec<String>) {
                     .edits
                     .iter()
                     .any(|edit| edit.field == at + 1 && meant(edit.system, edit.value.as_deref()) == now);
-                let began = |(system, key): &(usize, u64)| {
-                    let first = &world.systems[*system].records[key].states[0].cells[at + 1];
-                    meant(*system, first.value.as_deref()) == now
-                };
-                // What the CRM made of the value of one store is, for the others, an edit of the CRM.
-                let by_crm = everybody.len() > 2 && now == meant(CRM, world.holds(CRM, everybody[0].1, at + 1));
-                if now.is_some() && !edited && !by_crm && !everybody.iter().any(began) {
+                // What the CRM made of the value of one store is, for the others, an edit of the CRM; and a field that is
+                // filled again after a clear is filled with what the CRM has.
+                let by_crm = (everybody.len() > 2 || rule.on_clear == OnClear::Restore)
+                    && world.systems[CRM].records[&everybody[0].1]
+                        .states
+                        .iter()
+                        .any(|state| now == meant(CRM, state.cells[at + 1].value.as_deref()));
+                if now.is_some()
+                    && !edited
+                    && !by_crm
+                    && !everybody.iter().any(|place| began(world, rule, *place, at + 1) == now)
+                {
                     found.push(format!("{now:?} in {} of {key}: nobody ever wrote it", rule.store));
                 }
             }
         }
     }
+}
+
+/// No pair has written more in its day than its rails allow. Filling what is absent is free in a first pass.
+fn rails(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
+    for system in &world.systems[1..] {
+        let (mut writes, mut clears) = (0, 0);
+        for row in remembered.history.iter().filter(|row| row.store == system.name && row.outcome != "refused") {
+            match (row.reason.as_str(), row.new == "null") {
+                (_, true) | ("first meeting", _) => clears += 1,
+                ("filled", _) => {}
+                _ => writes += 1,
+            }
+        }
+        if writes > world.plan.rails.writes.count || clears > world.plan.rails.clears.count {
+            found.push(format!("{} wrote {writes} and cleared {clears}: beyond its rails", system.name));
+        }
+    }
+}
+
+/// What a field held when the history began.
+fn began(world: &World, rule: &FieldRule, (system, key): (usize, u64), field: usize) -> Option<String> {
+    let first = &world.systems[system].records[&key].states[0].cells[field];
+    compared(rule, World::side(system), first.value.as_deref())
 }

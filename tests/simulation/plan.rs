@@ -73,6 +73,8 @@ pub struct Plan {
     pub refuses: Refuses,
     pub our_skew_ms: i64,
     pub skews_ms: Vec<i64>,
+    /// How old a stale read is; 0: the seed says.
+    pub stale_ms: i64,
     pub sweep_ms: i64,
     pub edits: u64,
     pub edit_gap_ms: i64,
@@ -105,6 +107,7 @@ impl Plan {
             refuses: Refuses::Rows,
             our_skew_ms: 0,
             skews_ms: vec![0; stores + 1],
+            stale_ms: 0,
             sweep_ms: 135_000,
             edits: 0,
             edit_gap_ms: 10_000,
@@ -135,7 +138,8 @@ impl Plan {
         plan.refuses = *random.pick(&[Refuses::Rows, Refuses::Batch, Refuses::Partly]);
         plan.normalises =
             *random.pick(&[Normalises::Nothing, Normalises::Trims, Normalises::Numbers, Normalises::Truncates]);
-        plan.edits = u64::try_from(random.between(4, 40)).unwrap();
+        let edits = *random.pick(&[(3, 10), (10, 40)]);
+        plan.edits = u64::try_from(random.between(edits.0, edits.1)).unwrap();
         plan.chaos_ms = random.between(60_000, 300_000);
         // All at once, or over the whole time.
         let evenly = plan.chaos_ms / i64::try_from(plan.edits).unwrap();

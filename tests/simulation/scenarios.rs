@@ -139,6 +139,35 @@ fn a_commit_that_shows_late_with_an_older_date_is_accepted_after_a_second_look()
 }
 
 #[test]
+fn a_replica_that_lags_behind_our_own_write_reverts_nothing() {
+    for into in [Side::Store, Side::Crm] {
+        for before in [Some("old"), None] {
+            play(plan(1, vec![title()]), move |mut stage| async move {
+                couple(&stage, 1, &[before], &[before]);
+                stage.open().await;
+                stage.settle().await;
+                let (system, key) = if into == Side::Store { (CRM, 1) } else { (1, 1001) };
+                stage.edit(system, key, 1, Some("new"));
+                while stage.writes() == 0 {
+                    stage.round().await;
+                }
+                stage.hub.world().plan.stale_ms = 8_000;
+                stage.hub.world().plan.faults.stale_read = 1000;
+                for _ in 0..3 {
+                    stage.pull(Reach::Sweep).await;
+                    stage.pass().await;
+                }
+                stage.hub.world().calm = true;
+                stage.hub.sleep(REPLICA_LAG_MS).await;
+                stage.settle().await;
+                assert_eq!((stage.holds(1, 1001, 1), stage.holds(CRM, 1, 1)), (text("new"), text("new")), "{into:?}");
+                assert_eq!(stage.history().await.len(), 1);
+            });
+        }
+    }
+}
+
+#[test]
 fn a_field_that_joins_the_mapping_fills_itself_alone() {
     play(plan(1, vec![title(), rule("Other", "other")]), |mut stage| async move {
         stage.process.map_only(1);
@@ -331,6 +360,31 @@ fn a_refused_row_holds_back_nobody_else() {
             assert_eq!(report.balance.written + report.balance.agreed, 20 - held.len() as u64, "{:?}", report.balance);
         });
     }
+}
+
+#[test]
+fn what_the_target_made_of_our_value_is_nobodys_edit() {
+    let plan = Plan { normalises: crate::plan::Normalises::Truncates, ..plan(1, vec![title()]) };
+    play(plan, |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        for next in [None, Some("short")] {
+            stage.edit(1, 1001, 1, Some("much too long"));
+            stage.settle().await;
+            assert_eq!(stage.holds(CRM, 1, 1), text("much t"));
+            assert_eq!(stage.held().await[0].reason, HeldReason::AlteredByTarget);
+            let action = HeldAction::Retry;
+            stage.ask(Request::Held { selection: HeldSelection::default(), action }).await;
+            stage.settle().await;
+            assert_eq!(stage.holds(1, 1001, 1), text("much too long"));
+            stage.edit(1, 1001, 1, next);
+            stage.pull(Reach::Sweep).await;
+            stage.settle().await;
+            assert_eq!(stage.holds(CRM, 1, 1), next.map(str::to_owned));
+            assert!(stage.held().await.is_empty());
+        }
+    });
 }
 
 #[test]

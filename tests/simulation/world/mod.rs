@@ -59,7 +59,7 @@ pub struct World {
     pub violations: Vec<String>,
     pub crash: bool,
     pub misses_injected: bool,
-    /// By system: how often it was read, and when the last whole read began.
+    /// By system: how often its feeds showed anything, and when the last whole read began.
     pub reads: Vec<u64>,
     pub pulled: Vec<i64>,
     /// By store: up to when both of its sides had been read when its last complete pass began.

@@ -28,6 +28,7 @@ pub struct Walk {
     offset: usize,
     total: Option<usize>,
     met: std::collections::BTreeSet<u64>,
+    torn: bool,
     ended: bool,
 }
 
@@ -40,7 +41,19 @@ impl Walk {
         by_offset: bool,
     ) -> Self {
         let met = std::collections::BTreeSet::new();
-        Self { system, what, shows, since, by_offset, position: 0, offset: 0, total: None, met, ended: false }
+        Self {
+            system,
+            what,
+            shows,
+            since,
+            by_offset,
+            position: 0,
+            offset: 0,
+            total: None,
+            met,
+            torn: false,
+            ended: false,
+        }
     }
 
     /// The next page; none after the last.
@@ -114,7 +127,8 @@ impl Walk {
             shown.pop();
         }
         self.met.extend(shown.iter().map(|(id, _)| *id));
-        let whole = !torn && (!self.by_offset || self.met.len() >= total);
+        self.torn |= torn;
+        let whole = !self.torn && (!self.by_offset || self.met.len() >= total);
         let end = end.then_some(if whole { End::Whole } else { End::Torn });
         let clock = world.systems[self.system].clock(asked);
         let keys: Vec<&str> = shown.iter().map(|(_, shown)| shown.key.as_str()).collect();
@@ -193,6 +207,7 @@ fn view(world: &mut World, system: usize, what: &str, now: i64) -> i64 {
     }
     world.misses_injected = true;
     let age = world.decide("age", &format!("{system} {what}")).between(100, REPLICA_LAG_MS - 6_000);
+    let age = if world.plan.stale_ms > 0 { world.plan.stale_ms } else { age };
     world.systems[system].past(now - age)
 }
 

@@ -23,11 +23,11 @@ pub const FIELDS: [(&str, &str); 5] = [
     ("Contact", "contact"),
 ];
 
-/// The people of both sides. Half the values are missing on each side, not the same half.
-pub fn population(customers: u64) -> Population {
+/// The people of the store; `missing`: the share of values that it lacks.
+pub fn population(customers: u64, missing: f64) -> Population {
     let attribute =
         |(name, _): &(&str, &str)| AttributeSettings { name: (*name).to_owned(), kind: AttributeKind::String };
-    Population { customers, attributes: FIELDS.iter().map(attribute).collect(), missing: 0.5, seed: 7 }
+    Population { customers, attributes: FIELDS.iter().map(attribute).collect(), missing, seed: 7 }
 }
 
 /// A simulated store in a child process, so that its work is not counted as ours.
@@ -39,10 +39,10 @@ pub struct Store {
 
 impl Store {
     /// Starts this very executable again as the simulator. `quota`: calls and window in milliseconds.
-    pub fn start(customers: u64, quota: Option<(u64, u64)>) -> Self {
+    pub fn start(customers: u64, missing: f64, quota: Option<(u64, u64)>) -> Self {
         let quota = quota.map_or_else(|| "none".to_owned(), |(calls, window_ms)| format!("{calls}/{window_ms}"));
         let mut child = Command::new(std::env::current_exe().expect("this executable has a path"))
-            .args(["--as-simulator", &customers.to_string(), &quota])
+            .args(["--as-simulator", &customers.to_string(), &quota, &missing.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -102,9 +102,10 @@ pub fn be_the_simulator_if_asked() {
         return;
     }
     let customers = arguments[2].parse().expect("a number of customers");
+    let missing = arguments[4].parse().expect("a share");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut store = StoreSettings { population: population(customers), ..StoreSettings::default() };
+        let mut store = StoreSettings { population: population(customers, missing), ..StoreSettings::default() };
         match arguments[3].split_once('/') {
             None => store.behaviour.quota.unlimited = true,
             Some((calls, window_ms)) => {
@@ -129,13 +130,13 @@ pub struct Place {
 }
 
 impl Place {
-    /// Makes the folder and the CRM.
-    pub fn make(name: &str, customers: u64, store: &Store) -> Self {
+    /// Makes the folder and the CRM. `whole`: it lacks no value; otherwise every second one, not those that the store lacks.
+    pub fn make(name: &str, customers: u64, whole: bool, store: &Store) -> Self {
         let folder = std::env::temp_dir().join(format!("attune-bench-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a temporary folder");
         let place = Self { folder };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(make_crm(&place.folder.join("crm.db"), customers));
+        runtime.block_on(make_crm(&place.folder.join("crm.db"), customers, whole));
         std::fs::write(place.folder.join("token"), "token").expect("the token is written");
         place.configure(store, "");
         place
@@ -160,6 +161,24 @@ impl Place {
         std::fs::write(self.folder.join("attune.toml"), text).expect("the configuration is written");
     }
 
+    /// Changes a column of so many contacts, as people do: with the time of the change.
+    pub fn change_crm(&self, contacts: u64) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let options = SqliteConnectOptions::new().filename(self.folder.join("crm.db"));
+            let mut crm = options.disable_statement_logging().connect().await.expect("the CRM opens");
+            sqlx::query(
+                "UPDATE contacts SET job_title = 'changed ' || random(), updated_at = strftime('%Y-%m-%dT%H:%M:%SZ')
+                 WHERE id <= ?1",
+            )
+            .bind(i64::try_from(contacts).expect("a number of contacts"))
+            .execute(&mut crm)
+            .await
+            .expect("the contacts are changed");
+            crm.close().await.expect("the CRM closes");
+        });
+    }
+
     /// A command of Attune in this place.
     pub fn attune(&self, arguments: &[&str]) -> Used {
         let mut command = Command::new(env!("CARGO_BIN_EXE_attune"));
@@ -174,7 +193,7 @@ impl Drop for Place {
     }
 }
 
-async fn make_crm(path: &Path, customers: u64) {
+async fn make_crm(path: &Path, customers: u64, whole: bool) {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let mut crm = options.disable_statement_logging().connect().await.expect("the CRM opens");
     let columns: Vec<String> = FIELDS.iter().map(|(_, column)| format!("{column} TEXT, ")).collect();
@@ -184,13 +203,13 @@ async fn make_crm(path: &Path, customers: u64) {
         columns.concat()
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(make)).execute(&mut crm).await.expect("the table is made");
-    let whole = Population { missing: 0.0, ..population(customers) };
+    let people = population(customers, 0.0);
     for chunk in (1..=customers).collect::<Vec<_>>().chunks(5000) {
         let rows: Vec<_> = chunk
             .iter()
             .map(|id| {
-                let keeps = |field: usize| (id.wrapping_mul(31) + field as u64 * 7) % 2 == 0;
-                let value = |field: usize| generate::value(&whole, *id, field).filter(|_| keeps(field));
+                let keeps = |field: usize| whole || (id.wrapping_mul(31) + field as u64 * 7) % 2 == 0;
+                let value = |field: usize| generate::value(&people, *id, field).filter(|_| keeps(field));
                 (id, generate::email(*id), value(0), value(1), value(2), value(3), value(4))
             })
             .collect();
