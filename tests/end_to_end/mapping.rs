@@ -56,7 +56,7 @@ async fn a_changed_type_or_direction_is_said() {
     world.configure(&note(", direction = \"to_store\""));
     let said = world.run("sync").await.ended(0);
     let reason = said.event("schema.changed")["reason"].as_str().unwrap();
-    assert!(reason.contains("ToStore") && reason.contains("what was agreed stays"), "{reason}");
+    assert!(reason.contains("direction=to_store") && reason.contains("what was agreed stays"), "{reason}");
     world.edit("note = '2.0'", "true").await;
     world.configure(&note(", type = \"boolean\""));
     let said = world.run("sync").await.ended(1);
