@@ -333,9 +333,6 @@ impl Engine {
             push.last = true;
             push.run(&survey.due[limit..]).await?;
         } else {
-            if !writes {
-                self.say_would_write(pair, &survey);
-            }
             let kept_open: Vec<i64> = survey.ended.iter().map(|(link, _)| link.id).collect();
             let mut transaction = self.checkpoint.begin().await?;
             transaction.unsettle_links(&kept_open, self.clock.now()).await?;
@@ -348,6 +345,8 @@ impl Engine {
         add(&mut report.balance, &push.balance);
         if writes {
             self.note_rails(pair, pass, row, &crossed, &survey, mood).await?;
+        } else {
+            say_would_write(pair, row, report.balance.pending);
         }
         if !crossed.is_empty() {
             report.standing = Standing::Stopped;
@@ -466,18 +465,6 @@ impl Engine {
         Ok(news)
     }
 
-    /// In `mode = "observe"`: what would be written, as a count; the fields themselves are in `attune plan`.
-    fn say_would_write(&self, pair: &Pair, survey: &Survey) {
-        if survey.due.is_empty() {
-            return;
-        }
-        let (writes, clears) = (survey.planned.writes, survey.planned.clears);
-        tracing::info!(
-            target: "attune", store = %pair.store.name, crm = %pair.crm.name, links = survey.due.len(), writes, clears,
-            "observing: writes are due and none is sent; `attune plan` lists them"
-        );
-    }
-
     fn say_completed(&self, pair: &Pair, report: &PassReport, started: Timestamp, ended: Timestamp, calls: (u64, u64)) {
         let balance = &report.balance;
         Event::PassCompleted {
@@ -581,6 +568,17 @@ impl Decided {
             .into_iter()
             .filter(|(_, has_origin)| *has_origin)
             .find_map(|(to, _)| merge::obstacle(&facts, to).map(|obstacle| obstacle.to_string()))
+    }
+}
+
+/// In `mode = "observe"`: how much would be written, when that has changed; `attune plan` lists it.
+fn say_would_write(pair: &Pair, row: &PairRow, pending: u64) {
+    let before: Balance = row.pass.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    if pending != before.pending {
+        tracing::info!(
+            target: "attune", store = %pair.store.name, crm = %pair.crm.name, pending,
+            "observing: {pending} fields would be written and nothing is sent; `attune plan` lists them"
+        );
     }
 }
 
