@@ -185,18 +185,19 @@ fn settle(
     found: &mut Found,
 ) {
     let is_free = |id: &i64| !linked.contains_key(id);
-    if let ([customer], [contact]) =
-        (&group.store.values().collect::<Vec<_>>()[..], &group.crm.values().collect::<Vec<_>>()[..])
+    if let (1, 1) = (group.store.len(), group.crm.len())
+        && group.store.keys().chain(group.crm.keys()).all(is_free)
     {
-        // Whom a person has parted are no candidates for each other, also when one of them has a link since.
-        if parted.contains(&(customer.key.0.clone(), contact.key.0.clone())) {
-            found.alone.extend(Some((*customer).clone()).filter(|customer| is_free(&customer.id)));
-            return;
+        let customer = group.store.into_values().next();
+        let contact = group.crm.into_values().next();
+        if let (Some(customer), Some(contact)) = (customer, contact) {
+            if parted.contains(&(customer.key.0.clone(), contact.key.0.clone())) {
+                found.alone.push(customer);
+            } else {
+                found.unique.push((customer, contact, rule));
+            }
         }
-        if is_free(&customer.id) && is_free(&contact.id) {
-            found.unique.push(((*customer).clone(), (*contact).clone(), rule));
-            return;
-        }
+        return;
     }
     // Who is linked has its partner for good: with nobody free on one side there is nothing to choose.
     if !group.crm.keys().any(is_free) || !group.store.keys().any(is_free) {
