@@ -78,6 +78,11 @@ impl Checkpoint {
     /// When the file cannot be opened, is no checkpoint of ours, or one of a newer version.
     pub async fn open(path: &Path) -> Result<Self, Error> {
         create_private(path)?;
+        // Looked at before anything is set on it: what is not ours stays as it is.
+        let look = SqliteConnectOptions::new().filename(path).disable_statement_logging();
+        let mut looking = look.connect().await.map_err(|source| Error::open(path, source))?;
+        verify(&mut looking, Some(path)).await?;
+        looking.close().await.map_err(|source| Error::open(path, source))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)

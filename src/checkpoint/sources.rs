@@ -315,7 +315,12 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn accept_definitions(&mut self, mapped: &[i64]) -> Result<(), Error> {
         let list = json(mapped)?;
-        let statements: [&'static str; 4] = [
+        let statements: [&'static str; 5] = [
+            // What the old definition held says nothing of the new one: it is unseen, and so no clear comes of it.
+            "UPDATE record SET seen = (SELECT json_group_array(json(c.value)) FROM json_each(record.seen) AS c
+                WHERE c.value ->> 0 NOT IN (SELECT f.id FROM field AS f WHERE f.source = record.source AND f.changed IS NOT NULL))
+             WHERE source IN (SELECT f.source FROM field AS f JOIN mapped AS m ON f.id IN (m.store_field, m.crm_field)
+                WHERE m.id IN (SELECT value FROM json_each(?1)) AND f.changed IS NOT NULL)",
             "UPDATE source SET swept_at = NULL WHERE id IN (SELECT f.source FROM field AS f JOIN mapped AS m
                 ON f.id IN (m.store_field, m.crm_field) WHERE m.id IN (SELECT value FROM json_each(?1)) AND f.changed IS NOT NULL)",
             "UPDATE field SET definition = NULL, changed = NULL, swept = 0 WHERE changed IS NOT NULL AND id IN (

@@ -104,7 +104,8 @@ impl Engine {
                 shape: row.shape.clone().unwrap_or(FieldShape::TEXT),
                 definition: row.definition.clone(),
                 changed: row.changed.clone(),
-                to_create: false,
+                // After a sweep whatever is defined was seen, absent or not: this one is yet to be made, or always shown.
+                to_create: row.swept && row.definition.is_none(),
             })
             .collect();
         let source = Source {

@@ -259,6 +259,9 @@ impl Context {
             return Verdict::Pending;
         }
         let (store, crm) = (link.store.seen.seen(field.store.1), link.crm.seen.seen(field.crm.1));
+        // A field that is yet to be made holds nothing: what it is to be filled with is in the plan.
+        let yet_to_be = |seen: Seen, to_create: bool| if to_create && seen.is_unseen() { Seen::Absent } else { seen };
+        let (store, crm) = (yet_to_be(store, store_defined.to_create), yet_to_be(crm, crm_defined.to_create));
         let agreed = match link.agreed.get(&field.mapped) {
             None => Agreed::Unknown,
             Some(value) => Agreed::on(value.clone()),

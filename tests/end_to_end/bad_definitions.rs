@@ -86,6 +86,36 @@ async fn an_attribute_that_is_deleted_and_made_again_waits_for_a_person() {
     assert_eq!(world.both(1, "Title", "title").await, (text("of the new one"), text("b")));
     assert_eq!(world.reasons().await, ["definition changed"]);
     world.is_quiet(1).await;
+    // Taken as it is, it is a new field: the sides meet for the first time in it.
+    world.run("held retry --reason 'definition changed' --yes").await.ended(0);
+    world.run("sync").await.ended(1);
+    assert_eq!(world.reasons().await, ["first meeting"]);
+    world.run("held resolve --take store --store acme --yes").await.ended(0);
+    world.run("sync").await.ended(0);
+    world.titles(1, "of the new one").await;
+    world.is_quiet(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_a_person_lets_go_of_clears_nothing() {
+    for made_again in [true, false] {
+        let world = World::new().await;
+        world.person(&[("Title", "a")], &[]).await;
+        world.configure(&Config::new(&[TITLE]).mapping("create_attributes = true"));
+        world.run("sync").await.ended(0);
+        world.store().delete_attribute("Title").unwrap();
+        if made_again {
+            world.store().create_attribute("Title", AttributeKind::String).unwrap();
+        }
+        world.run("sync --sweep").await.ended(1);
+        world.run("held retry --reason 'definition changed' --yes").await.ended(0);
+        world.run("sync").await.ended(0);
+        world.run("sync --sweep").await.ended(0);
+        // The new one is filled: that it holds nothing is no clear of what the old one held.
+        world.titles(1, "a").await;
+        assert_eq!(world.store().attributes().len(), 7);
+        world.is_quiet(0).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -137,7 +137,7 @@ async fn links_made_and_parted_by_hand_are_remembered() {
     // Two values that never agreed: nobody knows which is right.
     world.run("sync --sweep").await.ended(1);
     assert_eq!(world.reasons().await, ["first meeting"]);
-    world.run("held resolve --take store --yes").await.ended(0);
+    world.run("held resolve --take store --store acme --yes").await.ended(0);
     world.run("sync").await.ended(0);
     assert_eq!(world.cell(2, "title").await, text("a"));
     world.edit("title = 'c'", "id = 2").await;

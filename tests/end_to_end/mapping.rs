@@ -56,7 +56,7 @@ async fn a_changed_type_or_direction_is_said() {
     world.configure(&note(", direction = \"to_store\""));
     let said = world.run("sync").await.ended(0);
     let reason = said.event("schema.changed")["reason"].as_str().unwrap();
-    assert!(reason.contains("ToStore") && reason.contains("what was agreed stays"), "{reason}");
+    assert!(reason.contains("direction=to_store") && reason.contains("what was agreed stays"), "{reason}");
     world.edit("note = '2.0'", "true").await;
     world.configure(&note(", type = \"boolean\""));
     let said = world.run("sync").await.ended(1);
@@ -131,10 +131,16 @@ async fn observe_reads_links_decides_and_sends_nothing() {
     assert_eq!((world.store_writes(), writes(&world.bolt())), (0, 0));
     assert_eq!(world.cell(1, "title").await, None);
     assert_eq!(world.store().attributes().len(), 7, "no attribute is created");
+    world.edit("note = '46'", "true").await;
     let plan = world.run("plan --json").await.ended(0).json();
-    assert_eq!(plan["stores"][0]["writes"].as_array().unwrap().len(), 2, "{plan}");
-    world.configure(&Config::new(&[TITLE, GRADE]));
+    let writes = plan["stores"][0]["writes"].as_array().unwrap();
+    assert_eq!(writes.len(), 3, "also of the attribute that is yet to be made: {plan}");
+    assert!(writes.iter().any(|write| write["field"] == "attribute:Shoe size" && write["new"] == "46"), "{plan}");
+    let syncing = std::fs::read_to_string(world.path("attune.toml")).unwrap().replace("mode = \"observe\"", "");
+    std::fs::write(world.path("attune.toml"), syncing).unwrap();
     world.run("sync").await.ended(0);
     world.titles(1, "a").await;
     assert_eq!(world.store().value(1, "Grade"), text("g"));
+    assert_eq!(world.store().value(1, "Shoe size"), text("46"));
+    world.is_quiet(0).await;
 }

@@ -78,8 +78,7 @@ async fn one_way_the_target_ends_equal_to_the_source() {
     assert_eq!(world.both(1, "Title", "title").await, (text("a"), text("a")), "an edit on the target is put back");
     assert_eq!(world.both(1, "Grade", "grade").await, (text("a"), text("a")));
     let history = world.history().await;
-    let back: Vec<_> =
-        history.iter().filter(|write| write["reason"] == "put_back" || write["reason"] == "put back").collect();
+    let back: Vec<_> = history.iter().filter(|write| write["reason"] == "put back").collect();
     assert_eq!(back.len(), 2, "{history:?}");
     assert!(back.iter().all(|write| write["old"] == "edited on the target" && write["new"] == "a"), "{back:?}");
     world.edit("title = 'b'", "id = 1").await;
@@ -113,7 +112,6 @@ async fn a_clear_is_carried_over_filled_again_or_held() {
     world.edit("title = '', grade = NULL, note = '  '", "id = 2").await;
     // A value that is gone from the store leaves no trace in its feed; one that is gone from the CRM does.
     world.run("sync").await.ended(1);
-    assert_eq!(world.both(1, "Title", "title").await, (None, text("a")));
     assert_eq!(world.store().value(2, "Title"), None);
     assert_eq!(world.both(2, "Grade", "grade").await, (text("a"), text("a")));
     world.run("sync --sweep").await.ended(1);
@@ -228,7 +226,7 @@ async fn two_way(world: World, boolean: [&str; 2]) {
     assert_eq!(world.cell(2, "born").await, text("2001-01-01"));
     assert_eq!(world.store().value(2, "Code"), text("k"));
     assert_eq!(world.reasons().await, ["first meeting"]);
-    world.run("held resolve --take store --yes").await.ended(0);
+    world.run("held resolve --take store --store acme --yes").await.ended(0);
 
     world.store().set_value(1, "Title", "one, edited").unwrap();
     world.edit("title = 'two, edited'", "id = 2").await;

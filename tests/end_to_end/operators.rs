@@ -8,7 +8,7 @@ async fn agreed(people: u64, rails: &str) -> World {
     for _ in 0..people {
         world.person(&[("Title", "a")], &[("title", "'a'")]).await;
     }
-    world.configure(&Config::new(&[TITLE]).store(&format!("rails = {{ {rails} }}")));
+    world.configure(&Config::new(&[TITLE]).rails(rails));
     world.run("sync").await.ended(0);
     world
 }
@@ -106,7 +106,7 @@ async fn a_paused_store_is_neither_read_nor_written_and_misses_nothing() {
     world.edit("title = 'b'", "id = 1").await;
     world.store().set_value(2, "Title", "c").unwrap();
     world.store().reset_report();
-    world.run("sync").await.ended(0).complains(&["paused"]);
+    world.run("sync").await.ended(1).complains(&["paused"]);
     assert_eq!(world.store().report().total, 0);
     world.run("resume acme").await.ended(0);
     world.run("sync").await.ended(0);
@@ -139,7 +139,7 @@ async fn a_person_s_choice_is_for_the_values_it_was_made_about() {
     let held = world.held().await;
     assert_eq!((held.len(), &held[0]["store_key"]), (1, &"2".into()), "{held:?}");
     // What was chosen before somebody edited again is not carried out.
-    world.run("held resolve --take store --yes").await.ended(0);
+    world.run("held resolve --take store --store acme --yes").await.ended(0);
     world.edit("title = 'edited again'", "id = 2").await;
     world.run("sync").await.ended(1);
     assert_eq!(world.both(2, "Title", "title").await, (text("store"), text("edited again")));

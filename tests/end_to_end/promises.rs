@@ -47,7 +47,7 @@ async fn a_pass_costs_what_changed() {
         rows.push(format!("({number}, '{email}', 'old', 'same', '2026-01-01T00:00:00Z')"));
     }
     world.sql(&format!("INSERT INTO contacts (id, email, title, grade, updated_at) VALUES {}", rows.join(", "))).await;
-    world.configure(&Config::new(&[TITLE, GRADE]).store("rails = { writes = { count = 10000, percent = 100 } }"));
+    world.configure(&Config::new(&[TITLE, GRADE]));
     world.run("sync").await.ended(0);
     assert_eq!(world.store_writes(), 0);
     // An idle pass: the definitions, and a call for each of the two feeds.

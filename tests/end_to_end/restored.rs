@@ -64,7 +64,7 @@ async fn restored(keep_mark: bool) {
     let said = world.run("sync --sweep").await.ended(1);
     assert!(!said.has_event("checkpoint.behind"), "{said:#?}");
     world.edit("title = 'c'", "id = 3").await;
-    world.run("held resolve --take crm --yes").await.ended(0);
+    world.run("held resolve --take crm --store acme --yes").await.ended(0);
     world.run("sync").await.ended(0);
     world.titles(3, "c").await;
     world.titles(2, "new in the CRM").await;

@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
 use tokio::process::{Child, Command};
 
 /// Longer than any condition takes to come true, on the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The attributes of a store, and the columns of a contact that go with them.
 const ATTRIBUTES: [(&str, AttributeKind); 7] = [
@@ -53,6 +53,7 @@ enum Database {
 pub struct Config {
     /// Each as it stands between braces.
     pub fields: Vec<String>,
+    pub rails: String,
     pub store: String,
     pub crm: String,
     pub mapping: String,
@@ -61,11 +62,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// These fields; unknown outcomes and stale reads are waited for no longer than a moment.
+    /// These fields; unknown outcomes and stale reads are waited for no longer than a moment, and rails are far away.
     pub fn new(fields: &[&str]) -> Self {
         let quick = "quarantine = \"10ms\"\nreplica_lag = \"10ms\"";
         Self {
             fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+            rails: "writes = { count = 10000, percent = 100 }, clears = { count = 100, percent = 100 }".to_owned(),
             store: quick.to_owned(),
             crm: quick.to_owned(),
             mapping: String::new(),
@@ -75,6 +77,11 @@ impl Config {
 
     pub fn store(mut self, more: &str) -> Self {
         self.store = format!("{}\n{more}", self.store);
+        self
+    }
+
+    pub fn rails(mut self, rails: &str) -> Self {
+        self.rails = rails.to_owned();
         self
     }
 
@@ -221,7 +228,7 @@ impl World {
 
     /// The configuration as text.
     pub fn text(&self, config: &Config) -> String {
-        let Config { fields, store, crm, mapping, more } = config;
+        let Config { fields, rails, store, crm, mapping, more } = config;
         let (url, table) = (self.simulator.url(), self.table());
         let database = match &self.database {
             Database::Sqlite => "\"sqlite:erp.db\"",
@@ -237,6 +244,7 @@ access_token = {{ env = "ACME_TOKEN" }}
 api_url      = "{url}"
 crm          = "erp"
 mapping      = "b2b"
+rails        = {{ {rails} }}
 {store}
 
 [crm.erp]
@@ -265,7 +273,8 @@ listen = "off"
         let url = self.simulator.url();
         format!(
             "[store.bolt]\nstore_hash = \"def456\"\naccess_token = {{ env = \"BOLT_TOKEN\" }}\napi_url = \"{url}\"\n\
-             crm = \"erp\"\nmapping = \"b2b\"\nquarantine = \"10ms\"\nreplica_lag = \"10ms\"\n"
+             crm = \"erp\"\nmapping = \"b2b\"\nquarantine = \"10ms\"\nreplica_lag = \"10ms\"\n\
+             rails = {{ writes = {{ count = 10000, percent = 100 }} }}\n"
         )
     }
 
