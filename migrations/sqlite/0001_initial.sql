@@ -34,7 +34,8 @@ CREATE TABLE field (
 );
 
 -- A customer or contact, and all that was seen of it, linked or not.
--- seen: JSON [[field, value, modified (theirs), edited (theirs), acknowledged (ours)], …]; a field not listed is unseen.
+-- seen: JSON [[field, value, modified (theirs), edited (theirs), acknowledged (ours), 1 if the value is our own], …];
+-- a field not listed is unseen.
 CREATE TABLE record (
     id             INTEGER PRIMARY KEY,
     source         INTEGER NOT NULL REFERENCES source (id) ON DELETE CASCADE,

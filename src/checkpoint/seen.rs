@@ -15,6 +15,8 @@ pub struct SeenCell {
     pub edited: Option<Timestamp>,
     /// When our own write of it was last acknowledged, on our clock.
     pub acknowledged: Option<Timestamp>,
+    /// Whether the value is the one that we wrote then.
+    pub ours: bool,
 }
 
 impl SeenCell {
@@ -30,7 +32,7 @@ impl SeenCell {
 pub struct SeenRecord(Vec<Packed>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Packed(i64, Option<Value>, Option<Timestamp>, Option<Timestamp>, Option<Timestamp>);
+struct Packed(i64, Option<Value>, Option<Timestamp>, Option<Timestamp>, Option<Timestamp>, u8);
 
 impl SeenRecord {
     /// Nothing was seen.
@@ -43,6 +45,7 @@ impl SeenRecord {
             modified: packed.2,
             edited: packed.3,
             acknowledged: packed.4,
+            ours: packed.5 != 0,
         })
     }
 
@@ -62,7 +65,7 @@ impl SeenRecord {
 
     /// Sets the cell of a field.
     pub fn set(&mut self, field: i64, cell: SeenCell) {
-        let packed = Packed(field, cell.value, cell.modified, cell.edited, cell.acknowledged);
+        let packed = Packed(field, cell.value, cell.modified, cell.edited, cell.acknowledged, u8::from(cell.ours));
         match self.0.iter_mut().find(|packed| packed.0 == field) {
             Some(known) => *known = packed,
             None => self.0.push(packed),

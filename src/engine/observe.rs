@@ -273,7 +273,7 @@ fn compare(
     }
     // What has no date may be as old as a replica: right after our own write it proves nothing.
     let just_written = || known.acknowledged.is_some_and(|acknowledged| reading.started < acknowledged + replica_lag);
-    if dated.is_none() && just_written() {
+    if dated.is_none() && known.ours && just_written() {
         return Verdict::Older;
     }
     Verdict::New
@@ -296,7 +296,7 @@ fn take(
         reading.covered.filter(|covered| *covered + DATED_WITHIN >= record_date).map(|_| record_date)
     });
     let acknowledged = known.and_then(|known| known.acknowledged);
-    record.seen.set(field, SeenCell { value: value.cloned(), modified: dated, edited, acknowledged });
+    record.seen.set(field, SeenCell { value: value.cloned(), modified: dated, edited, acknowledged, ours: false });
     record.dirty = true;
     record.rematch |= source.is_match_field(field);
 }

@@ -132,7 +132,8 @@ impl Engine {
             && !mood.behind
             && report.standing == Standing::Done
             && report.failure.is_none()
-            && options.limit.is_none();
+            && options.limit.is_none()
+            && !self.stop.is_cancelled();
         transaction.note_pass(pair.id, decided, ended, &text_of(&report.balance), complete).await?;
         if mood.behind && report.failure.is_none() {
             transaction.set_behind(false, Some(pair.id)).await?;

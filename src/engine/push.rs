@@ -662,6 +662,7 @@ impl<'a> Push<'a> {
             modified: stored.modified.max(ready.write.modified).max(at_least),
             edited: ready.item.due.edited.map(|at| Timestamp::from_millis(at.as_millis() + offset_ms)),
             acknowledged: Some(now),
+            ours: true,
         };
         settling.seen.push((ready.record, field.on(side).1, cell));
         settling.settled.push(Settled { id: ready.attempt, outcome: "written", open: false });

@@ -70,7 +70,7 @@ impl Engine {
                 if let Some(cell) = row.seen.get(attempt.field) {
                     let offset_ms = pair.source(side).offset_ms();
                     let edited = attempt.edited.map(|at| Timestamp::from_millis(at.as_millis() + offset_ms));
-                    row.seen.set(attempt.field, SeenCell { edited, acknowledged: Some(now), ..cell });
+                    row.seen.set(attempt.field, SeenCell { edited, acknowledged: Some(now), ours: true, ..cell });
                     touched.insert(attempt.record);
                 }
                 agreed.entry(attempt.link).or_default().push((attempt.mapped, attempt.canonical.clone()));

@@ -57,6 +57,9 @@ impl Postgres {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(CONNECT_LIMIT)
+            // No lifetimes, so no maintenance task: the one of sqlx 0.9 was seen to spin for ever in a small pool.
+            .max_lifetime(None)
+            .idle_timeout(None)
             .after_connect(|connection, _| {
                 async move { sqlx::query(STATEMENT_TIMEOUT_SQL).execute(connection).await.map(drop) }.boxed()
             })

@@ -75,6 +75,9 @@ impl Sqlite {
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(CONNECT_LIMIT)
+            // No lifetimes, so no maintenance task: the one of sqlx 0.9 was seen to spin for ever in a small pool.
+            .max_lifetime(None)
+            .idle_timeout(None)
             .test_before_acquire(false)
             .connect_lazy_with(options);
         Ok(Self { pool, path })
