@@ -208,7 +208,7 @@ async fn make_crm(path: &Path, customers: u64, whole: bool) {
         let rows: Vec<_> = chunk
             .iter()
             .map(|id| {
-                let keeps = |field: usize| whole || (id.wrapping_mul(31) + field as u64 * 7) % 2 == 0;
+                let keeps = |field: usize| whole || (id.wrapping_mul(31) + field as u64 * 7).is_multiple_of(2);
                 let value = |field: usize| generate::value(&people, *id, field).filter(|_| keeps(field));
                 (id, generate::email(*id), value(0), value(1), value(2), value(3), value(4))
             })
