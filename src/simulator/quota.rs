@@ -4,7 +4,7 @@
 
 use super::settings::Quota;
 
-/// The quota that an "unlimited" plan shows (https://github.com/bigcommerce/bigcommerce-for-wordpress/issues/303).
+/// The quota that an "unlimited" plan shows (<https://github.com/bigcommerce/bigcommerce-for-wordpress/issues/303>).
 const UNLIMITED_CALLS: u64 = 16_101_495;
 
 /// How much of the current window is used.

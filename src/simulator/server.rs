@@ -190,7 +190,7 @@ async fn serve(
     exchange.finish(&store, outcome)
 }
 
-/// An empty title, as seen of a real 504 (https://github.com/bigcommerce/bigcommerce-for-wordpress/issues/303).
+/// An empty title, as seen of a real 504 (<https://github.com/bigcommerce/bigcommerce-for-wordpress/issues/303>).
 fn server_error(status: u16) -> Refusal {
     Refusal::new(status, "")
 }

@@ -3,7 +3,7 @@
 //! Answers questions, changes nothing. What it is told is public to whoever reaches the address: states and sentences,
 //! never a secret or personal data. Every connection is bounded: its headers, its time, how many there are.
 //!
-//! Must not know: the daemon, the engine, the checkpoint. It asks a [`Health`].
+//! Must not know: the daemon, the engine, the checkpoint. It asks a `Health`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
