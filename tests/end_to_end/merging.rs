@@ -16,8 +16,11 @@ fn fields(fields: &[(&str, &str)]) -> Config {
     Config::new(&fields.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// The four text fields, each with `value` on both sides.
-const SAME: ([(&str, &str); 4], [(&str, &str); 4]) = (
+/// Values by field: on one side.
+type Values = [(&'static str, &'static str); 4];
+
+/// The four text fields, each with `a` on both sides.
+const SAME: (Values, Values) = (
     [("Title", "a"), ("Grade", "a"), ("Note", "a"), ("Code", "a")],
     [("title", "'a'"), ("grade", "'a'"), ("note", "'a'"), ("code", "'a'")],
 );

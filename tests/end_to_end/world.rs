@@ -64,7 +64,7 @@ pub struct Config {
 impl Config {
     /// These fields; unknown outcomes and stale reads are waited for no longer than a moment, and rails are far away.
     pub fn new(fields: &[&str]) -> Self {
-        let quick = "quarantine = \"10ms\"\nreplica_lag = \"10ms\"";
+        let quick = "quarantine = \"0s\"\nreplica_lag = \"0s\"";
         Self {
             fields: fields.iter().map(|field| (*field).to_owned()).collect(),
             rails: "writes = { count = 10000, percent = 100 }, clears = { count = 100, percent = 100 }".to_owned(),
@@ -102,7 +102,7 @@ impl Config {
 
     /// As it is, but writes of unknown outcome are in quarantine for so long.
     pub fn quarantine(&self, time: &str) -> Self {
-        let set = |text: &str| text.replace("quarantine = \"10ms\"", &format!("quarantine = \"{time}\""));
+        let set = |text: &str| text.replace("quarantine = \"0s\"", &format!("quarantine = \"{time}\""));
         Self { store: set(&self.store), crm: set(&self.crm), ..self.clone() }
     }
 }
@@ -273,7 +273,7 @@ listen = "off"
         let url = self.simulator.url();
         format!(
             "[store.bolt]\nstore_hash = \"def456\"\naccess_token = {{ env = \"BOLT_TOKEN\" }}\napi_url = \"{url}\"\n\
-             crm = \"erp\"\nmapping = \"b2b\"\nquarantine = \"10ms\"\nreplica_lag = \"10ms\"\n\
+             crm = \"erp\"\nmapping = \"b2b\"\nquarantine = \"0s\"\nreplica_lag = \"0s\"\n\
              rails = {{ writes = {{ count = 10000, percent = 100 }} }}\n"
         )
     }
