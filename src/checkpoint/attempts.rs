@@ -189,9 +189,7 @@ impl Transaction<'_> {
         .bind(json(attempts)?);
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
         let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-        if let Some(newest) = ids.last() {
-            self.shared.write_mark(*newest);
-        }
+        self.newest = ids.iter().copied().max().or(self.newest);
         Ok(ids)
     }
 

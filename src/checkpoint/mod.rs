@@ -188,7 +188,8 @@ impl Checkpoint {
 
     async fn start(&self, begin: &'static str) -> Result<Transaction<'_>, Error> {
         let connection = self.shared.connection.lock().await;
-        let mut transaction = Transaction { shared: &self.shared, connection, open: false, durable: false };
+        let mut transaction =
+            Transaction { shared: &self.shared, connection, open: false, durable: false, newest: None };
         if self.shared.abandoned.swap(false, Ordering::SeqCst) {
             // Nothing to roll back is not an error worth telling.
             let _ = transaction.statement("ROLLBACK").await;
@@ -241,6 +242,9 @@ pub struct Transaction<'a> {
     connection: MutexGuard<'a, SqliteConnection>,
     open: bool,
     durable: bool,
+    /// The newest attempt that it records: marked once it is committed, for a mark ahead of the checkpoint would make
+    /// a crash look like a restored copy.
+    newest: Option<i64>,
 }
 
 impl Transaction<'_> {
@@ -252,6 +256,9 @@ impl Transaction<'_> {
         self.crash_point().await;
         self.statement("COMMIT").await?;
         self.open = false;
+        if let Some(newest) = self.newest {
+            self.shared.write_mark(newest);
+        }
         if self.durable {
             self.statement("PRAGMA synchronous = NORMAL").await?;
         }

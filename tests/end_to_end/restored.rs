@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use attune::checkpoint::{Checkpoint, NewAttempt};
+use attune::model::{Key, Side, Timestamp};
+
 use crate::world::{Config, TITLE, World, text};
 
 /// The checkpoint's file and what SQLite keeps beside it.
@@ -95,4 +98,39 @@ async fn a_lost_checkpoint_meets_for_the_first_time() {
     world.run("sync").await.ended(1);
     assert_eq!(world.both(1, "Title", "title").await, (text("a"), text("b")));
     assert_eq!(world.reasons().await, ["first meeting"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_was_never_recorded_leaves_no_mark() {
+    let world = World::new().await;
+    for _ in 0..5 {
+        world.person(&[("Title", "a")], &[("title", "'a'")]).await;
+    }
+    world.run("sync").await.ended(0);
+    // What a process does that is killed, or whose disk is full, right before it commits.
+    let checkpoint = Checkpoint::open(&world.path("attune.db")).await.unwrap();
+    let mut transaction = checkpoint.begin().await.unwrap();
+    let attempt = NewAttempt {
+        link: 1,
+        mapped: 1,
+        record: 1,
+        field: 1,
+        store_key: Key::new("1"),
+        crm_key: Key::new("1"),
+        name: "attribute:Title".to_owned(),
+        old: "null".to_owned(),
+        new: "null".to_owned(),
+        canonical: "null".to_owned(),
+        edited: None,
+        reason: "changed",
+        counted: None,
+        returned: None,
+    };
+    transaction.intend(2, 1, Side::Store, Timestamp::EPOCH, &[attempt]).await.unwrap();
+    drop(transaction);
+    drop(checkpoint);
+    world.edit("title = 'b'", "true").await;
+    let said = world.run("sync").await.ended(0);
+    assert!(!said.has_event("checkpoint.behind"), "{said:#?}");
+    world.titles(5, "b").await;
 }

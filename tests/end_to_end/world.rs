@@ -461,7 +461,8 @@ listen = "off"
             if said.code == 0 {
                 return;
             }
-            assert!(said.code == 1 && began.elapsed() < PATIENCE, "{said:#?}");
+            let goes_on = said.code == 1 && began.elapsed() < PATIENCE;
+            assert!(goes_on, "{said:#?}\nheld: {:?}", self.held().await);
         }
     }
 
