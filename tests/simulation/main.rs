@@ -19,7 +19,7 @@ mod world;
 use std::ops::Range;
 
 /// As many as the test command has time for.
-const SEEDS: Range<u64> = 0..1000;
+const SEEDS: Range<u64> = 0..2000;
 
 fn seeds() -> Range<u64> {
     let Ok(range) = std::env::var("ATTUNE_SEEDS") else { return SEEDS };
