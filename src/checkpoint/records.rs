@@ -299,16 +299,6 @@ impl Transaction<'_> {
         let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
-
-    /// How many records of a source are there (not gone).
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn count_records(&mut self, source: i64) -> Result<u64, Error> {
-        let query = sqlx::query("SELECT count(*) FROM record WHERE source = ?1 AND gone = 0").bind(source);
-        let row = drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?;
-        Ok(u64::try_from(row.get::<i64, _>(0)).unwrap_or(0))
-    }
 }
 
 pub(super) fn waiting_row(row: &SqliteRow) -> Waiting {

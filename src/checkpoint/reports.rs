@@ -3,7 +3,7 @@
 use sqlx::Row;
 
 use super::records::record_row;
-use super::{Error, RecordRow, Transaction, drive, json};
+use super::{Error, RecordRow, Transaction, drive};
 use crate::model::Timestamp;
 
 /// How many records of a side have no link, and why, as far as match values tell.
@@ -122,19 +122,5 @@ impl Transaction<'_> {
             explained.links = links.iter().map(|row| row.get(0)).collect();
         }
         Ok(found)
-    }
-
-    /// The links that hold one of these records, in any pair: (link, pair).
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn links_of(&mut self, records: &[i64]) -> Result<Vec<(i64, i64)>, Error> {
-        let query = sqlx::query(
-            "SELECT id, pair FROM link WHERE store_record IN (SELECT value FROM json_each(?1))
-                OR crm_record IN (SELECT value FROM json_each(?1)) ORDER BY id",
-        )
-        .bind(json(records)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
-        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 }

@@ -383,13 +383,15 @@ fn sticks(reason: HeldReason, held: Option<&HeldRow>) -> bool {
     }
 }
 
+/// A value as it is compared; one that has no canonical form, as it is.
+pub(super) fn as_compared(rule: &FieldRule, side: Side, value: &Value) -> Option<Canonical> {
+    merge::canonical(rule, side, value).unwrap_or_else(|_| Some(Canonical(value.clone())))
+}
+
 /// Whether our own writes have carried this field between the same two values, on whichever side, as often as is
 /// allowed: somebody else keeps writing it back.
 fn oscillates(rule: &FieldRule, writes: &[PastWrite], old: Option<&Value>, intent: &Intent) -> bool {
-    let canonical = |side: Side, value: Option<&Value>| match value {
-        None => None,
-        Some(value) => merge::canonical(rule, side, value).unwrap_or_else(|_| Some(Canonical(value.clone()))),
-    };
+    let canonical = |side: Side, value: Option<&Value>| value.and_then(|value| as_compared(rule, side, value));
     let parse = |side: Side, text: &str| {
         canonical(side, serde_json::from_str::<Option<Value>>(text).unwrap_or_default().as_ref())
     };

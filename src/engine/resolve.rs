@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::decide::as_compared;
 use super::push::{hold, settled_link};
 use super::{CHUNK, Engine, Error, Pair};
 use crate::checkpoint::{Attempt, SeenCell, Settled};
@@ -77,8 +78,8 @@ impl Engine {
             }
             if let (false, Some(field), Some(row)) = (took, field, rows.get(&attempt.record).filter(|row| !row.gone)) {
                 let old = serde_json::from_str::<Option<Value>>(&attempt.old).unwrap_or_default();
-                let before = old.and_then(|old| comparable(&field.rule, side, &old));
-                let shown = row.seen.value(attempt.field).and_then(|value| comparable(&field.rule, side, value));
+                let before = old.and_then(|old| as_compared(&field.rule, side, &old));
+                let shown = row.seen.value(attempt.field).and_then(|value| as_compared(&field.rule, side, value));
                 if shown.is_some() && shown != before {
                     third.push((attempt.link, field, shown));
                 }
@@ -97,7 +98,7 @@ impl Engine {
             for (_, field, shown) in third.iter().filter(|(of, ..)| *of == link.id) {
                 let there = origin.seen.value(field.on(side.other()).1);
                 // Equal on both sides it is agreed on, whoever wrote it.
-                if there.and_then(|value| comparable(&field.rule, side.other(), value)) != *shown {
+                if there.and_then(|value| as_compared(&field.rule, side.other(), value)) != *shown {
                     held.push(hold(&link, field, HeldReason::AlteredByTarget, Some(THIRD.to_owned())));
                 }
             }
@@ -132,11 +133,6 @@ impl Engine {
 /// Why a field is held after an attempt of unknown outcome.
 const THIRD: &str = "the outcome of a write stayed unknown, and the target now holds neither what was sent nor what it \
                      held before: it altered the value, or somebody edited it at the same time";
-
-/// A value as it is compared; one that has no canonical form, as it is.
-fn comparable(rule: &crate::model::FieldRule, side: Side, value: &Value) -> Option<Canonical> {
-    merge::canonical(rule, side, value).unwrap_or_else(|_| Some(Canonical(value.clone())))
-}
 
 /// Whether a side shows the attempted value.
 fn shows(rule: &crate::model::FieldRule, side: Side, value: Option<&Value>, attempted: Option<&Canonical>) -> bool {
