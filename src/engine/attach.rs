@@ -357,6 +357,12 @@ fn rule_text(rule: &crate::model::FieldRule) -> String {
     )
 }
 
+/// The side that a field of this rule, as [`rule_text`] has it, is only ever written to.
+pub(super) fn only_written(rule: &str) -> Option<Side> {
+    let direction = rule.split_whitespace().find_map(|word| word.strip_prefix("direction="))?;
+    [Side::Store, Side::Crm].into_iter().find(|side| direction.strip_prefix("to_") == Some(side.as_str()))
+}
+
 /// The word that the configuration has for it.
 fn word(choice: &impl serde::Serialize) -> String {
     serde_json::to_value(choice).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()

@@ -84,4 +84,20 @@ impl Balance {
         self.observed += fields;
         self.unlinked += fields;
     }
+
+    pub(super) fn add(&mut self, more: &Self) {
+        self.observed += more.observed;
+        self.unchanged += more.unchanged;
+        self.agreed += more.agreed;
+        self.written += more.written;
+        self.held += more.held;
+        self.kept += more.kept;
+        self.superseded += more.superseded;
+        self.pending += more.pending;
+        self.failed += more.failed;
+        self.conflicts += more.conflicts;
+        self.store_writes += more.store_writes;
+        self.crm_writes += more.crm_writes;
+        self.recheck_window_ms = self.recheck_window_ms.max(more.recheck_window_ms);
+    }
 }

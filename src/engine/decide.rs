@@ -141,7 +141,7 @@ impl Engine {
                 context.held.insert((link, mapped), row);
             }
         }
-        for stopped in transaction.approved(pair.id, &ids, self.clock.now() - super::pass::DAY).await? {
+        for stopped in transaction.approved(pair.id, &ids, self.clock.now() - super::rails::DAY).await? {
             context.approved.insert((stopped.link, stopped.mapped), stopped.value);
         }
         if transaction.has_history(pair.id).await? {
@@ -194,7 +194,7 @@ impl Engine {
                     let (own, target_field) = (field.on(target.other()).0, field.on(target).1);
                     let Some(theirs) = mappings[&other_pair].iter().find(|mapped| {
                         let into = if target == Side::Store { mapped.store_field } else { mapped.crm_field };
-                        into == target_field && mapped.rule.contains(direction_word(target))
+                        into == target_field && super::attach::only_written(&mapped.rule) == Some(target)
                     }) else {
                         continue;
                     };
@@ -218,13 +218,6 @@ const fn writes_only(field: &PairField) -> Option<Side> {
         Direction::Both => None,
         Direction::ToStore => Some(Side::Store),
         Direction::ToCrm => Some(Side::Crm),
-    }
-}
-
-const fn direction_word(target: Side) -> &'static str {
-    match target {
-        Side::Store => "direction=to_store",
-        Side::Crm => "direction=to_crm",
     }
 }
 

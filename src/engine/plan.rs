@@ -2,7 +2,7 @@
 //! nowhere.
 
 use super::decide::{Decided, Fate, Mood, Verdict};
-use super::push::count;
+use super::rails::count;
 use super::{CHUNK, Counts, Engine, Error, Pair};
 use crate::checkpoint::{HeldFilter, LinkRow, RecordRow, Transaction};
 use crate::merge::{self, Crossed};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::conclude::{hold, settled_link};
 use super::decide::as_compared;
-use super::push::{hold, settled_link};
 use super::{CHUNK, Engine, Error, Pair};
 use crate::checkpoint::{Attempt, SeenCell, Settled};
 use crate::merge;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::pass::Ended;
+use super::survey::Ended;
 use super::{Engine, Error, Pair};
 use crate::checkpoint::{LinkRow, NewHeld, Transaction};
 use crate::model::{HeldReason, Side};

@@ -1,0 +1,266 @@
+//! Sending a round, and recording what became of every write in it: only what the answer shows is agreed on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::join_all;
+
+use super::{Item, Push, Ready, index};
+use crate::checkpoint::{LinkRow, NewHeld, SeenCell, Settled};
+use crate::connector::Reservation;
+use crate::engine::balance::Place;
+use crate::engine::conclude::hold;
+use crate::engine::rails::uncount;
+use crate::engine::{Error, Source};
+use crate::merge;
+use crate::model::{Canonical, Cell, Class, Failure, HeldReason, Key, Outcome, Seen, Side, Timestamp, Why};
+
+/// How often writes that are known not to have happened are sent again in one pass.
+const RESENDS_MAX: u32 = 3;
+
+/// So many rounds of unknown outcome in a row end the pass.
+const UNKNOWN_ROUNDS_MAX: u32 = 3;
+
+/// What one round comes to, before it is recorded.
+#[derive(Default)]
+struct Settling {
+    settled: Vec<Settled>,
+    seen: Vec<(i64, i64, SeenCell)>,
+    agreed: BTreeMap<i64, Vec<(i64, Option<Canonical>)>>,
+    release: Vec<(i64, i64)>,
+    hold: Vec<(i64, usize, HeldReason, Option<String>)>,
+    conflicts: Vec<(i64, usize, Side)>,
+    outcomes: Vec<(i64, usize, Place)>,
+    /// Records to read again: their fields, and whether they are there.
+    look: BTreeSet<Key>,
+    exist: BTreeSet<Key>,
+}
+
+impl Settling {
+    fn close(&mut self, ready: &Ready, outcome: &'static str, place: Place) {
+        self.settled.push(Settled { id: ready.attempt, outcome, open: false });
+        self.outcomes.push((ready.item.link, ready.item.field, place));
+    }
+}
+
+impl Push<'_> {
+    /// Sends a round, a call for each batch, all at the same time; then settles it in one transaction.
+    pub(super) async fn send(
+        &mut self,
+        source: &Source,
+        side: Side,
+        ready: Vec<Ready>,
+        reservation: &dyn Reservation,
+    ) -> Result<Vec<Vec<Item>>, Error> {
+        let batches = source.connector.batches(ready.iter().map(|ready| ready.write.clone()).collect());
+        let mut by_cell: BTreeMap<(Key, usize), Ready> =
+            ready.into_iter().map(|ready| ((ready.write.key.clone(), ready.write.field), ready)).collect();
+        let sending = batches.iter().map(|batch| {
+            source.call();
+            source.connector.write(batch, reservation)
+        });
+        let sent = self.engine.clock.now();
+        let answers = join_all(sending).await;
+        let mut outcomes = Vec::new();
+        let mut refused = Vec::new();
+        for (batch, answers) in batches.iter().zip(answers) {
+            let mut group = Vec::new();
+            let mut answers = answers.into_iter();
+            for write in batch {
+                let Some(ready) = by_cell.remove(&(write.key.clone(), write.field)) else { continue };
+                let missing = || {
+                    let what = "the connector answered fewer outcomes than writes";
+                    Outcome::Unknown(Failure::new(Class::Broken, what).possibly_happened())
+                };
+                let outcome = answers.next().unwrap_or_else(missing);
+                match outcome {
+                    Outcome::BatchRejected(_) if batch.len() > 1 => group.push(ready),
+                    other => outcomes.push((ready, other)),
+                }
+            }
+            if !group.is_empty() {
+                refused.push(group);
+            }
+        }
+        self.settle(source, side, sent, outcomes, &refused).await?;
+        let mut groups = Vec::new();
+        for group in refused {
+            // Some of it may have been written: the next recheck finds that, before anything is sent again.
+            for ready in &group {
+                uncount(&ready.item.due, self.first_pass, &mut self.past);
+            }
+            groups.push(group.into_iter().map(|ready| ready.item).collect());
+        }
+        Ok(groups)
+    }
+
+    async fn settle(
+        &mut self,
+        source: &Source,
+        side: Side,
+        sent: Timestamp,
+        outcomes: Vec<(Ready, Outcome)>,
+        refused: &[Vec<Ready>],
+    ) -> Result<(), Error> {
+        let mut settling = Settling::default();
+        for ready in refused.iter().flatten() {
+            settling.settled.push(Settled { id: ready.attempt, outcome: "refused", open: false });
+        }
+        let (mut again, mut unknown) = (Vec::new(), None);
+        for (ready, outcome) in outcomes {
+            match outcome {
+                Outcome::Written { stored } => self.written(side, sent, ready, stored, &mut settling),
+                Outcome::Changed => {
+                    settling.close(&ready, "refused", Place::Superseded);
+                    settling.look.insert(ready.write.key.clone());
+                    uncount(&ready.item.due, self.first_pass, &mut self.past);
+                }
+                Outcome::Gone => {
+                    settling.close(&ready, "refused", Place::Superseded);
+                    settling.exist.insert(ready.write.key.clone());
+                    uncount(&ready.item.due, self.first_pass, &mut self.past);
+                }
+                Outcome::Rejected(why) => self.rejected(ready, why, &mut settling),
+                Outcome::BatchRejected(failure) => {
+                    self.rejected(ready, failure.message.clone(), &mut settling);
+                }
+                Outcome::NotSent(failure) => {
+                    uncount(&ready.item.due, self.first_pass, &mut self.past);
+                    settling.settled.push(Settled { id: ready.attempt, outcome: "refused", open: false });
+                    again.push((ready.item, failure));
+                }
+                Outcome::Unknown(failure) => {
+                    settling.outcomes.push((ready.item.link, ready.item.field, Place::Pending));
+                    unknown = Some(failure);
+                }
+            }
+        }
+        self.unknown_rounds = if unknown.is_some() { self.unknown_rounds + 1 } else { 0 };
+        if let Some(failure) = unknown.filter(|_| self.unknown_rounds >= UNKNOWN_ROUNDS_MAX) {
+            self.failure = Some(source.error(failure));
+        }
+        self.send_again(source, side, again);
+        self.record_settled(side, settling).await
+    }
+
+    /// Writes that are known not to have happened go to the end of the queue, a few times.
+    fn send_again(&mut self, source: &Source, side: Side, again: Vec<(Item, Failure)>) {
+        let Some((_, failure)) = again.first() else { return };
+        if failure.class != Class::Retry || self.resends >= RESENDS_MAX {
+            self.failure = Some(source.error(failure.clone()));
+        }
+        self.resends += 1;
+        self.queues[index(side)].extend(again.into_iter().map(|(item, _)| item));
+    }
+
+    fn written(&mut self, side: Side, sent: Timestamp, ready: Ready, stored: Cell, settling: &mut Settling) {
+        let field = &self.pair.fields[ready.item.field];
+        let intended = &ready.item.due.intent.value;
+        let shown = match &stored.seen {
+            Seen::Value(value) => merge::canonical(&field.rule, side, value),
+            Seen::Absent | Seen::Unseen => Ok(None),
+        };
+        let now = self.engine.clock.now();
+        let offset_ms = self.pair.source(side).offset_ms();
+        // Where only whole records are dated, the answer does not say when: not before it was sent, in whole seconds. What
+        // a lagging replica shows is older than that.
+        let dated = || Timestamp::from_millis((sent.as_millis() + offset_ms).div_euclid(1000) * 1000);
+        let at_least = (!self.pair.source(side).dates_fields).then(dated);
+        let cell = SeenCell {
+            value: stored.seen.value().cloned(),
+            modified: stored.modified.max(ready.write.modified).max(at_least),
+            edited: ready.item.due.edited.map(|at| Timestamp::from_millis(at.as_millis() + offset_ms)),
+            acknowledged: Some(now),
+            ours: true,
+        };
+        settling.seen.push((ready.record, field.on(side).1, cell));
+        settling.settled.push(Settled { id: ready.attempt, outcome: "written", open: false });
+        if shown.as_ref() == Ok(intended) {
+            settling.agreed.entry(ready.item.link).or_default().push((field.mapped, intended.clone()));
+            settling.release.push((ready.item.link, field.mapped));
+            settling.outcomes.push((ready.item.link, ready.item.field, Place::Written));
+        } else {
+            // What the target made of it is our doing, not an edit: whatever the source holds next is to replace it.
+            if let Ok(shown) = shown {
+                settling.agreed.entry(ready.item.link).or_default().push((field.mapped, shown));
+            }
+            settling.hold.push((ready.item.link, ready.item.field, HeldReason::AlteredByTarget, None));
+            settling.outcomes.push((ready.item.link, ready.item.field, Place::Held));
+        }
+        match side {
+            Side::Store => self.balance.store_writes += 1,
+            Side::Crm => self.balance.crm_writes += 1,
+        }
+        if ready.item.due.intent.why == Why::Conflict {
+            self.balance.conflicts += 1;
+            settling.conflicts.push((ready.item.link, ready.item.field, side.other()));
+        }
+    }
+
+    fn rejected(&mut self, ready: Ready, why: String, settling: &mut Settling) {
+        uncount(&ready.item.due, self.first_pass, &mut self.past);
+        settling.settled.push(Settled { id: ready.attempt, outcome: "refused", open: false });
+        settling.hold.push((ready.item.link, ready.item.field, HeldReason::Rejected, Some(why)));
+        settling.outcomes.push((ready.item.link, ready.item.field, Place::Held));
+        // A record that is gone refuses everything: then this is no matter of the value.
+        settling.exist.insert(ready.write.key.clone());
+    }
+
+    async fn record_settled(&mut self, side: Side, settling: Settling) -> Result<(), Error> {
+        let now = self.engine.clock.now();
+        let mut transaction = self.engine.checkpoint.begin().await?;
+        transaction.begin_settling().await?;
+        transaction.settle(&settling.settled).await?;
+        let records: Vec<i64> =
+            settling.seen.iter().map(|(record, _, _)| *record).collect::<BTreeSet<_>>().into_iter().collect();
+        let mut rows = transaction.records_by_id(&records).await?;
+        for (record, field, cell) in settling.seen {
+            if let Some(row) = rows.iter_mut().find(|row| row.id == record) {
+                row.seen.set(field, cell);
+            }
+        }
+        if !rows.is_empty() {
+            let change = transaction.next_change().await?;
+            let seen: Vec<_> = rows.iter().map(|row| (row.id, &row.seen)).collect();
+            transaction.save_seen(change, &seen).await?;
+        }
+        let ids: Vec<i64> = settling
+            .hold
+            .iter()
+            .map(|(link, ..)| *link)
+            .chain(settling.conflicts.iter().map(|(link, ..)| *link))
+            .collect();
+        let links: BTreeMap<i64, LinkRow> =
+            transaction.links(&ids).await?.into_iter().map(|link| (link.id, link)).collect();
+        let held: Vec<NewHeld> = settling
+            .hold
+            .iter()
+            .filter_map(|(link, field, reason, detail)| {
+                Some(hold(links.get(link)?, self.pair.fields.get(*field)?, *reason, detail.clone()))
+            })
+            .collect();
+        transaction.hold(self.pair.id, now, &held).await?;
+        transaction.release_fields(&settling.release).await?;
+        self.put(&mut transaction, &settling.outcomes, settling.agreed).await?;
+        transaction.commit().await?;
+        for (link, field, reason, detail) in &settling.hold {
+            if let (Some(link), Some(field)) = (links.get(link), self.pair.fields.get(*field)) {
+                self.say_held(&[(
+                    link.store.key.clone(),
+                    link.crm.key.clone(),
+                    field.rule.store.clone(),
+                    *reason,
+                    detail.clone(),
+                )]);
+            }
+        }
+        for (link, field, winner) in &settling.conflicts {
+            if let (Some(link), Some(field)) = (links.get(link), self.pair.fields.get(*field)) {
+                self.say_conflict(link, field, *winner);
+            }
+        }
+        let source = self.pair.source(side);
+        let every: Vec<usize> = self.pair.fields.iter().map(|field| field.on(side).0).collect();
+        self.engine.look(source, &settling.look.into_iter().collect::<Vec<_>>(), &every).await?;
+        self.engine.look(source, &settling.exist.into_iter().collect::<Vec<_>>(), &[]).await
+    }
+}
