@@ -1,10 +1,8 @@
 //! History: every write, recorded before it leaves with what it overwrites. An attempt is a row that is still open: at
 //! most one for each field of each record, by unique index.
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
-
-use super::{Error, Transaction, drive, json};
+use super::database::{Row, statement};
+use super::{Error, Transaction, json};
 use crate::model::{Canonical, Key, Side, Timestamp};
 
 /// A write about to leave.
@@ -142,7 +140,7 @@ fn side_of(word: &str) -> Side {
     if word == "store" { Side::Store } else { Side::Crm }
 }
 
-fn attempt(row: &SqliteRow) -> Result<Attempt, Error> {
+fn attempt(row: &Row) -> Result<Attempt, Error> {
     Ok(Attempt {
         id: row.get(0),
         at: Timestamp::from_millis(row.get(1)),
@@ -154,8 +152,8 @@ fn attempt(row: &SqliteRow) -> Result<Attempt, Error> {
         field: row.get(7),
         old: row.get(8),
         new: row.get(9),
-        canonical: super::from_json(row.get::<&str, _>(10))?,
-        edited: row.get::<Option<i64>, _>(11).map(Timestamp::from_millis),
+        canonical: super::from_json(row.get::<&str>(10))?,
+        edited: row.get::<Option<i64>>(11).map(Timestamp::from_millis),
     })
 }
 
@@ -174,7 +172,7 @@ impl Transaction<'_> {
         attempts: &[NewAttempt],
     ) -> Result<Vec<i64>, Error> {
         self.make_durable().await?;
-        let query = sqlx::query(
+        let query = statement(
             "INSERT INTO history (at, pass, pair, side, outcome, open, link, mapped, record, field, store_key, crm_key, name,
                     old, new, canonical, edited, reason, counted, returned)
              SELECT ?1, ?2, ?3, ?4, 'unknown', 1, value ->> 'link', value ->> 'mapped', value ->> 'record', value ->> 'field',
@@ -187,7 +185,7 @@ impl Transaction<'_> {
         .bind(pair)
         .bind(side.as_str())
         .bind(json(attempts)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
         self.newest = ids.iter().copied().max().or(self.newest);
         Ok(ids)
@@ -210,13 +208,13 @@ impl Transaction<'_> {
             return Ok(());
         }
         let rows: Vec<_> = settled.iter().map(|row| (row.id, row.outcome, i64::from(row.open))).collect();
-        let query = sqlx::query(
+        let query = statement(
             "UPDATE history SET outcome = n.outcome, open = n.open
              FROM (SELECT value ->> 0 AS id, value ->> 1 AS outcome, value ->> 2 AS open FROM json_each(?1)) AS n
              WHERE history.id = n.id",
         )
         .bind(json(&rows)?);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -227,7 +225,7 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn under_way(&mut self, records: &[i64]) -> Result<Vec<(i64, i64)>, Error> {
         // Open attempts are few, links and their history many: it begins with the attempts.
-        let query = sqlx::query(
+        let query = statement(
             "SELECT h.record, h.field, l.store_record, m.store_field, l.crm_record, m.crm_field
              FROM history AS h INDEXED BY history_attempt
              LEFT JOIN link AS l ON l.id = h.link LEFT JOIN mapped AS m ON m.id = h.mapped
@@ -235,9 +233,9 @@ impl Transaction<'_> {
                 OR l.store_record IN (SELECT value FROM json_each(?1)) OR l.crm_record IN (SELECT value FROM json_each(?1)))",
         )
         .bind(json(records)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         // The link may have ended since.
-        let field = |row: &SqliteRow, at: usize| row.get::<Option<i64>, _>(at).zip(row.get::<Option<i64>, _>(at + 1));
+        let field = |row: &Row, at: usize| row.get::<Option<i64>>(at).zip(row.get::<Option<i64>>(at + 1));
         Ok(rows.iter().flat_map(|row| [0, 2, 4].map(|at| field(row, at))).flatten().collect())
     }
 
@@ -252,7 +250,7 @@ impl Transaction<'_> {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<Attempt>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT id, at, pair, link, mapped, side, record, field, old, new, canonical, edited FROM history
              WHERE open = 1 AND pair = ?1 AND side = ?2 AND at <= ?3 ORDER BY id LIMIT ?4",
         )
@@ -260,7 +258,7 @@ impl Transaction<'_> {
         .bind(side.as_str())
         .bind(until.as_millis())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         rows.iter().map(attempt).collect()
     }
 
@@ -269,8 +267,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn newest_attempt(&mut self) -> Result<i64, Error> {
-        let query = sqlx::query("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'history'), 0)");
-        Ok(drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?.get(0))
+        let query = statement("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'history'), 0)");
+        Ok(self.one(query).await?.get(0))
     }
 
     /// Writes to these links since a moment, oldest first: (link, mapped, side, old, new), values as JSON.
@@ -282,13 +280,13 @@ impl Transaction<'_> {
         links: &[i64],
         since: Timestamp,
     ) -> Result<Vec<(i64, i64, Side, String, String)>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT h.link, h.mapped, h.side, h.old, h.new FROM json_each(?1) AS k
              CROSS JOIN history AS h ON h.link = k.value WHERE h.at > ?2 AND h.outcome = 'written' ORDER BY h.id",
         )
         .bind(json(links)?)
         .bind(since.as_millis());
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1), side_of(row.get(2)), row.get(3), row.get(4))).collect())
     }
 
@@ -297,8 +295,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn has_history(&mut self, pair: i64) -> Result<bool, Error> {
-        let query = sqlx::query("SELECT EXISTS (SELECT 1 FROM history WHERE pair = ?1)").bind(pair);
-        Ok(drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?.get(0))
+        let query = statement("SELECT EXISTS (SELECT 1 FROM history WHERE pair = ?1)").bind(pair);
+        Ok(self.one(query).await?.get(0))
     }
 
     /// Values that our writes to these links have replaced: (link, mapped, side, old JSON).
@@ -306,12 +304,12 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn superseded_values(&mut self, links: &[i64]) -> Result<Vec<(i64, i64, Side, String)>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT DISTINCT h.link, h.mapped, h.side, h.old FROM json_each(?1) AS k
              CROSS JOIN history AS h ON h.link = k.value WHERE h.outcome = 'written'",
         )
         .bind(json(links)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1), side_of(row.get(2)), row.get(3))).collect())
     }
 
@@ -321,7 +319,7 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn returned_since(&mut self, source: i64, side: Side, since: Timestamp) -> Result<u64, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT (SELECT count(*) FROM history AS h CROSS JOIN pair AS p ON p.id = h.pair
                 WHERE h.returned = ?2 AND h.at > ?3 AND (CASE ?2 WHEN 'store' THEN p.store ELSE p.crm END) = ?1)
               + (SELECT count(*) FROM held AS h CROSS JOIN pair AS p ON p.id = h.pair
@@ -330,8 +328,8 @@ impl Transaction<'_> {
         .bind(source)
         .bind(side.as_str())
         .bind(since.as_millis());
-        let row = drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?;
-        Ok(u64::try_from(row.get::<i64, _>(0)).unwrap_or(0))
+        let row = self.one(query).await?;
+        Ok(u64::try_from(row.get::<i64>(0)).unwrap_or(0))
     }
 
     /// The writes that a filter names, newest first.
@@ -339,7 +337,7 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn history(&mut self, filter: &HistoryFilter) -> Result<Vec<HistoryRow>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT h.id, h.at, h.pass, s.name, c.name, h.store_key, h.crm_key, h.link, h.mapped, h.name, h.side, h.old, h.new,
                     h.reason, h.outcome
              FROM history AS h CROSS JOIN pair AS p ON p.id = h.pair CROSS JOIN source AS s ON s.id = p.store CROSS JOIN source AS c ON c.id = p.crm
@@ -359,7 +357,7 @@ impl Transaction<'_> {
         .bind(filter.pass)
         .bind(filter.before.unwrap_or(i64::MAX))
         .bind(filter.limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(-1));
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows
             .iter()
             .map(|row| HistoryRow {
@@ -376,7 +374,7 @@ impl Transaction<'_> {
                 side: row.get(10),
                 old: row.get(11),
                 new: row.get(12),
-                reason: row.get::<&str, _>(13).to_owned(),
+                reason: row.get::<&str>(13).to_owned(),
                 outcome: row.get(14),
             })
             .collect())

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
-
-use super::{Error, Transaction, drive, json};
+use super::database::{Row, statement};
+use super::{Error, Transaction, json};
 use crate::model::{HeldReason, Side, Timestamp};
 
 /// What a person said about a held field.
@@ -122,7 +120,7 @@ const HELD: &str = "SELECT h.id, h.pair, s.name, c.name, h.link, h.mapped, h.rec
      LEFT JOIN record AS cr ON cr.id = l.crm_record LEFT JOIN record AS hr ON hr.id = h.record
      LEFT JOIN mapped AS m ON m.id = h.mapped LEFT JOIN field AS f ON f.id = m.store_field";
 
-fn held_row(row: &SqliteRow) -> HeldRow {
+fn held_row(row: &Row) -> HeldRow {
     HeldRow {
         id: row.get(0),
         pair: row.get(1),
@@ -134,12 +132,12 @@ fn held_row(row: &SqliteRow) -> HeldRow {
         store_key: row.get(7),
         crm_key: row.get(8),
         field: row.get(9),
-        reason: HeldReason::parse(row.get::<&str, _>(10)).unwrap_or(HeldReason::Conflict),
+        reason: HeldReason::parse(row.get::<&str>(10)).unwrap_or(HeldReason::Conflict),
         since: Timestamp::from_millis(row.get(11)),
         store_value: row.get(12),
         crm_value: row.get(13),
         detail: row.get(14),
-        state: HeldState::parse(row.get::<&str, _>(15)),
+        state: HeldState::parse(row.get::<&str>(15)),
         agreed: row.get(16),
     }
 }
@@ -150,9 +148,9 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn held_on(&mut self, links: &[i64]) -> Result<Vec<HeldRow>, Error> {
-        let sql = sqlx::AssertSqlSafe(format!("{HELD} WHERE h.link IN (SELECT value FROM json_each(?1))"));
-        let query = sqlx::query(sql).bind(json(links)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let sql = format!("{HELD} WHERE h.link IN (SELECT value FROM json_each(?1))");
+        let query = statement(sql).bind(json(links)?);
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(held_row).collect())
     }
 
@@ -161,8 +159,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn held_records(&mut self, pair: i64) -> Result<BTreeMap<i64, i64>, Error> {
-        let query = sqlx::query("SELECT record, id FROM held WHERE pair = ?1 AND record IS NOT NULL").bind(pair);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let query = statement("SELECT record, id FROM held WHERE pair = ?1 AND record IS NOT NULL").bind(pair);
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
@@ -171,21 +169,21 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn held(&mut self, filter: &HeldFilter) -> Result<Vec<HeldRow>, Error> {
-        let sql = sqlx::AssertSqlSafe(format!(
+        let sql = format!(
             "{HELD} WHERE h.state <> 'dropped'
                AND (json_array_length(?1) = 0 OR h.id IN (SELECT value FROM json_each(?1)))
                AND (json_array_length(?2) = 0 OR s.name IN (SELECT value FROM json_each(?2)))
                AND (json_array_length(?3) = 0 OR f.name IN (SELECT value FROM json_each(?3)))
                AND (json_array_length(?4) = 0 OR h.reason IN (SELECT value FROM json_each(?4)))
                AND h.since >= ?5 ORDER BY h.id"
-        ));
-        let query = sqlx::query(sql)
+        );
+        let query = statement(sql)
             .bind(json(&filter.ids)?)
             .bind(json(&filter.stores)?)
             .bind(json(&filter.fields)?)
             .bind(json(&filter.reasons)?)
             .bind(filter.since.map_or(0, Timestamp::as_millis));
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(held_row).collect())
     }
 
@@ -218,8 +216,8 @@ impl Transaction<'_> {
         ];
         for (rows, sql) in statements {
             if !rows.is_empty() {
-                let query = sqlx::query(sql).bind(pair).bind(at.as_millis()).bind(json(rows)?);
-                drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+                let query = statement(sql).bind(pair).bind(at.as_millis()).bind(json(rows)?);
+                self.database.execute(query).await?;
             }
         }
         Ok(())
@@ -233,8 +231,8 @@ impl Transaction<'_> {
         if ids.is_empty() {
             return Ok(());
         }
-        let query = sqlx::query("DELETE FROM held WHERE id IN (SELECT value FROM json_each(?1))").bind(json(ids)?);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query = statement("DELETE FROM held WHERE id IN (SELECT value FROM json_each(?1))").bind(json(ids)?);
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -246,16 +244,15 @@ impl Transaction<'_> {
         if fields.is_empty() {
             return Ok(());
         }
-        let query = sqlx::query(
-            "DELETE FROM held WHERE (link, mapped) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))",
-        )
-        .bind(json(fields)?);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
-        let query = sqlx::query(
+        let query =
+            statement("DELETE FROM held WHERE (link, mapped) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))")
+                .bind(json(fields)?);
+        self.database.execute(query).await?;
+        let query = statement(
             "DELETE FROM stopped WHERE (link, mapped) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))",
         )
         .bind(json(fields)?);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -264,10 +261,10 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn set_held_state(&mut self, ids: &[i64], state: HeldState) -> Result<(), Error> {
-        let query = sqlx::query("UPDATE held SET state = ?2 WHERE id IN (SELECT value FROM json_each(?1))")
+        let query = statement("UPDATE held SET state = ?2 WHERE id IN (SELECT value FROM json_each(?1))")
             .bind(json(ids)?)
             .bind(state.as_str());
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -276,9 +273,9 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn count_held(&mut self, pair: i64) -> Result<u64, Error> {
-        let query = sqlx::query("SELECT count(*) FROM held WHERE pair = ?1 AND state <> 'dropped'").bind(pair);
-        let row = drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?;
-        Ok(u64::try_from(row.get::<i64, _>(0)).unwrap_or(0))
+        let query = statement("SELECT count(*) FROM held WHERE pair = ?1 AND state <> 'dropped'").bind(pair);
+        let row = self.one(query).await?;
+        Ok(u64::try_from(row.get::<i64>(0)).unwrap_or(0))
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row;
-
+use super::database::statement;
 use super::records::record_row;
-use super::{Error, RecordRow, Transaction, drive, from_json, json};
+use super::{Error, RecordRow, Transaction, from_json, json};
 use crate::model::{Canonical, Side, Timestamp};
 
 /// One link with both of its records.
@@ -44,21 +43,21 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn links(&mut self, ids: &[i64]) -> Result<Vec<LinkRow>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT l.id, l.agreed, l.unsettled, l.pending,
                     s.id, s.key, s.gone, s.merged_into, s.seen, c.id, c.key, c.gone, c.merged_into, c.seen
              FROM json_each(?1) AS k CROSS JOIN link AS l ON l.id = k.value
              CROSS JOIN record AS s ON s.id = l.store_record CROSS JOIN record AS c ON c.id = l.crm_record ORDER BY k.key",
         )
         .bind(json(ids)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         rows.iter()
             .map(|row| {
                 Ok(LinkRow {
                     id: row.get(0),
-                    agreed: from_json(row.get::<&str, _>(1))?,
-                    unsettled: row.get::<Option<i64>, _>(2).map(Timestamp::from_millis),
-                    pending: u64::try_from(row.get::<i64, _>(3)).unwrap_or(0),
+                    agreed: from_json(row.get::<&str>(1))?,
+                    unsettled: row.get::<Option<i64>>(2).map(Timestamp::from_millis),
+                    pending: u64::try_from(row.get::<i64>(3)).unwrap_or(0),
                     store: record_row(row, 4)?,
                     crm: record_row(row, 9)?,
                 })
@@ -71,14 +70,14 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses; also when a record has a link in this pair already.
     pub async fn add_links(&mut self, pair: i64, records: &[(i64, i64)], at: Timestamp) -> Result<Vec<i64>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "INSERT INTO link (pair, store_record, crm_record, unsettled)
              SELECT ?1, value ->> 0, value ->> 1, ?2 FROM json_each(?3) ORDER BY key RETURNING id",
         )
         .bind(pair)
         .bind(at.as_millis())
         .bind(json(records)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
@@ -97,13 +96,13 @@ impl Transaction<'_> {
                 Ok((update.id, json(&update.agreed)?, update.unsettled, pending))
             })
             .collect::<Result<Vec<_>, Error>>()?;
-        let query = sqlx::query(
+        let query = statement(
             "UPDATE link SET agreed = n.agreed, unsettled = n.unsettled, pending = n.pending
              FROM (SELECT value ->> 0 AS id, value ->> 1 AS agreed, value ->> 2 AS unsettled, value ->> 3 AS pending
                    FROM json_each(?1)) AS n WHERE link.id = n.id",
         )
         .bind(json(&rows)?);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -112,12 +111,12 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn unsettle_links(&mut self, links: &[i64], at: Timestamp) -> Result<(), Error> {
-        let query = sqlx::query(
+        let query = statement(
             "UPDATE link SET unsettled = coalesce(unsettled, ?2) WHERE id IN (SELECT value FROM json_each(?1))",
         )
         .bind(json(links)?)
         .bind(at.as_millis());
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -133,8 +132,8 @@ impl Transaction<'_> {
             "DELETE FROM link WHERE id IN (SELECT value FROM json_each(?1))",
         ];
         for sql in statements {
-            let query = sqlx::query(sql).bind(list.as_str());
-            drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+            let query = statement(sql).bind(list.as_str());
+            self.database.execute(query).await?;
         }
         Ok(())
     }
@@ -148,8 +147,8 @@ impl Transaction<'_> {
             Side::Store => "UPDATE link SET store_record = ?2, agreed = '{}', unsettled = ?3 WHERE id = ?1",
             Side::Crm => "UPDATE link SET crm_record = ?2, agreed = '{}', unsettled = ?3 WHERE id = ?1",
         };
-        let query = sqlx::query(sql).bind(link).bind(record).bind(at.as_millis());
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query = statement(sql).bind(link).bind(record).bind(at.as_millis());
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -160,7 +159,7 @@ impl Transaction<'_> {
     pub async fn note_removals(&mut self, pair: i64, at: Timestamp, counted: u64, free: u64) -> Result<(), Error> {
         for (number, flag) in [(counted, 1), (free, 0)] {
             if number > 0 {
-                let query = sqlx::query(
+                let query = statement(
                     "INSERT INTO removal (at, pair, counted)
                      WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?3) SELECT ?1, ?2, ?4 FROM n",
                 )
@@ -168,7 +167,7 @@ impl Transaction<'_> {
                 .bind(pair)
                 .bind(i64::try_from(number).unwrap_or(i64::MAX))
                 .bind(flag);
-                drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+                self.database.execute(query).await?;
             }
         }
         Ok(())
@@ -179,14 +178,14 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn linked_among(&mut self, pair: i64, records: &[i64]) -> Result<BTreeMap<i64, i64>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT l.store_record, l.id FROM json_each(?2) AS k CROSS JOIN link AS l ON l.pair = ?1 AND l.store_record = k.value
              UNION ALL
              SELECT l.crm_record, l.id FROM json_each(?2) AS k CROSS JOIN link AS l ON l.pair = ?1 AND l.crm_record = k.value",
         )
         .bind(pair)
         .bind(json(records)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
@@ -195,7 +194,7 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn links_elsewhere(&mut self, pair: i64, records: &[i64]) -> Result<Vec<(i64, i64, i64, i64)>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT l.crm_record, l.pair, l.id, l.store_record FROM json_each(?2) AS k
                CROSS JOIN link AS l ON l.crm_record = k.value WHERE l.pair <> ?1
              UNION ALL
@@ -204,7 +203,7 @@ impl Transaction<'_> {
         )
         .bind(pair)
         .bind(json(records)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect())
     }
 
@@ -222,9 +221,9 @@ impl Transaction<'_> {
         rules: &[(i64, i64)],
         since: i64,
     ) -> Result<u64, Error> {
-        let clear = sqlx::query("DELETE FROM temp.candidate WHERE pair = ?1").bind(pair);
-        drive(self.shared.on_the_spot, clear.execute(&mut *self.connection)).await?;
-        let query = sqlx::query(
+        let clear = statement("DELETE FROM temp.candidate WHERE pair = ?1").bind(pair);
+        self.database.execute(clear).await?;
+        let query = statement(
             "INSERT INTO temp.candidate (pair, record)
              SELECT ?1, r.id FROM record AS r WHERE r.source = ?2 AND r.changed > ?4 AND r.gone = 0
                 AND NOT EXISTS (SELECT 1 FROM link AS l WHERE l.pair = ?1 AND l.store_record = r.id)
@@ -250,7 +249,7 @@ impl Transaction<'_> {
         .bind(crm)
         .bind(since)
         .bind(json(rules)?);
-        Ok(drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?.rows_affected())
+        Ok(self.database.execute(query).await?)
     }
 
     /// The next customers for which a link must be looked for, by id.
@@ -258,14 +257,14 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn candidates(&mut self, pair: i64, after: i64, limit: usize) -> Result<Vec<RecordRow>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT r.id, r.key, r.gone, r.merged_into, r.seen FROM temp.candidate AS c CROSS JOIN record AS r ON r.id = c.record
              WHERE c.pair = ?1 AND c.record > ?2 ORDER BY c.record LIMIT ?3",
         )
         .bind(pair)
         .bind(after)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         rows.iter().map(|row| record_row(row, 0)).collect()
     }
 
@@ -274,8 +273,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn parted(&mut self, pair: i64) -> Result<Vec<(String, String)>, Error> {
-        let query = sqlx::query("SELECT store_key, crm_key FROM parted WHERE pair = ?1").bind(pair);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let query = statement("SELECT store_key, crm_key FROM parted WHERE pair = ?1").bind(pair);
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
@@ -289,8 +288,8 @@ impl Transaction<'_> {
         } else {
             "DELETE FROM parted WHERE pair = ?1 AND store_key = ?2 AND crm_key = ?3"
         };
-        let query = sqlx::query(sql).bind(pair).bind(store_key).bind(crm_key);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query = statement(sql).bind(pair).bind(store_key).bind(crm_key);
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -299,8 +298,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn count_links(&mut self, pair: i64) -> Result<u64, Error> {
-        let query = sqlx::query("SELECT count(*) FROM link WHERE pair = ?1").bind(pair);
-        let row = drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?;
-        Ok(u64::try_from(row.get::<i64, _>(0)).unwrap_or(0))
+        let query = statement("SELECT count(*) FROM link WHERE pair = ?1").bind(pair);
+        let row = self.one(query).await?;
+        Ok(u64::try_from(row.get::<i64>(0)).unwrap_or(0))
     }
 }

@@ -7,10 +7,13 @@
 //! Must not know: HTTP, connectors, the engine, what the rows are decided by.
 
 mod attempts;
+mod database;
 mod error;
 mod held;
 mod links;
 mod lock;
+#[cfg(test)]
+pub(crate) mod on_the_spot;
 mod pairs;
 mod records;
 mod reports;
@@ -18,16 +21,18 @@ mod requests;
 mod seen;
 mod sources;
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
+use database::{Database, Row, Statement, statement};
+
 pub use attempts::{Attempt, HistoryFilter, HistoryRow, NewAttempt, Settled};
+pub use database::{Datum, OnTheSpot};
 pub use error::Error;
 pub use held::{HeldFilter, HeldRow, HeldState, NewHeld};
 pub use links::{LinkRow, LinkUpdate};
@@ -59,11 +64,9 @@ pub struct Checkpoint {
 }
 
 struct Shared {
-    connection: Mutex<SqliteConnection>,
+    database: Mutex<Database>,
     /// A transaction was dropped half-way (its task was cancelled): roll back before the next one.
     abandoned: AtomicBool,
-    /// Drive every statement to completion on the spot: in simulation no other thread may decide what happens next.
-    on_the_spot: bool,
     crash: Option<CrashHook>,
     /// The highest attempt ever made, kept in a file beside the checkpoint: shows when the checkpoint was restored.
     mark: Option<PathBuf>,
@@ -90,7 +93,7 @@ impl Checkpoint {
             .busy_timeout(std::time::Duration::from_secs(10))
             .pragma("cache_size", "-4000")
             .disable_statement_logging();
-        Self::connect(&options, Some(path), false, None).await
+        Self::connect(&options, Some(path)).await
     }
 
     /// Opens the checkpoint at `path` for reading only, beside a process that writes it.
@@ -111,7 +114,7 @@ impl Checkpoint {
             return Err(Error::Missing { path: path.to_owned() });
         }
         sqlx::raw_sql(SCRATCH).execute(&mut connection).await.map_err(|source| Error::open(path, source))?;
-        Ok(Self::new(connection, Some(path), false, None))
+        Ok(Self::new(Database::Sqlite(connection), Some(path), None))
     }
 
     /// A checkpoint that remembers nothing and is written nowhere: what reading commands see before the first pass.
@@ -120,43 +123,33 @@ impl Checkpoint {
     /// When SQLite refuses.
     pub async fn empty() -> Result<Self, Error> {
         let options = SqliteConnectOptions::new().in_memory(true).disable_statement_logging();
-        Self::connect(&options, None, false, None).await
+        Self::connect(&options, None).await
     }
 
-    /// A checkpoint in memory, driven on the spot, for simulation.
+    /// A new checkpoint in a database of the caller's that answers on the spot, for simulation.
     ///
     /// # Errors
-    /// When SQLite refuses.
-    pub fn simulated(crash: Option<CrashHook>) -> Result<Self, Error> {
-        let options = SqliteConnectOptions::new()
-            .in_memory(true)
-            .synchronous(SqliteSynchronous::Off)
-            .journal_mode(SqliteJournalMode::Memory)
-            .disable_statement_logging();
-        futures::executor::block_on(Self::connect(&options, None, true, crash))
+    /// When that database refuses.
+    pub fn simulated(mut database: Box<dyn OnTheSpot>, crash: Option<CrashHook>) -> Result<Self, Error> {
+        database.script(INITIAL).and_then(|()| database.script(SCRATCH)).map_err(Error::Database)?;
+        Ok(Self::new(Database::OnTheSpot(database), None, crash))
     }
 
-    async fn connect(
-        options: &SqliteConnectOptions,
-        path: Option<&Path>,
-        on_the_spot: bool,
-        crash: Option<CrashHook>,
-    ) -> Result<Self, Error> {
+    async fn connect(options: &SqliteConnectOptions, path: Option<&Path>) -> Result<Self, Error> {
         let shown = path.unwrap_or(Path::new(":memory:"));
         let mut connection = options.connect().await.map_err(|source| Error::open(shown, source))?;
         if verify(&mut connection, path).await? == 0 {
             initialise(&mut connection).await.map_err(|source| Error::open(shown, source))?;
         }
         sqlx::raw_sql(SCRATCH).execute(&mut connection).await.map_err(|source| Error::open(shown, source))?;
-        Ok(Self::new(connection, path, on_the_spot, crash))
+        Ok(Self::new(Database::Sqlite(connection), path, None))
     }
 
-    fn new(connection: SqliteConnection, path: Option<&Path>, on_the_spot: bool, crash: Option<CrashHook>) -> Self {
+    fn new(database: Database, path: Option<&Path>, crash: Option<CrashHook>) -> Self {
         Self {
             shared: Arc::new(Shared {
-                connection: Mutex::new(connection),
+                database: Mutex::new(database),
                 abandoned: AtomicBool::new(false),
-                on_the_spot,
                 crash,
                 mark: path.map(|path| lock::beside(path, "mark")),
                 marked: AtomicI64::new(0),
@@ -187,9 +180,8 @@ impl Checkpoint {
     }
 
     async fn start(&self, begin: &'static str) -> Result<Transaction<'_>, Error> {
-        let connection = self.shared.connection.lock().await;
-        let mut transaction =
-            Transaction { shared: &self.shared, connection, open: false, durable: false, newest: None };
+        let database = self.shared.database.lock().await;
+        let mut transaction = Transaction { shared: &self.shared, database, open: false, durable: false, newest: None };
         if self.shared.abandoned.swap(false, Ordering::SeqCst) {
             // Nothing to roll back is not an error worth telling.
             let _ = transaction.statement("ROLLBACK").await;
@@ -239,7 +231,7 @@ impl Shared {
 /// One transaction. Dropped without [`Transaction::commit`] it is rolled back.
 pub struct Transaction<'a> {
     shared: &'a Shared,
-    connection: MutexGuard<'a, SqliteConnection>,
+    database: MutexGuard<'a, Database>,
     open: bool,
     durable: bool,
     /// The newest attempt that it records: marked once it is committed, for a mark ahead of the checkpoint would make
@@ -283,14 +275,24 @@ impl Transaction<'_> {
     }
 
     async fn statement(&mut self, sql: &'static str) -> Result<(), Error> {
-        let on_the_spot = self.shared.on_the_spot;
-        drive(on_the_spot, sqlx::query(sql).execute(&mut *self.connection)).await?;
+        self.database.execute(statement(sql)).await?;
         Ok(())
+    }
+
+    /// The first row, where there must be one.
+    async fn one(&mut self, statement: Statement) -> Result<Row, Error> {
+        let missing = || Error::Database("a statement that always has a row had none".to_owned());
+        self.first(statement).await?.ok_or_else(missing)
+    }
+
+    /// The first row, if there is one.
+    async fn first(&mut self, statement: Statement) -> Result<Option<Row>, Error> {
+        Ok(self.database.rows(statement).await?.into_iter().next())
     }
 
     /// Makes this transaction survive a power loss, once committed. Must be the first thing said in it.
     async fn make_durable(&mut self) -> Result<(), Error> {
-        if !self.durable && !self.shared.on_the_spot {
+        if !self.durable && !self.database.is_on_the_spot() {
             // SQLite takes the setting only between transactions.
             self.statement("ROLLBACK").await?;
             self.statement("PRAGMA synchronous = FULL").await?;
@@ -307,11 +309,6 @@ impl Drop for Transaction<'_> {
             self.shared.abandoned.store(true, Ordering::SeqCst);
         }
     }
-}
-
-/// Awaits `future`, or drives it to completion on the spot.
-async fn drive<F: Future>(on_the_spot: bool, future: F) -> F::Output {
-    if on_the_spot { futures::executor::block_on(future) } else { future.await }
 }
 
 /// The version of the checkpoint (0: an empty file).

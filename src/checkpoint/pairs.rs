@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
-
-use super::{Error, Transaction, drive, json};
+use super::database::{Row, statement};
+use super::{Error, Transaction, json};
 use crate::model::Timestamp;
 
 /// One store with one CRM.
@@ -70,8 +68,8 @@ pub struct Stopped {
     pub value: String,
 }
 
-fn pair_row(row: &SqliteRow) -> PairRow {
-    let time = |index: usize| row.get::<Option<i64>, _>(index).map(Timestamp::from_millis);
+fn pair_row(row: &Row) -> PairRow {
+    let time = |index: usize| row.get::<Option<i64>>(index).map(Timestamp::from_millis);
     PairRow {
         id: row.get(0),
         mapping: row.get(1),
@@ -96,8 +94,8 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn bind_pair(&mut self, store: i64, crm: i64) -> Result<PairRow, Error> {
         let insert =
-            sqlx::query("INSERT INTO pair (store, crm) VALUES (?1, ?2) ON CONFLICT DO NOTHING").bind(store).bind(crm);
-        drive(self.shared.on_the_spot, insert.execute(&mut *self.connection)).await?;
+            statement("INSERT INTO pair (store, crm) VALUES (?1, ?2) ON CONFLICT DO NOTHING").bind(store).bind(crm);
+        self.database.execute(insert).await?;
         let pair = self.pair_of(store, crm).await?;
         pair.ok_or_else(|| Error::Encoding("a pair that was just recorded".to_owned()))
     }
@@ -107,9 +105,9 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn pair_of(&mut self, store: i64, crm: i64) -> Result<Option<PairRow>, Error> {
-        let sql = sqlx::AssertSqlSafe(format!("{PAIR} WHERE store = ?1 AND crm = ?2"));
-        let query = sqlx::query(sql).bind(store).bind(crm);
-        Ok(drive(self.shared.on_the_spot, query.fetch_optional(&mut *self.connection)).await?.as_ref().map(pair_row))
+        let sql = format!("{PAIR} WHERE store = ?1 AND crm = ?2");
+        let query = statement(sql).bind(store).bind(crm);
+        Ok(self.first(query).await?.as_ref().map(pair_row))
     }
 
     /// The pair as it is now.
@@ -117,9 +115,9 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses, or the pair was forgotten.
     pub async fn pair(&mut self, pair: i64) -> Result<PairRow, Error> {
-        let sql = sqlx::AssertSqlSafe(format!("{PAIR} WHERE id = ?1"));
-        let query = sqlx::query(sql).bind(pair);
-        let row = drive(self.shared.on_the_spot, query.fetch_optional(&mut *self.connection)).await?;
+        let sql = format!("{PAIR} WHERE id = ?1");
+        let query = statement(sql).bind(pair);
+        let row = self.first(query).await?;
         row.as_ref().map(pair_row).ok_or_else(|| Error::Encoding("a pair that was forgotten".to_owned()))
     }
 
@@ -128,12 +126,12 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn pairs_by_name(&mut self, store: &str) -> Result<Vec<PairNames>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT p.id, p.store, p.crm, c.name FROM pair AS p CROSS JOIN source AS s ON s.id = p.store
              CROSS JOIN source AS c ON c.id = p.crm WHERE s.name = ?1 ORDER BY p.id",
         )
         .bind(store);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows
             .iter()
             .map(|row| PairNames { id: row.get(0), store_id: row.get(1), crm_id: row.get(2), crm: row.get(3) })
@@ -145,8 +143,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn look_again_at_pair(&mut self, pair: i64) -> Result<(), Error> {
-        let query = sqlx::query("UPDATE pair SET decided = 0 WHERE id = ?1").bind(pair);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query = statement("UPDATE pair SET decided = 0 WHERE id = ?1").bind(pair);
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -155,12 +153,12 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn in_work(&mut self, pair: i64, links: &[i64]) -> Result<BTreeSet<i64>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT w.link FROM json_each(?2) AS k CROSS JOIN temp.work AS w ON w.pair = ?1 AND w.link = k.value",
         )
         .bind(pair)
         .bind(json(links)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
@@ -169,11 +167,11 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn mapped(&mut self, pair: i64) -> Result<Vec<MappedRow>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT id, store_field, crm_field, rule FROM mapped WHERE pair = ?1 AND removed_at IS NULL ORDER BY id",
         )
         .bind(pair);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows
             .iter()
             .map(|row| MappedRow { id: row.get(0), store_field: row.get(1), crm_field: row.get(2), rule: row.get(3) })
@@ -186,12 +184,12 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn add_mapped(&mut self, pair: i64, store_field: i64, crm_field: i64, rule: &str) -> Result<i64, Error> {
         let query =
-            sqlx::query("INSERT INTO mapped (pair, store_field, crm_field, rule) VALUES (?1, ?2, ?3, ?4) RETURNING id")
+            statement("INSERT INTO mapped (pair, store_field, crm_field, rule) VALUES (?1, ?2, ?3, ?4) RETURNING id")
                 .bind(pair)
                 .bind(store_field)
                 .bind(crm_field)
                 .bind(rule);
-        Ok(drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?.get(0))
+        Ok(self.one(query).await?.get(0))
     }
 
     /// Takes a field out of the mapping: what was agreed in it is forgotten with its id, and nobody needs to decide it.
@@ -199,10 +197,10 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn remove_mapped(&mut self, mapped: i64, at: Timestamp) -> Result<(), Error> {
-        let query = sqlx::query("UPDATE mapped SET removed_at = ?2 WHERE id = ?1").bind(mapped).bind(at.as_millis());
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
-        let query = sqlx::query("DELETE FROM held WHERE mapped = ?1").bind(mapped);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query = statement("UPDATE mapped SET removed_at = ?2 WHERE id = ?1").bind(mapped).bind(at.as_millis());
+        self.database.execute(query).await?;
+        let query = statement("DELETE FROM held WHERE mapped = ?1").bind(mapped);
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -211,8 +209,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn set_mapped_rule(&mut self, mapped: i64, rule: &str) -> Result<(), Error> {
-        let query = sqlx::query("UPDATE mapped SET rule = ?2 WHERE id = ?1").bind(mapped).bind(rule);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query = statement("UPDATE mapped SET rule = ?2 WHERE id = ?1").bind(mapped).bind(rule);
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -221,11 +219,11 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn set_mapping(&mut self, pair: i64, mapping: &str, matching: &str) -> Result<(), Error> {
-        let query = sqlx::query("UPDATE pair SET mapping = ?2, matching = ?3, decided = 0 WHERE id = ?1")
+        let query = statement("UPDATE pair SET mapping = ?2, matching = ?3, decided = 0 WHERE id = ?1")
             .bind(pair)
             .bind(mapping)
             .bind(matching);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -235,9 +233,9 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn gather_work(&mut self, pair: i64, store: i64, crm: i64, since: i64) -> Result<u64, Error> {
-        let clear = sqlx::query("DELETE FROM temp.work WHERE pair = ?1").bind(pair);
-        drive(self.shared.on_the_spot, clear.execute(&mut *self.connection)).await?;
-        let query = sqlx::query(
+        let clear = statement("DELETE FROM temp.work WHERE pair = ?1").bind(pair);
+        self.database.execute(clear).await?;
+        let query = statement(
             "INSERT INTO temp.work (pair, link)
              SELECT ?1, id FROM link WHERE pair = ?1 AND unsettled IS NOT NULL
              UNION SELECT ?1, l.id FROM record AS r CROSS JOIN link AS l ON l.pair = ?1 AND l.store_record = r.id
@@ -249,7 +247,7 @@ impl Transaction<'_> {
         .bind(store)
         .bind(crm)
         .bind(since);
-        Ok(drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?.rows_affected())
+        Ok(self.database.execute(query).await?)
     }
 
     /// Makes exactly these links the work of the pass.
@@ -257,14 +255,14 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn set_work(&mut self, pair: i64, links: &[i64]) -> Result<(), Error> {
-        let clear = sqlx::query("DELETE FROM temp.work WHERE pair = ?1").bind(pair);
-        drive(self.shared.on_the_spot, clear.execute(&mut *self.connection)).await?;
-        let query = sqlx::query(
+        let clear = statement("DELETE FROM temp.work WHERE pair = ?1").bind(pair);
+        self.database.execute(clear).await?;
+        let query = statement(
             "INSERT INTO temp.work (pair, link) SELECT ?1, value FROM json_each(?2) WHERE true ON CONFLICT DO NOTHING",
         )
         .bind(pair)
         .bind(json(links)?);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -273,11 +271,11 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn work(&mut self, pair: i64, after: i64, limit: usize) -> Result<Vec<i64>, Error> {
-        let query = sqlx::query("SELECT link FROM temp.work WHERE pair = ?1 AND link > ?2 ORDER BY link LIMIT ?3")
+        let query = statement("SELECT link FROM temp.work WHERE pair = ?1 AND link > ?2 ORDER BY link LIMIT ?3")
             .bind(pair)
             .bind(after)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
@@ -294,7 +292,7 @@ impl Transaction<'_> {
         balance: &str,
         complete: bool,
     ) -> Result<(), Error> {
-        let query = sqlx::query(
+        let query = statement(
             "UPDATE pair SET decided = ?2, passed_at = ?3, pass = ?4, first_pass_at = CASE WHEN ?5 THEN coalesce(first_pass_at, ?3) ELSE first_pass_at END WHERE id = ?1",
         )
         .bind(pair)
@@ -302,7 +300,7 @@ impl Transaction<'_> {
         .bind(at.as_millis())
         .bind(balance)
         .bind(complete);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -311,8 +309,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn next_pass(&mut self) -> Result<i64, Error> {
-        let query = sqlx::query("UPDATE counter SET pass = pass + 1 RETURNING pass");
-        Ok(drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?.get(0))
+        let query = statement("UPDATE counter SET pass = pass + 1 RETURNING pass");
+        Ok(self.one(query).await?.get(0))
     }
 
     /// Marks every pair: the checkpoint is older than what the sides hold.
@@ -320,12 +318,12 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn set_behind(&mut self, behind: bool, pair: Option<i64>) -> Result<(), Error> {
-        let query = sqlx::query(
+        let query = statement(
             "UPDATE pair SET behind = ?1, decided = CASE WHEN ?1 THEN 0 ELSE decided END WHERE ?2 IS NULL OR id = ?2",
         )
         .bind(behind)
         .bind(pair);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -334,13 +332,13 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn set_stopped(&mut self, pair: i64, rails: Option<&str>, at: Timestamp) -> Result<(), Error> {
-        let query = sqlx::query("UPDATE pair SET stopped = ?2, stopped_at = ?3 WHERE id = ?1")
+        let query = statement("UPDATE pair SET stopped = ?2, stopped_at = ?3 WHERE id = ?1")
             .bind(pair)
             .bind(rails)
             .bind(at.as_millis());
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
-        let clear = sqlx::query("DELETE FROM stopped WHERE pair = ?1 AND approved = 0").bind(pair);
-        drive(self.shared.on_the_spot, clear.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
+        let clear = statement("DELETE FROM stopped WHERE pair = ?1 AND approved = 0").bind(pair);
+        self.database.execute(clear).await?;
         Ok(())
     }
 
@@ -353,14 +351,14 @@ impl Transaction<'_> {
             return Ok(());
         }
         let rows: Vec<_> = stopped.iter().map(|row| (row.link, row.mapped, row.value.as_str())).collect();
-        let query = sqlx::query(
+        let query = statement(
             "INSERT INTO stopped (pair, link, mapped, value)
              SELECT ?1, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2) WHERE true
              ON CONFLICT (pair, link, mapped) DO UPDATE SET value = excluded.value, approved = 0",
         )
         .bind(pair)
         .bind(json(&rows)?);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -369,12 +367,11 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn approve(&mut self, pair: i64, at: Timestamp) -> Result<u64, Error> {
-        let query = sqlx::query("UPDATE pair SET approved_at = ?2, stopped = NULL WHERE id = ?1")
-            .bind(pair)
-            .bind(at.as_millis());
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
-        let query = sqlx::query("UPDATE stopped SET approved = 1 WHERE pair = ?1").bind(pair);
-        Ok(drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?.rows_affected())
+        let query =
+            statement("UPDATE pair SET approved_at = ?2, stopped = NULL WHERE id = ?1").bind(pair).bind(at.as_millis());
+        self.database.execute(query).await?;
+        let query = statement("UPDATE stopped SET approved = 1 WHERE pair = ?1").bind(pair);
+        Ok(self.database.execute(query).await?)
     }
 
     /// What a person approved of these links, after a moment (ours).
@@ -382,7 +379,7 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn approved(&mut self, pair: i64, links: &[i64], since: Timestamp) -> Result<Vec<Stopped>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT s.link, s.mapped, s.value FROM json_each(?2) AS k
              CROSS JOIN stopped AS s ON s.pair = ?1 AND s.link = k.value CROSS JOIN pair AS p ON p.id = s.pair
              WHERE s.approved = 1 AND p.approved_at > ?3",
@@ -390,7 +387,7 @@ impl Transaction<'_> {
         .bind(pair)
         .bind(json(links)?)
         .bind(since.as_millis());
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| Stopped { link: row.get(0), mapped: row.get(1), value: row.get(2) }).collect())
     }
 
@@ -400,18 +397,18 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn counted_since(&mut self, pair: i64, since: Timestamp) -> Result<(Vec<(String, u64)>, u64), Error> {
         let number = |count: i64| u64::try_from(count).unwrap_or(0);
-        let query = sqlx::query(
+        let query = statement(
             "SELECT counted, count(*) FROM history WHERE pair = ?1 AND at > ?2 AND counted IS NOT NULL
                 AND outcome <> 'refused' GROUP BY counted",
         )
         .bind(pair)
         .bind(since.as_millis());
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         let writes = rows.iter().map(|row| (row.get(0), number(row.get(1)))).collect();
-        let query = sqlx::query("SELECT count(*) FROM removal WHERE pair = ?1 AND at > ?2 AND counted = 1")
+        let query = statement("SELECT count(*) FROM removal WHERE pair = ?1 AND at > ?2 AND counted = 1")
             .bind(pair)
             .bind(since.as_millis());
-        let row = drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?;
+        let row = self.one(query).await?;
         Ok((writes, number(row.get(0))))
     }
 }

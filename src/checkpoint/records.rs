@@ -1,9 +1,7 @@
 //! Records and what was seen of them; the index that links are found by; observations that wait for a second look.
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
-
-use super::{Error, SeenRecord, Transaction, drive, from_json, json};
+use super::database::{Row, statement};
+use super::{Error, SeenRecord, Transaction, from_json, json};
 use crate::model::{Key, Timestamp};
 
 /// One record of a source.
@@ -51,13 +49,13 @@ pub struct Waiting {
     pub until: Timestamp,
 }
 
-pub(super) fn record_row(row: &SqliteRow, at: usize) -> Result<RecordRow, Error> {
+pub(super) fn record_row(row: &Row, at: usize) -> Result<RecordRow, Error> {
     Ok(RecordRow {
         id: row.get(at),
         key: Key(row.get(at + 1)),
         gone: row.get(at + 2),
-        merged_into: row.get::<Option<String>, _>(at + 3).map(Key),
-        seen: from_json(row.get::<&str, _>(at + 4))?,
+        merged_into: row.get::<Option<String>>(at + 3).map(Key),
+        seen: from_json(row.get::<&str>(at + 4))?,
     })
 }
 
@@ -67,13 +65,13 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn records_by_key(&mut self, source: i64, keys: &[&Key]) -> Result<Vec<RecordRow>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT r.id, r.key, r.gone, r.merged_into, r.seen
              FROM json_each(?2) AS k CROSS JOIN record AS r ON r.source = ?1 AND r.key = k.value",
         )
         .bind(source)
         .bind(json(keys)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         rows.iter().map(|row| record_row(row, 0)).collect()
     }
 
@@ -82,11 +80,11 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn records_by_id(&mut self, ids: &[i64]) -> Result<Vec<RecordRow>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT r.id, r.key, r.gone, r.merged_into, r.seen FROM json_each(?1) AS k CROSS JOIN record AS r ON r.id = k.value",
         )
         .bind(json(ids)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         rows.iter().map(|row| record_row(row, 0)).collect()
     }
 
@@ -95,8 +93,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn next_change(&mut self) -> Result<i64, Error> {
-        let query = sqlx::query("UPDATE counter SET change = change + 1 RETURNING change");
-        Ok(drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?.get(0))
+        let query = statement("UPDATE counter SET change = change + 1 RETURNING change");
+        Ok(self.one(query).await?.get(0))
     }
 
     /// The change number of the newest change.
@@ -104,8 +102,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn newest_change(&mut self) -> Result<i64, Error> {
-        let query = sqlx::query("SELECT change FROM counter");
-        Ok(drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?.get(0))
+        let query = statement("SELECT change FROM counter");
+        Ok(self.one(query).await?.get(0))
     }
 
     /// Writes records, in four statements whatever their number. Answers the id of each, by key.
@@ -125,7 +123,7 @@ impl Transaction<'_> {
             .iter()
             .map(|save| Ok((&save.key, i64::from(save.gone), &save.merged_into, json(&save.seen)?)))
             .collect::<Result<Vec<_>, Error>>()?;
-        let query = sqlx::query(
+        let query = statement(
             "INSERT INTO record (source, key, gone, merged_into, seen, changed)
              SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, ?2 FROM json_each(?3) WHERE true
              ON CONFLICT (source, key) DO UPDATE SET gone = excluded.gone, merged_into = excluded.merged_into,
@@ -135,7 +133,7 @@ impl Transaction<'_> {
         .bind(source)
         .bind(change)
         .bind(json(&rows)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         let ids: Vec<(Key, i64)> = rows.iter().map(|row| (Key(row.get(0)), row.get(1))).collect();
         self.save_matches(saves, &ids).await?;
         Ok(ids)
@@ -153,20 +151,20 @@ impl Transaction<'_> {
             values.extend(matches.iter().map(|(field, value)| (*field, value.as_str(), *id)));
         }
         if !known.is_empty() {
-            let delete = sqlx::query("DELETE FROM match_value WHERE record IN (SELECT value FROM json_each(?1))")
+            let delete = statement("DELETE FROM match_value WHERE record IN (SELECT value FROM json_each(?1))")
                 .bind(json(&known)?);
-            drive(self.shared.on_the_spot, delete.execute(&mut *self.connection)).await?;
+            self.database.execute(delete).await?;
         }
         if values.is_empty() {
             return Ok(());
         }
         values.sort_unstable();
-        let insert = sqlx::query(
+        let insert = statement(
             "INSERT INTO match_value (field, value, record)
              SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1) WHERE true ON CONFLICT DO NOTHING",
         )
         .bind(json(&values)?);
-        drive(self.shared.on_the_spot, insert.execute(&mut *self.connection)).await?;
+        self.database.execute(insert).await?;
         Ok(())
     }
 
@@ -179,13 +177,13 @@ impl Transaction<'_> {
             return Ok(());
         }
         let rows = records.iter().map(|(id, seen)| Ok((*id, json(seen)?))).collect::<Result<Vec<_>, Error>>()?;
-        let query = sqlx::query(
+        let query = statement(
             "UPDATE record SET seen = n.seen, changed = ?1
              FROM (SELECT value ->> 0 AS id, value ->> 1 AS seen FROM json_each(?2)) AS n WHERE record.id = n.id",
         )
         .bind(change)
         .bind(json(&rows)?);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -194,11 +192,11 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn mark_swept(&mut self, records: &[i64]) -> Result<(), Error> {
-        let query = sqlx::query(
+        let query = statement(
             "INSERT INTO temp.swept (record) SELECT value FROM json_each(?1) WHERE true ON CONFLICT DO NOTHING",
         )
         .bind(json(records)?);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -207,9 +205,9 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn clear_swept(&mut self, source: i64) -> Result<(), Error> {
-        let query = sqlx::query("DELETE FROM temp.swept WHERE record IN (SELECT id FROM record WHERE source = ?1)")
-            .bind(source);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query =
+            statement("DELETE FROM temp.swept WHERE record IN (SELECT id FROM record WHERE source = ?1)").bind(source);
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -218,14 +216,14 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn not_swept(&mut self, source: i64, after: i64, limit: usize) -> Result<Vec<(i64, Key)>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT id, key FROM record WHERE source = ?1 AND gone = 0 AND id > ?2
                 AND id NOT IN (SELECT record FROM temp.swept) ORDER BY id LIMIT ?3",
         )
         .bind(source)
         .bind(after)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| (row.get(0), Key(row.get(1)))).collect())
     }
 
@@ -234,11 +232,11 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn waiting_of(&mut self, records: &[i64]) -> Result<Vec<Waiting>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT w.record, w.field, w.value, w.until FROM json_each(?1) AS k CROSS JOIN waiting AS w ON w.record = k.value",
         )
         .bind(json(records)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(waiting_row).collect())
     }
 
@@ -247,14 +245,14 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn waiting_due(&mut self, source: i64, now: Timestamp, limit: usize) -> Result<Vec<(i64, Key)>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT DISTINCT r.id, r.key FROM waiting AS w CROSS JOIN record AS r ON r.id = w.record
              WHERE r.source = ?1 AND w.until <= ?2 ORDER BY r.id LIMIT ?3",
         )
         .bind(source)
         .bind(now.as_millis())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| (row.get(0), Key(row.get(1)))).collect())
     }
 
@@ -264,21 +262,21 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn save_waiting(&mut self, add: &[Waiting], remove: &[(i64, i64)]) -> Result<(), Error> {
         if !remove.is_empty() {
-            let query = sqlx::query(
+            let query = statement(
                 "DELETE FROM waiting WHERE (record, field) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))",
             )
             .bind(json(remove)?);
-            drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+            self.database.execute(query).await?;
         }
         if !add.is_empty() {
             let rows: Vec<_> = add.iter().map(|row| (row.record, row.field, row.value.as_str(), row.until)).collect();
-            let query = sqlx::query(
+            let query = statement(
                 "INSERT INTO waiting (record, field, value, until)
                  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1) WHERE true
                  ON CONFLICT (record, field) DO UPDATE SET value = excluded.value, until = excluded.until",
             )
             .bind(json(&rows)?);
-            drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+            self.database.execute(query).await?;
         }
         Ok(())
     }
@@ -289,18 +287,18 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn records_with_match(&mut self, field: i64, values: &[&str]) -> Result<Vec<(String, i64)>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT m.value, m.record FROM json_each(?2) AS v
              CROSS JOIN match_value AS m ON m.field = ?1 AND m.value = v.value
              CROSS JOIN record AS r ON r.id = m.record WHERE r.gone = 0 ORDER BY m.value, m.record",
         )
         .bind(field)
         .bind(json(values)?);
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 }
 
-pub(super) fn waiting_row(row: &SqliteRow) -> Waiting {
+pub(super) fn waiting_row(row: &Row) -> Waiting {
     Waiting { record: row.get(0), field: row.get(1), value: row.get(2), until: Timestamp::from_millis(row.get(3)) }
 }

@@ -1,9 +1,8 @@
 //! Counts and listings for people.
 
-use sqlx::Row;
-
+use super::database::statement;
 use super::records::record_row;
-use super::{Error, RecordRow, Transaction, drive};
+use super::{Error, RecordRow, Transaction};
 use crate::model::Timestamp;
 
 /// How many records of a side have no link, and why, as far as match values tell.
@@ -32,14 +31,14 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn unsettled(&mut self, pair: i64) -> Result<(u64, Option<Timestamp>), Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT coalesce(sum(pending), 0), min(CASE WHEN pending > 0 THEN unsettled END) FROM link
              WHERE pair = ?1 AND unsettled IS NOT NULL",
         )
         .bind(pair);
-        let row = drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?;
-        let pending = u64::try_from(row.get::<i64, _>(0)).unwrap_or(0);
-        Ok((pending, row.get::<Option<i64>, _>(1).map(Timestamp::from_millis)))
+        let row = self.one(query).await?;
+        let pending = u64::try_from(row.get::<i64>(0)).unwrap_or(0);
+        Ok((pending, row.get::<Option<i64>>(1).map(Timestamp::from_millis)))
     }
 
     /// How many links of a pair have something left to do.
@@ -47,9 +46,9 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn count_unsettled(&mut self, pair: i64) -> Result<u64, Error> {
-        let query = sqlx::query("SELECT count(*) FROM link WHERE pair = ?1 AND unsettled IS NOT NULL").bind(pair);
-        let row = drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?;
-        Ok(u64::try_from(row.get::<i64, _>(0)).unwrap_or(0))
+        let query = statement("SELECT count(*) FROM link WHERE pair = ?1 AND unsettled IS NOT NULL").bind(pair);
+        let row = self.one(query).await?;
+        Ok(u64::try_from(row.get::<i64>(0)).unwrap_or(0))
     }
 
     /// The next records of a source without a link in this pair (and not gone), by id.
@@ -63,7 +62,7 @@ impl Transaction<'_> {
         after: i64,
         limit: usize,
     ) -> Result<Vec<RecordRow>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT r.id, r.key, r.gone, r.merged_into, r.seen FROM record AS r
              WHERE r.source = ?2 AND r.gone = 0 AND r.id > ?3
                AND NOT EXISTS (SELECT 1 FROM link AS l WHERE l.pair = ?1 AND (l.store_record = r.id OR l.crm_record = r.id))
@@ -73,7 +72,7 @@ impl Transaction<'_> {
         .bind(source)
         .bind(after)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         rows.iter().map(|row| record_row(row, 0)).collect()
     }
 
@@ -87,14 +86,14 @@ impl Transaction<'_> {
         after: i64,
         limit: usize,
     ) -> Result<Vec<(i64, String, String)>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT l.id, s.key, c.key FROM link AS l CROSS JOIN record AS s ON s.id = l.store_record
              CROSS JOIN record AS c ON c.id = l.crm_record WHERE l.pair = ?1 AND l.id > ?2 ORDER BY l.id LIMIT ?3",
         )
         .bind(pair)
         .bind(after)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
     }
 
@@ -103,22 +102,22 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn find_records(&mut self, words: &str) -> Result<Vec<ExplainRow>, Error> {
-        let query = sqlx::query(
+        let query = statement(
             "SELECT r.id, r.key, r.gone, r.merged_into, r.seen, r.source FROM record AS r
              WHERE r.id IN (SELECT id FROM record WHERE source IN (SELECT id FROM source) AND key = ?1)
                 OR r.id IN (SELECT record FROM match_value WHERE field IN (SELECT id FROM field) AND value IN (?1, ?2)) ORDER BY r.source, r.id LIMIT 100",
         )
         .bind(words.trim())
         .bind(words.trim().to_lowercase());
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(query).await?;
         let mut found = Vec::new();
         for row in &rows {
             found.push(ExplainRow { record: record_row(row, 0)?, source: row.get(5), links: Vec::new() });
         }
         for explained in &mut found {
-            let query = sqlx::query("SELECT id FROM link WHERE store_record = ?1 OR crm_record = ?1 ORDER BY id")
+            let query = statement("SELECT id FROM link WHERE store_record = ?1 OR crm_record = ?1 ORDER BY id")
                 .bind(explained.record.id);
-            let links = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+            let links = self.database.rows(query).await?;
             explained.links = links.iter().map(|row| row.get(0)).collect();
         }
         Ok(found)

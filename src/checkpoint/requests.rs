@@ -1,8 +1,7 @@
 //! What other processes ask of the one that holds the lock.
 
-use sqlx::Row;
-
-use super::{Error, Transaction, drive};
+use super::database::statement;
+use super::{Error, Transaction};
 use crate::model::Timestamp;
 
 /// A request that nobody has answered yet.
@@ -20,10 +19,10 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn leave_request(&mut self, at: Timestamp, request: &str) -> Result<i64, Error> {
-        let query = sqlx::query("INSERT INTO request (at, request) VALUES (?1, ?2) RETURNING id")
+        let query = statement("INSERT INTO request (at, request) VALUES (?1, ?2) RETURNING id")
             .bind(at.as_millis())
             .bind(request);
-        Ok(drive(self.shared.on_the_spot, query.fetch_one(&mut *self.connection)).await?.get(0))
+        Ok(self.one(query).await?.get(0))
     }
 
     /// The requests that nobody has answered, oldest first, at most 100.
@@ -31,8 +30,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn open_requests(&mut self) -> Result<Vec<RequestRow>, Error> {
-        let query = sqlx::query("SELECT id, request FROM request WHERE answer IS NULL ORDER BY id LIMIT 100");
-        let rows = drive(self.shared.on_the_spot, query.fetch_all(&mut *self.connection)).await?;
+        let query = statement("SELECT id, request FROM request WHERE answer IS NULL ORDER BY id LIMIT 100");
+        let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(|row| RequestRow { id: row.get(0), request: row.get(1) }).collect())
     }
 
@@ -41,11 +40,11 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn answer_request(&mut self, id: i64, answer: &str, now: Timestamp) -> Result<(), Error> {
-        let query = sqlx::query("UPDATE request SET answer = ?2 WHERE id = ?1").bind(id).bind(answer);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query = statement("UPDATE request SET answer = ?2 WHERE id = ?1").bind(id).bind(answer);
+        self.database.execute(query).await?;
         let query =
-            sqlx::query("DELETE FROM request WHERE answer IS NOT NULL AND at < ?1").bind(now.as_millis() - 86_400_000);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+            statement("DELETE FROM request WHERE answer IS NOT NULL AND at < ?1").bind(now.as_millis() - 86_400_000);
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -54,8 +53,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn answer_to(&mut self, id: i64) -> Result<Option<String>, Error> {
-        let query = sqlx::query("SELECT answer FROM request WHERE id = ?1").bind(id);
-        let row = drive(self.shared.on_the_spot, query.fetch_optional(&mut *self.connection)).await?;
+        let query = statement("SELECT answer FROM request WHERE id = ?1").bind(id);
+        let row = self.first(query).await?;
         Ok(row.and_then(|row| row.get(0)))
     }
 }

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
-use super::{Error, Transaction, drive, from_json, json};
+use super::database::{Row, statement};
+use super::{Error, Transaction, from_json, json};
 use crate::model::{FieldShape, Side, Timestamp};
 
 /// One store or CRM, as it is remembered.
@@ -69,19 +68,19 @@ pub struct Cursor {
 const SOURCE_COLUMNS: &str =
     "SELECT id, side, name, identity, paused, state, reason, offset_ms, read_at, swept_at, drift, quota FROM source";
 
-fn source_row(row: &SqliteRow) -> SourceRow {
+fn source_row(row: &Row) -> SourceRow {
     SourceRow {
         id: row.get(0),
-        side: if row.get::<String, _>(1) == "store" { Side::Store } else { Side::Crm },
+        side: if row.get::<String>(1) == "store" { Side::Store } else { Side::Crm },
         name: row.get(2),
         identity: row.get(3),
         paused: row.get(4),
         state: row.get(5),
         reason: row.get(6),
         offset_ms: row.get(7),
-        read_at: row.get::<Option<i64>, _>(8).map(Timestamp::from_millis),
-        swept_at: row.get::<Option<i64>, _>(9).map(Timestamp::from_millis),
-        drift: u64::try_from(row.get::<i64, _>(10)).unwrap_or(0),
+        read_at: row.get::<Option<i64>>(8).map(Timestamp::from_millis),
+        swept_at: row.get::<Option<i64>>(9).map(Timestamp::from_millis),
+        drift: u64::try_from(row.get::<i64>(10)).unwrap_or(0),
         quota: row.get(11),
     }
 }
@@ -92,8 +91,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn sources(&mut self) -> Result<Vec<SourceRow>, Error> {
-        let sql = sqlx::AssertSqlSafe(format!("{SOURCE_COLUMNS} ORDER BY side, name"));
-        let rows = drive(self.shared.on_the_spot, sqlx::query(sql).fetch_all(&mut *self.connection)).await?;
+        let sql = format!("{SOURCE_COLUMNS} ORDER BY side, name");
+        let rows = self.database.rows(statement(sql)).await?;
         Ok(rows.iter().map(source_row).collect())
     }
 
@@ -102,9 +101,9 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn source(&mut self, side: Side, name: &str) -> Result<Option<SourceRow>, Error> {
-        let sql = sqlx::AssertSqlSafe(format!("{SOURCE_COLUMNS} WHERE side = ?1 AND name = ?2"));
-        let query = sqlx::query(sql).bind(side.as_str()).bind(name);
-        let row = drive(self.shared.on_the_spot, query.fetch_optional(&mut *self.connection)).await?;
+        let sql = format!("{SOURCE_COLUMNS} WHERE side = ?1 AND name = ?2");
+        let query = statement(sql).bind(side.as_str()).bind(name);
+        let row = self.first(query).await?;
         Ok(row.as_ref().map(source_row))
     }
 
@@ -128,7 +127,7 @@ impl Transaction<'_> {
             }
         }
         self.give_way(side, name, identity).await?;
-        let query = sqlx::query(
+        let query = statement(
             "INSERT INTO source (side, name, identity) VALUES (?1, ?2, ?3)
              ON CONFLICT (side, identity) WHERE identity IS NOT NULL DO UPDATE SET name = excluded.name
              ON CONFLICT (side, name) DO UPDATE SET identity = excluded.identity",
@@ -136,7 +135,7 @@ impl Transaction<'_> {
         .bind(side.as_str())
         .bind(name)
         .bind(identity);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         self.source(side, name).await?.ok_or_else(|| Error::Encoding("a source that was just recorded".to_owned()))
     }
 
@@ -150,8 +149,8 @@ impl Transaction<'_> {
                 (SELECT 1 FROM source WHERE side = ?1 AND identity = ?3)",
         ];
         for sql in statements {
-            let query = sqlx::query(sql).bind(side.as_str()).bind(name).bind(identity);
-            drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+            let query = statement(sql).bind(side.as_str()).bind(name).bind(identity);
+            self.database.execute(query).await?;
         }
         Ok(())
     }
@@ -161,10 +160,10 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn know_source(&mut self, side: Side, name: &str) -> Result<(), Error> {
-        let query = sqlx::query("INSERT INTO source (side, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING")
+        let query = statement("INSERT INTO source (side, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING")
             .bind(side.as_str())
             .bind(name);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -174,20 +173,20 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn bind_fields(&mut self, source: i64, names: &[String]) -> Result<Vec<FieldRow>, Error> {
         let names_json = json(names)?;
-        let insert = sqlx::query(
+        let insert = statement(
             "INSERT INTO field (source, name) SELECT ?1, value FROM json_each(?2) WHERE true ON CONFLICT DO NOTHING",
         )
         .bind(source)
         .bind(names_json.as_str());
-        drive(self.shared.on_the_spot, insert.execute(&mut *self.connection)).await?;
+        self.database.execute(insert).await?;
         // A field that no mapping names any more is not read any more: put back, it must be read again.
-        let unread = sqlx::query(
+        let unread = statement(
             "UPDATE field SET swept = 0, indexed = 0 WHERE source = ?1 AND (swept = 1 OR indexed = 1)
                 AND name NOT IN (SELECT value FROM json_each(?2))",
         )
         .bind(source)
         .bind(names_json.as_str());
-        drive(self.shared.on_the_spot, unread.execute(&mut *self.connection)).await?;
+        self.database.execute(unread).await?;
         self.known_fields(source, names).await
     }
 
@@ -197,20 +196,20 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn known_fields(&mut self, source: i64, names: &[String]) -> Result<Vec<FieldRow>, Error> {
         let names_json = json(names)?;
-        let select = sqlx::query(
+        let select = statement(
             "SELECT f.id, f.name, f.definition, f.shape, f.changed, f.swept, f.indexed
              FROM json_each(?2) AS n CROSS JOIN field AS f ON f.source = ?1 AND f.name = n.value ORDER BY n.key",
         )
         .bind(source)
         .bind(names_json.as_str());
-        let rows = drive(self.shared.on_the_spot, select.fetch_all(&mut *self.connection)).await?;
+        let rows = self.database.rows(select).await?;
         rows.iter()
             .map(|row| {
                 Ok(FieldRow {
                     id: row.get(0),
                     name: row.get(1),
                     definition: row.get(2),
-                    shape: row.get::<Option<String>, _>(3).as_deref().map(from_json).transpose()?,
+                    shape: row.get::<Option<String>>(3).as_deref().map(from_json).transpose()?,
                     changed: row.get(4),
                     swept: row.get(5),
                     indexed: row.get(6),
@@ -225,12 +224,12 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn save_field(&mut self, field: &FieldRow) -> Result<(), Error> {
         let shape = field.shape.as_ref().map(json).transpose()?;
-        let query = sqlx::query("UPDATE field SET definition = ?2, shape = ?3, changed = ?4 WHERE id = ?1")
+        let query = statement("UPDATE field SET definition = ?2, shape = ?3, changed = ?4 WHERE id = ?1")
             .bind(field.id)
             .bind(field.definition.as_deref())
             .bind(shape)
             .bind(field.changed.as_deref());
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -239,9 +238,9 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn cursors(&mut self, source: i64) -> Result<BTreeMap<String, Cursor>, Error> {
-        let query = sqlx::query("SELECT cursors FROM source WHERE id = ?1").bind(source);
-        let row = drive(self.shared.on_the_spot, query.fetch_optional(&mut *self.connection)).await?;
-        row.map_or_else(|| Ok(BTreeMap::new()), |row| from_json(row.get::<&str, _>(0)))
+        let query = statement("SELECT cursors FROM source WHERE id = ?1").bind(source);
+        let row = self.first(query).await?;
+        row.map_or_else(|| Ok(BTreeMap::new()), |row| from_json(row.get::<&str>(0)))
     }
 
     /// Records that the feeds of a source were read to their end: how far, and what its clock and quota said. One row.
@@ -256,7 +255,7 @@ impl Transaction<'_> {
         offset_ms: i64,
         quota: Option<&str>,
     ) -> Result<(), Error> {
-        let query = sqlx::query(
+        let query = statement(
             "UPDATE source SET read_at = ?2, cursors = ?3, offset_ms = ?4, quota = coalesce(?5, quota),
                     state = 'ok', reason = NULL WHERE id = ?1",
         )
@@ -265,7 +264,7 @@ impl Transaction<'_> {
         .bind(json(cursors)?)
         .bind(offset_ms)
         .bind(quota);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -274,8 +273,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn sweep_all_again(&mut self) -> Result<(), Error> {
-        let query = sqlx::query("UPDATE source SET swept_at = NULL");
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query = statement("UPDATE source SET swept_at = NULL");
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -284,11 +283,11 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn note_swept(&mut self, source: i64, at: Timestamp, drift: u64) -> Result<(), Error> {
-        let query = sqlx::query("UPDATE source SET swept_at = ?2, drift = ?3 WHERE id = ?1")
+        let query = statement("UPDATE source SET swept_at = ?2, drift = ?3 WHERE id = ?1")
             .bind(source)
             .bind(at.as_millis())
             .bind(i64::try_from(drift).unwrap_or(i64::MAX));
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -297,14 +296,13 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn note_fields_swept(&mut self, fields: &[i64], indexed: &[i64]) -> Result<(), Error> {
+        let query = statement("UPDATE field SET swept = 1 WHERE swept = 0 AND id IN (SELECT value FROM json_each(?1))")
+            .bind(json(fields)?);
+        self.database.execute(query).await?;
         let query =
-            sqlx::query("UPDATE field SET swept = 1 WHERE swept = 0 AND id IN (SELECT value FROM json_each(?1))")
-                .bind(json(fields)?);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
-        let query =
-            sqlx::query("UPDATE field SET indexed = 1 WHERE indexed = 0 AND id IN (SELECT value FROM json_each(?1))")
+            statement("UPDATE field SET indexed = 1 WHERE indexed = 0 AND id IN (SELECT value FROM json_each(?1))")
                 .bind(json(indexed)?);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -332,8 +330,8 @@ impl Transaction<'_> {
             "UPDATE pair SET decided = 0 WHERE id IN (SELECT pair FROM mapped WHERE id IN (SELECT value FROM json_each(?1)))",
         ];
         for sql in statements {
-            let query = sqlx::query(sql).bind(list.as_str());
-            drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+            let query = statement(sql).bind(list.as_str());
+            self.database.execute(query).await?;
         }
         Ok(())
     }
@@ -343,8 +341,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn look_again(&mut self, source: i64) -> Result<(), Error> {
-        let query = sqlx::query("UPDATE pair SET decided = 0 WHERE store = ?1 OR crm = ?1").bind(source);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        let query = statement("UPDATE pair SET decided = 0 WHERE store = ?1 OR crm = ?1").bind(source);
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -353,7 +351,7 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn note_state(&mut self, side: Side, name: &str, state: &str, reason: Option<&str>) -> Result<(), Error> {
-        let query = sqlx::query(
+        let query = statement(
             "INSERT INTO source (side, name, state, reason) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (side, name) DO UPDATE SET state = excluded.state, reason = excluded.reason",
         )
@@ -361,7 +359,7 @@ impl Transaction<'_> {
         .bind(name)
         .bind(state)
         .bind(reason);
-        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        self.database.execute(query).await?;
         Ok(())
     }
 
@@ -370,8 +368,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn set_paused(&mut self, name: &str, paused: bool) -> Result<u64, Error> {
-        let query = sqlx::query("UPDATE source SET paused = ?2 WHERE name = ?1").bind(name).bind(paused);
-        Ok(drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?.rows_affected())
+        let query = statement("UPDATE source SET paused = ?2 WHERE name = ?1").bind(name).bind(paused);
+        Ok(self.database.execute(query).await?)
     }
 
     /// Whether a person paused the source.
@@ -379,8 +377,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn is_paused(&mut self, source: i64) -> Result<bool, Error> {
-        let query = sqlx::query("SELECT paused FROM source WHERE id = ?1").bind(source);
-        let row = drive(self.shared.on_the_spot, query.fetch_optional(&mut *self.connection)).await?;
+        let query = statement("SELECT paused FROM source WHERE id = ?1").bind(source);
+        let row = self.first(query).await?;
         Ok(row.is_some_and(|row| row.get(0)))
     }
 
@@ -402,8 +400,8 @@ impl Transaction<'_> {
         ];
         let mut forgotten = 0;
         for sql in statements {
-            let query = sqlx::query(sql).bind(name);
-            forgotten = drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?.rows_affected();
+            let query = statement(sql).bind(name);
+            forgotten = self.database.execute(query).await?;
         }
         Ok(forgotten)
     }

@@ -9,6 +9,7 @@ use attune::engine::{Engine, Pair, PairSettings, PassOptions, PassReport, Reach,
 use attune::model::{Mode, Side};
 use tokio_util::sync::CancellationToken;
 
+use crate::database::InMemory;
 use crate::executor::{Executor, Owner, at_once};
 use crate::plan::{POLL_MS, Plan, QUARANTINE_MS, TIMES};
 use crate::random::Random;
@@ -53,7 +54,8 @@ impl Process {
             world.world().crash = true;
             true
         };
-        let checkpoint = Checkpoint::simulated(Some(Arc::new(crash))).unwrap();
+        let database = Box::new(InMemory::open().unwrap());
+        let checkpoint = Checkpoint::simulated(database, Some(Arc::new(crash))).unwrap();
         let (sweeps_often, mapped) = (AtomicBool::new(false), AtomicUsize::new(usize::MAX));
         Arc::new(Self { hub: Arc::clone(hub), checkpoint, commits_left, sweeps_often, mapped })
     }

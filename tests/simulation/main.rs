@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "whatever is not as it should be in here is a failed history")]
 
+mod database;
 mod driver;
 mod executor;
 mod oracle;
