@@ -266,6 +266,25 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Makes the pair's links that are newer than this one, and these as far as they are left, the work of the pass.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_work_since(&mut self, pair: i64, newer_than: i64, links: &[i64]) -> Result<(), Error> {
+        let clear = statement("DELETE FROM temp.work WHERE pair = ?1").bind(pair);
+        self.database.execute(clear).await?;
+        let query = statement(
+            "INSERT INTO temp.work (pair, link)
+             SELECT pair, id FROM link WHERE pair = ?1 AND id > ?2
+             UNION SELECT l.pair, l.id FROM json_each(?3) AS k CROSS JOIN link AS l ON l.id = k.value WHERE l.pair = ?1",
+        )
+        .bind(pair)
+        .bind(newer_than)
+        .bind(json(links)?);
+        self.database.execute(query).await?;
+        Ok(())
+    }
+
     /// The next links of the work, by id.
     ///
     /// # Errors

@@ -48,6 +48,11 @@ impl Engine {
                     Verdict::Kept if same && known.is_some_and(|known| known.state == HeldState::Dropped) => {}
                     Verdict::Write(_)
                         if same && known.is_some_and(|known| matches!(known.state, HeldState::Take(_))) => {}
+                    // Until it is written, it tells that both sides agreed in two spellings.
+                    Verdict::Write(_)
+                        if known.is_some_and(|known| {
+                            known.reason == HeldReason::AlteredByTarget && known.state == HeldState::Held
+                        }) => {}
                     Verdict::Pending | Verdict::Unseen(_) => {}
                     Verdict::Unchanged | Verdict::Agree(_) | Verdict::Kept | Verdict::Write(_) => {
                         releases.extend(known.map(|known| known.id));

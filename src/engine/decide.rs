@@ -250,6 +250,8 @@ impl Context {
             None => Agreed::Unknown,
             Some(value) => Agreed::on(value.clone()),
         };
+        let held = self.held.get(&(link.id, field.mapped));
+        let agreed = held.and_then(|held| spelt_apart(held, &field.rule, &store, &crm)).unwrap_or(agreed);
         // Where the checkpoint is older than the sides, nothing it says was agreed can be believed.
         let cautious = FieldRule { conflict: Conflict::Hold, direction: Direction::Both, ..field.rule.clone() };
         let facts = Facts {
@@ -258,7 +260,7 @@ impl Context {
             store: Target { seen: &store, edited: edited(pair, link, field, Side::Store), shape: &store_defined.shape },
             crm: Target { seen: &crm, edited: edited(pair, link, field, Side::Crm), shape: &crm_defined.shape },
         };
-        let held = self.held.get(&(link.id, field.mapped)).filter(|held| same_values(held, &store, &crm));
+        let held = held.filter(|held| same_values(held, &store, &crm));
         let decision = match held.map(|held| (held.state, held.reason)) {
             Some((HeldState::Dropped, _)) => return Verdict::Kept,
             Some((HeldState::Take(side), _)) => merge::resolve(&facts, side),
@@ -354,8 +356,25 @@ fn edited(pair: &Pair, link: &LinkRow, field: &PairField, side: Side) -> Option<
 
 /// Whether both sides still hold what they held when the field was held.
 fn same_values(held: &HeldRow, store: &Seen, crm: &Seen) -> bool {
-    let text = |seen: &Seen| serde_json::to_string(&seen.value()).unwrap_or_default();
-    held.store_value == text(store) && held.crm_value == text(crm)
+    is_still(&held.store_value, store) && is_still(&held.crm_value, crm)
+}
+
+fn is_still(then: &str, now: &Seen) -> bool {
+    serde_json::to_string(&now.value()).is_ok_and(|now| now == then)
+}
+
+/// Where the target altered a value the two sides hold one thing in two spellings, and each is what was agreed there: when
+/// one of them changes, the other has not.
+fn spelt_apart(held: &HeldRow, rule: &FieldRule, store: &Seen, crm: &Seen) -> Option<Agreed> {
+    if held.reason != HeldReason::AlteredByTarget || held.state != HeldState::Held {
+        return None;
+    }
+    let unchanged = |side: Side, seen: &Seen| seen.value().and_then(|value| as_compared(rule, side, value));
+    match (is_still(&held.store_value, store), is_still(&held.crm_value, crm)) {
+        (true, false) => Some(Agreed::on(unchanged(Side::Store, store))),
+        (false, true) => Some(Agreed::on(unchanged(Side::Crm, crm))),
+        _ => None,
+    }
 }
 
 /// Whether a hold stands by itself while both sides stay as they are; the others are derived again every time.

@@ -329,7 +329,8 @@ impl Engine {
                     transaction.set_parted(pair.id, customer, row.crm.key.as_str(), true).await?;
                     parted.push(row.crm.key.0);
                 }
-                transaction.remove_links(&[link]).await?;
+                let change = transaction.next_change().await?;
+                transaction.remove_links(&[link], change).await?;
             }
         }
         transaction.commit().await?;

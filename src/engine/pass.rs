@@ -1,17 +1,14 @@
 //! One pass of one pair: resolve what is under way, link, survey, push.
 
-use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::balance::Balance;
-use super::decide::Mood;
 use super::push::{Push, Scope};
-use super::rails::DAY;
-use super::survey::{Ended, Survey};
-use super::{Counts, Engine, Error, Pair};
+use super::rails::Scale;
+use super::survey::Survey;
+use super::{Engine, Error, Pair};
 use crate::checkpoint::{PairRow, Transaction};
-use crate::merge;
 use crate::model::{Mode, Timestamp};
 use crate::telemetry::Event;
 
@@ -85,14 +82,29 @@ impl Engine {
         transaction.commit().await?;
 
         let number = u64::try_from(pass).unwrap_or(0);
-        let (made, unlinked) = self.link(pair, number, row.decided, row.decided == 0).await?;
+        let (mut made, mut unlinked) = self.link(pair, number, row.decided, row.decided == 0).await?;
         if row.decided == 0 {
             self.link_rivals(pair, number).await?;
         }
-        let (survey, mood) = self.survey(pair, &row, row.decided).await?;
-        let mut report = self.carry_out(pair, pass, &row, survey, mood, options).await?;
+        let mut survey = self.survey(pair, &row, row.decided).await?;
+        let mood = survey.mood;
+        let mut scale = self.weigh(pair, &survey).await?;
+        let mut deleted = 0;
+        if writes && scale.crossed.is_empty() && !survey.ended.is_empty() {
+            let ended = std::mem::take(&mut survey.ended);
+            deleted = scale.gone;
+            let newest_link = self.unlink(pair, pass, &ended, &scale.approved).await?;
+            // Whoever lost its partner may have another: somebody who registered again, say.
+            let (more, without) = self.link(pair, number, row.decided, false).await?;
+            (made, unlinked) = (made + more, without);
+            let kept: Vec<i64> = ended.iter().map(|(link, _)| link.id).collect();
+            self.survey_also(pair, &row, (newest_link, &kept), &mut survey).await?;
+            scale = self.weigh(pair, &survey).await?;
+        }
+        let mut report = self.carry_out(pair, pass, &row, survey, scale, options).await?;
         report.pass = number;
         report.balance.links_created = made;
+        report.balance.records_deleted += deleted;
         report.balance.put_unlinked(unlinked);
 
         let ended = self.clock.now();
@@ -155,32 +167,17 @@ impl Engine {
         pass: i64,
         row: &PairRow,
         survey: Survey,
-        mood: Mood,
+        scale: Scale,
         options: PassOptions,
     ) -> Result<PassReport, Error> {
-        let mut transaction = self.checkpoint.read().await?;
-        let links = transaction.count_links(pair.id).await?;
-        let past = self.past(&mut transaction, pair).await?;
-        let gone: Vec<i64> =
-            survey.ended.iter().filter(|(_, ended)| *ended != Ended::Left).map(|(link, _)| link.id).collect();
-        let approved = transaction.approved(pair.id, &gone, self.clock.now() - DAY).await?;
-        transaction.end().await?;
-        let base = (links * pair.fields.len() as u64, links);
-        let approved: BTreeSet<i64> =
-            approved.into_iter().filter(|stopped| stopped.mapped == 0).map(|s| s.link).collect();
-        let deletes = gone.iter().filter(|link| !approved.contains(link)).count() as u64;
-        let planned = Counts { deletes, ..survey.planned };
-        let crossed = merge::crossed(&pair.rails, past, planned, base.0, base.1);
-
+        let Scale { past, base, approved, crossed, .. } = scale;
         let mut report = PassReport { balance: survey.balance, ..PassReport::default() };
         let first_pass = row.first_pass_at.is_none();
-        let mut push = Push::new(self, pair, pass, mood, (past, base, first_pass));
+        let mut push = Push::new(self, pair, pass, survey.mood, (past, base, first_pass));
         push.say_held(&survey.news);
         push.last = true;
         let writes = pair.mode == Mode::Sync;
         if crossed.is_empty() && writes {
-            self.unlink(pair, pass, &survey.ended, &approved).await?;
-            report.balance.records_deleted = gone.len() as u64;
             push.last = false;
             let limit = options.limit.unwrap_or(usize::MAX).min(survey.due.len());
             push.run(&survey.due[..limit]).await?;
@@ -212,7 +209,7 @@ impl Engine {
         let crossed = if crossed.is_empty() { std::mem::take(&mut push.crossed) } else { crossed };
         report.balance.add(&push.balance);
         if writes {
-            self.note_rails(pair, pass, row, &crossed, &survey, mood).await?;
+            self.note_rails(pair, pass, row, &crossed, &survey).await?;
         } else {
             say_would_write(pair, row, report.balance.pending);
         }

@@ -1,18 +1,51 @@
 //! The rails of a pair: what they have counted, what they stop, and what a person let through.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::decide::{Decided, Due, Fate, Mood, Verdict};
-use super::survey::Survey;
+use super::decide::{Decided, Due, Fate, Verdict};
+use super::survey::{Ended, Survey};
 use super::{CHUNK, Counts, Engine, Error, Pair};
 use crate::checkpoint::{PairRow, Stopped, Transaction};
-use crate::merge::{Crossed, Taken};
+use crate::merge::{self, Crossed, Taken};
 use crate::telemetry::Event;
 
 /// What rails look back on, and how long an approval lasts.
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
+/// What a survey comes to on the rails.
+pub(super) struct Scale {
+    /// What the last 24 hours have counted.
+    pub past: Counts,
+    /// Mapped fields of linked records, and linked records.
+    pub base: (u64, u64),
+    /// Links that are to end because a record is gone.
+    pub gone: u64,
+    /// Those of them whose end a person let through.
+    pub approved: BTreeSet<i64>,
+    /// The rails that past and planned together would cross.
+    pub crossed: Vec<Crossed>,
+}
+
 impl Engine {
+    /// Weighs all that a survey has found against the rails, before the first write.
+    pub(super) async fn weigh(&self, pair: &Pair, survey: &Survey) -> Result<Scale, Error> {
+        let mut transaction = self.checkpoint.read().await?;
+        let links = transaction.count_links(pair.id).await?;
+        let past = self.past(&mut transaction, pair).await?;
+        let gone: Vec<i64> =
+            survey.ended.iter().filter(|(_, ended)| *ended != Ended::Left).map(|(link, _)| link.id).collect();
+        let approved = transaction.approved(pair.id, &gone, self.clock.now() - DAY).await?;
+        transaction.end().await?;
+        let approved: BTreeSet<i64> =
+            approved.into_iter().filter(|stopped| stopped.mapped == 0).map(|stopped| stopped.link).collect();
+        let deletes = gone.iter().filter(|link| !approved.contains(link)).count() as u64;
+        let planned = Counts { deletes, ..survey.planned };
+        let base = (links * pair.fields.len() as u64, links);
+        let crossed = merge::crossed(&pair.rails, past, planned, base.0, base.1);
+        Ok(Scale { past, base, gone: gone.len() as u64, approved, crossed })
+    }
+
     /// What the rails have counted of the last 24 hours.
     pub(super) async fn past(&self, transaction: &mut Transaction<'_>, pair: &Pair) -> Result<Counts, Error> {
         let (writes, deletes) = transaction.counted_since(pair.id, self.clock.now() - DAY).await?;
@@ -35,7 +68,6 @@ impl Engine {
         row: &PairRow,
         crossed: &[Crossed],
         survey: &Survey,
-        mood: Mood,
     ) -> Result<(), Error> {
         let now = self.clock.now();
         if crossed.is_empty() {
@@ -60,7 +92,7 @@ impl Engine {
         for chunk in survey.due.chunks(CHUNK) {
             let mut transaction = self.checkpoint.begin().await?;
             let links = transaction.links(chunk).await?;
-            let decided = self.decide(&mut transaction, pair, links, mood).await?;
+            let decided = self.decide(&mut transaction, pair, links, survey.mood).await?;
             transaction.add_stopped(pair.id, &stopped_of(pair, &decided)).await?;
             transaction.commit().await?;
         }

@@ -17,6 +17,7 @@ const RETURNED_MAX: u64 = 20;
 /// What looking at all the work has found.
 #[derive(Default)]
 pub(super) struct Survey {
+    pub mood: Mood,
     pub balance: Balance,
     pub due: Vec<i64>,
     pub ended: Vec<(LinkRow, Ended)>,
@@ -40,7 +41,7 @@ pub(super) enum Ended {
 
 impl Engine {
     /// Looks at all the work: what needs no write is concluded, what does is counted.
-    pub(super) async fn survey(&self, pair: &Pair, row: &PairRow, since: i64) -> Result<(Survey, Mood), Error> {
+    pub(super) async fn survey(&self, pair: &Pair, row: &PairRow, since: i64) -> Result<Survey, Error> {
         let first_pass = row.first_pass_at.is_none();
         let mut mood = Mood { behind: row.behind, ..Mood::default() };
         if mood.behind {
@@ -50,11 +51,11 @@ impl Engine {
             let mut transaction = self.checkpoint.begin().await?;
             transaction.gather_work(pair.id, pair.store.id, pair.crm.id, if mood.behind { 0 } else { since }).await?;
             transaction.commit().await?;
-            let mut survey = Survey::default();
-            self.look_over(pair, mood, (true, first_pass), &mut survey).await?;
+            let mut survey = Survey { mood, ..Survey::default() };
+            self.look_over(pair, (true, first_pass), &mut survey).await?;
             if !survey.unseen_links.is_empty() {
                 self.read_unseen(pair, &mut survey).await?;
-                self.look_over(pair, mood, (false, first_pass), &mut survey).await?;
+                self.look_over(pair, (false, first_pass), &mut survey).await?;
             }
             let first = pair.first_since_start.load(Ordering::SeqCst);
             if first && !mood.behind && self.recognise_by_sides(pair, survey.met, survey.moved).await? {
@@ -66,15 +67,34 @@ impl Engine {
                 mood.reverted = reverted;
                 continue;
             }
-            return Ok((survey, mood));
+            return Ok(survey);
         }
+    }
+
+    /// Looks also at the links that were made since a survey, and at these.
+    pub(super) async fn survey_also(
+        &self,
+        pair: &Pair,
+        row: &PairRow,
+        (newer_than, links): (i64, &[i64]),
+        survey: &mut Survey,
+    ) -> Result<(), Error> {
+        let first_pass = row.first_pass_at.is_none();
+        let mut transaction = self.checkpoint.begin().await?;
+        transaction.set_work_since(pair.id, newer_than, links).await?;
+        transaction.commit().await?;
+        self.look_over(pair, (true, first_pass), survey).await?;
+        if !survey.unseen_links.is_empty() {
+            self.read_unseen(pair, survey).await?;
+            self.look_over(pair, (false, first_pass), survey).await?;
+        }
+        Ok(())
     }
 
     /// Goes through `temp.work` in chunks.
     async fn look_over(
         &self,
         pair: &Pair,
-        mood: Mood,
         (may_read, first_pass): (bool, bool),
         survey: &mut Survey,
     ) -> Result<(), Error> {
@@ -86,7 +106,7 @@ impl Engine {
             let Some(last) = ids.last() else { return Ok(()) };
             after = *last;
             let links = transaction.links(&ids).await?;
-            let decided = self.decide(&mut transaction, pair, links, mood).await?;
+            let decided = self.decide(&mut transaction, pair, links, survey.mood).await?;
             let settled: Vec<Decided> =
                 decided.into_iter().filter_map(|decided| survey.sort(decided, may_read, first_pass)).collect();
             survey.news.extend(self.conclude(&mut transaction, pair, &settled).await?);

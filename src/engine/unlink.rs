@@ -9,17 +9,15 @@ use crate::model::{HeldReason, Side};
 use crate::telemetry::Event;
 
 impl Engine {
-    /// Ends links. `approved`: those whose end a person let through; the rails do not count them.
+    /// Ends links. `approved`: those whose end a person let through; the rails do not count them. Their records are looked
+    /// at again, for they may have another partner. Answers the newest link of all.
     pub(super) async fn unlink(
         &self,
         pair: &Pair,
         pass: i64,
         ended: &[(LinkRow, Ended)],
         approved: &BTreeSet<i64>,
-    ) -> Result<(), Error> {
-        if ended.is_empty() {
-            return Ok(());
-        }
+    ) -> Result<i64, Error> {
         let now = self.clock.now();
         let mut transaction = self.checkpoint.begin().await?;
         let mut removed = Vec::new();
@@ -50,10 +48,14 @@ impl Engine {
             .emit_at(shown >= Event::RECORDS_PER_PASS);
             shown += 1;
         }
-        transaction.note_removals(pair.id, now, counted, free).await?;
-        transaction.remove_links(&removed).await?;
+        if !removed.is_empty() {
+            transaction.note_removals(pair.id, now, counted, free).await?;
+            let change = transaction.next_change().await?;
+            transaction.remove_links(&removed, change).await?;
+        }
+        let newest = transaction.newest_link().await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(newest)
     }
 
     /// A record that was merged into another is not gone: the link moves to the one that carries on, with nothing

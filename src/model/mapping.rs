@@ -79,7 +79,7 @@ pub enum Mode {
 }
 
 /// One field and all that the configuration says about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldRule {
     /// The store's name, which names the field everywhere: `attribute:Job title`.
     pub store: String,
@@ -190,7 +190,7 @@ pub enum OnClear {
 }
 
 /// One limit on what a day may change: whichever of the two is crossed first.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rail {
     /// Absolute.
     pub count: u64,
@@ -199,7 +199,7 @@ pub struct Rail {
 }
 
 /// The limits on what a day's passes of one pair may change.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rails {
     /// Values written, of all mapped fields of linked records.
     pub writes: Rail,

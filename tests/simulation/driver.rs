@@ -1,25 +1,33 @@
 //! One history: the process as the daemon runs it (a task for each source and each pair), killed and started again
 //! where the seed says so; then no faults, then no edits, then no writes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
-use attune::checkpoint::Checkpoint;
-use attune::engine::{Engine, Pair, PairSettings, PassOptions, PassReport, Reach, Source, SourceSettings, Standing};
+use attune::checkpoint::{Checkpoint, HeldFilter, HeldRow};
+use attune::engine::{
+    Engine, HeldAction, Pair, PairSettings, PassOptions, PassReport, Reach, Request, Source, SourceSettings, Standing,
+};
 use attune::model::{Mode, Side};
 use tokio_util::sync::CancellationToken;
 
 use crate::database::InMemory;
 use crate::executor::{Executor, Owner, at_once};
-use crate::plan::{POLL_MS, Plan, QUARANTINE_MS, TIMES};
+use crate::plan::{POLL_MS, QUARANTINE_MS, TIMES};
 use crate::random::Random;
-use crate::world::{CRM, Crm, Hub, OurClock, Shared, Store};
+use crate::script::{Death, Script, Strike};
+use crate::world::{Crm, Hub, OurClock, Shared, Store};
 use crate::{oracle, people};
 
-/// Long enough without faults for attempts to be read back, stale reads to be read again, and two sweeps.
-const HEAL_MS: i64 = QUARANTINE_MS * 2 + 110_000;
-const IDLE_MS: i64 = 60_000;
-const SWEEP_MS: i64 = 45_000;
+/// So long without faults may pass until everything has come to rest: attempts are read back after their quarantine, stale
+/// reads are read again, and two sweeps find what the feeds cannot show.
+const HEAL_MS_MAX: i64 = QUARANTINE_MS * 2 + 240_000;
+
+/// So long must nothing happen: longer than anything waits for its time.
+const REST_MS: i64 = 35_000;
+const SWEEP_MS: i64 = 12_000;
+const IDLE_MS: i64 = 30_000;
 
 /// What a history came to.
 pub struct History {
@@ -27,9 +35,16 @@ pub struct History {
     pub hash: u64,
     pub writes: u64,
     pub calls: u64,
-    pub edits: usize,
+    pub acts: usize,
     pub lost_in_window: usize,
-    pub crashes: u64,
+    pub crashes: usize,
+    /// The faults that struck.
+    pub struck: Vec<Strike>,
+    /// How often each thing was met.
+    pub met: BTreeMap<String, u64>,
+    /// Turns of the process's tasks, and commits, of its first life.
+    pub turns: u64,
+    pub commits: i64,
 }
 
 /// What the process shares with the crash that ends it.
@@ -39,6 +54,8 @@ pub struct Process {
     /// Commits left until it dies at one; negative: it does not.
     commits_left: Arc<AtomicI64>,
     sweeps_often: AtomicBool,
+    /// Commits so far.
+    commits: Arc<AtomicI64>,
     /// How many of the fields are in the mapping.
     mapped: AtomicUsize,
 }
@@ -46,8 +63,10 @@ pub struct Process {
 impl Process {
     pub fn new(hub: &Shared) -> Arc<Self> {
         let commits_left = Arc::new(AtomicI64::new(-1));
-        let (left, world) = (Arc::clone(&commits_left), Arc::clone(hub));
+        let commits = Arc::new(AtomicI64::new(0));
+        let (left, world, made) = (Arc::clone(&commits_left), Arc::clone(hub), Arc::clone(&commits));
         let crash = move || {
+            made.fetch_add(1, Ordering::SeqCst);
             if left.load(Ordering::SeqCst) < 0 || left.fetch_sub(1, Ordering::SeqCst) > 0 {
                 return false;
             }
@@ -57,7 +76,7 @@ impl Process {
         let database = Box::new(InMemory::open().unwrap());
         let checkpoint = Checkpoint::simulated(database, Some(Arc::new(crash))).unwrap();
         let (sweeps_often, mapped) = (AtomicBool::new(false), AtomicUsize::new(usize::MAX));
-        Arc::new(Self { hub: Arc::clone(hub), checkpoint, commits_left, sweeps_often, mapped })
+        Arc::new(Self { hub: Arc::clone(hub), checkpoint, commits_left, commits, sweeps_often, mapped })
     }
 
     /// From the next start on only so many fields are in the mapping.
@@ -71,24 +90,57 @@ impl Process {
     }
 
     /// Does what a person asks for, in a process of its own that no crash of ours strikes.
-    fn operate(&self, request: &attune::engine::Request) {
+    pub fn operate(&self, request: &Request) {
+        if let Request::Held { action: HeldAction::Take(_) | HeldAction::Retry, .. } = request {
+            self.note_decided();
+        }
         let left = self.commits_left.swap(-1, Ordering::SeqCst);
         at_once(self.engine().operate(request)).unwrap();
         self.commits_left.store(left, Ordering::SeqCst);
     }
 
-    /// The settings of every source, the CRM first.
+    /// An operator decides what is held: what stood against it counts no more.
+    pub fn note_decided(&self) {
+        let held = self.held();
+        let (now, mut world) = (self.hub.now(), self.hub.world());
+        let many = world.acts.len();
+        for held in held {
+            let at = world.plan.fields.iter().position(|rule| Some(&rule.store) == held.field.as_ref());
+            let Some(field) = at else { continue };
+            let sides = [(Side::Store, &held.store, &held.store_key), (Side::Crm, &held.crm, &held.crm_key)];
+            for (side, name, key) in sides {
+                let system = world.system_named(side, name);
+                let Some(key) = key.as_ref().and_then(|key| key.parse().ok()) else { continue };
+                world.decided.insert((system, key, field + 1), many);
+            }
+            world.stirred_at = now;
+            world.meet("operator decides");
+        }
+    }
+
+    /// What is held now.
+    pub fn held(&self) -> Vec<HeldRow> {
+        at_once(async {
+            let mut transaction = self.checkpoint.read().await.unwrap();
+            let held = transaction.held(&HeldFilter::default()).await.unwrap();
+            transaction.end().await.unwrap();
+            held
+        })
+    }
+
+    /// The settings of every source, the CRMs first.
     pub fn sources(&self) -> Vec<SourceSettings> {
         let world = self.hub.world();
         let settings = |system: &crate::world::System| {
             let (hub, mut names) = (Arc::clone(&self.hub), system.names.clone());
             names.truncate(self.mapped.load(Ordering::SeqCst).saturating_add(1));
             let match_field = names[0].clone();
-            let (side, connector): (Side, Arc<dyn attune::connector::Connector>) = if system.number == CRM {
+            let number = system.number;
+            let (side, connector): (Side, Arc<dyn attune::connector::Connector>) = if system.is_crm {
                 let (conditional, batch) = (world.plan.conditional, world.plan.crm_batch);
-                (Side::Crm, Arc::new(Crm { hub, names, conditional, batch }))
+                (Side::Crm, Arc::new(Crm { hub, system: number, names, conditional, batch }))
             } else {
-                (Side::Store, Arc::new(Store { hub, system: system.number, names }))
+                (Side::Store, Arc::new(Store { hub, system: number, names }))
             };
             let match_fields = vec![(match_field, true)];
             SourceSettings { side, name: system.name.clone(), times: TIMES, connector, match_fields }
@@ -106,19 +158,6 @@ impl Process {
     /// Checks a report as it comes.
     pub fn judge(&self, pair: &Pair, report: &PassReport) {
         let balance = report.balance;
-        if balance.links_created > 0 {
-            let links = at_once(async {
-                let mut transaction = self.checkpoint.read().await.unwrap();
-                let links = transaction.link_keys(pair.id, 0, 10_000).await.unwrap();
-                transaction.end().await.unwrap();
-                links
-            });
-            let (now, mut world) = (self.hub.now(), self.hub.world());
-            let store = world.system_named(Side::Store, &pair.store.name);
-            for (_, customer, _) in links {
-                world.linked.entry((store, customer.parse().unwrap())).or_insert(now);
-            }
-        }
         self.hub.tell(|| {
             let failure = report.failure.as_ref().map(ToString::to_string);
             format!("pass {} of {}: {:?} {failure:?} {balance:?}", report.pass, pair.store.name, report.standing)
@@ -144,11 +183,14 @@ async fn boot(process: Arc<Process>) {
         };
         sources.push(source);
     }
+    let crms = process.hub.world().plan.crms;
     let mut pairs = Vec::new();
-    for store in &sources[1..] {
-        match engine.pair(&process.pair_settings(), store, &sources[0]).await {
-            Ok(pair) => pairs.push(pair),
-            Err(error) => process.hub.world().violations.push(format!("pair: {error}")),
+    for store in &sources[crms..] {
+        for crm in &sources[..crms] {
+            match engine.pair(&process.pair_settings(), store, crm).await {
+                Ok(pair) => pairs.push(pair),
+                Err(error) => process.hub.world().violations.push(format!("pair: {error}")),
+            }
         }
     }
     for source in sources {
@@ -174,23 +216,12 @@ async fn read_for_ever(process: Arc<Process>, engine: Engine, source: Arc<Source
         }
         let sweep_every = if process.sweeps_often.load(Ordering::SeqCst) { SWEEP_MS } else { chaos_sweep_ms };
         let reach = if hub.now() - swept >= sweep_every { Reach::Sweep } else { Reach::Changes };
-        let started = hub.now();
         match engine.pull(&source, reach).await {
             Ok(pulled) => {
-                if !pulled.torn {
-                    hub.world().pulled[number] = started;
-                }
                 if pulled.swept && !pulled.torn {
                     swept = hub.now();
                 }
-                let missed = hub.world().misses_injected;
-                if pulled.drift > 0 && !missed {
-                    let now = hub.now();
-                    hub.world().violate(now, format!("the feeds of {} had missed {}", source.name, pulled.drift));
-                }
-                if pulled.records > 0 && !pulled.swept {
-                    hub.world().reads[number] += 1;
-                }
+                took(hub, number, &source.name, pulled);
                 backoff = 1_000;
                 hub.sleep(POLL_MS).await;
             }
@@ -203,29 +234,54 @@ async fn read_for_ever(process: Arc<Process>, engine: Engine, source: Arc<Source
     }
 }
 
+fn took(hub: &Hub, system: usize, name: &str, pulled: attune::engine::Pulled) {
+    let (now, mut world) = (hub.now(), hub.world());
+    if pulled.drift > 0 && !world.misses_injected {
+        world.violate(now, format!("the feeds of {name} had missed {}", pulled.drift));
+    }
+    world.reads[system] += u64::from(pulled.records > 0);
+}
+
+fn passed(hub: &Hub, sides: [usize; 2], report: &PassReport) {
+    let (now, mut world) = (hub.now(), hub.world());
+    let balance = &report.balance;
+    if report.standing == Standing::Stopped {
+        world.meet("stopped at a rail");
+    } else if balance.pending + balance.superseded + balance.failed > 0 {
+        world.stirred_at = now;
+    }
+    // What was written here is news to whoever shares the source.
+    for (system, writes) in sides.into_iter().zip([balance.store_writes, balance.crm_writes]) {
+        world.reads[system] += u64::from(writes > 0);
+    }
+}
+
+/// As the daemon does: when one of its sources has news, or when something that waits may be due.
 async fn pass_for_ever(process: Arc<Process>, engine: Engine, pair: Arc<Pair>) {
     let hub = &process.hub;
-    let mut reads = [0, 0];
-    let mut passed = 0;
-    let store = hub.world().system_named(Side::Store, &pair.store.name);
+    let sides = {
+        let world = hub.world();
+        [(Side::Store, &pair.store), (Side::Crm, &pair.crm)]
+            .map(|(side, source)| world.system_named(side, &source.name))
+    };
+    let mut known = [u64::MAX; 2];
+    let mut due = None;
     let mut backoff = 1_000;
     loop {
-        let (now_read, pulled) = {
-            let world = hub.world();
-            ([world.reads[CRM], world.reads[store]], world.pulled[CRM].min(world.pulled[store]))
-        };
-        if now_read == reads && hub.now() - passed < POLL_MS {
+        let reads = sides.map(|system| hub.world().reads[system]);
+        if reads == known && due.is_none_or(|due| hub.now() < due) {
             hub.sleep(1_000).await;
             continue;
         }
-        (reads, passed) = (now_read, hub.now());
-        let report = engine.pass(&pair, PassOptions::default()).await;
-        match report {
+        known = reads;
+        match engine.pass(&pair, PassOptions::default()).await {
             Ok(report) => {
                 process.judge(&pair, &report);
-                if done(&report) && report.balance.pending + report.balance.superseded == 0 {
-                    hub.world().passed[store] = pulled;
-                }
+                let balance = &report.balance;
+                let open =
+                    balance.pending + balance.superseded + balance.failed > 0 || report.standing != Standing::Done;
+                due = open.then(|| hub.now() + POLL_MS);
+                passed(hub, sides, &report);
                 if report.failure.is_none() {
                     backoff = 1_000;
                     continue;
@@ -233,6 +289,7 @@ async fn pass_for_ever(process: Arc<Process>, engine: Engine, pair: Arc<Pair>) {
             }
             Err(error) => expected(hub, "pass", &error),
         }
+        due = Some(hub.now());
         hub.sleep(backoff).await;
         backoff = (backoff * 2).min(10_000);
     }
@@ -248,84 +305,74 @@ fn expected(hub: &Hub, what: &str, error: &attune::engine::Error) {
     }
 }
 
-/// Now and then a person pauses a source, and resumes it.
-async fn pause_now_and_then(process: Arc<Process>) {
-    let hub = &process.hub;
-    let mut random = Random::keyed(hub.world().seed, &[3]);
-    loop {
-        hub.sleep(random.between(10_000, 60_000)).await;
-        if hub.world().calm {
-            return;
-        }
-        let systems = hub.world().systems.len() as u64;
-        let number = usize::try_from(random.below(systems)).unwrap();
-        let name = hub.world().systems[number].name.clone();
-        process.operate(&attune::engine::Request::Pause { name: name.clone() });
-        let now = hub.now();
-        hub.world().paused.insert(number, now);
-        hub.tell(|| format!("person: pauses {name}"));
-        hub.sleep(random.between(12_000, 40_000)).await;
-        process.operate(&attune::engine::Request::Resume { name: name.clone() });
-        hub.world().paused.remove(&number);
-        hub.tell(|| format!("person: resumes {name}"));
-    }
-}
-
 /// Runs the history of a seed from its beginning to its end.
 pub fn run(seed: u64, tell: bool) -> History {
-    let plan = Plan::of(seed);
-    if tell {
-        println!("{plan:#?}");
-    }
-    let hub = Hub::new(seed, plan.clone(), tell);
-    let process = Process::new(&hub);
-    let mut executor = Executor::new(Arc::clone(&hub.time), seed);
-    hub.time.spawn(Owner::World, Box::pin(people::live(Arc::clone(&hub))));
-    if plan.pauses {
-        hub.time.spawn(Owner::World, Box::pin(pause_now_and_then(Arc::clone(&process))));
-    }
-    let ended = Arc::new(AtomicBool::new(false));
-    hub.time.spawn(Owner::World, Box::pin(direct(Arc::clone(&process), plan.chaos_ms, Arc::clone(&ended))));
+    play(&Script::of(seed), tell)
+}
 
-    let mut random = Random::keyed(seed, &[4]);
-    let mut polls_left = start(&process, &plan, &mut random);
-    let mut crashes = 0;
+/// Runs a history from its beginning to its end.
+pub fn play(script: &Script, tell: bool) -> History {
+    let hub = Hub::new(script, tell);
+    let process = Process::new(&hub);
+    let mut executor = Executor::new(Arc::clone(&hub.time), script.seed);
+    hub.time.spawn(Owner::World, Box::pin(people::live(Arc::clone(&process), script.deeds.clone())));
+    let ended = Arc::new(AtomicBool::new(false));
+    let chaos_ms = script.plan.chaos_ms;
+    hub.time.spawn(Owner::World, Box::pin(direct(Arc::clone(&process), chaos_ms, Arc::clone(&ended))));
+
+    let mut lives = script.deaths.iter().copied();
+    let mut random = Random::keyed(script.seed, &[6]);
+    let mut turns_left = start(&process, lives.next(), &mut random);
+    let (mut crashes, mut turns, mut commits) = (0, 0, 0);
     while let Some(owner) = executor.step() {
         if ended.load(Ordering::SeqCst) {
             break;
         }
-        if owner == Owner::Process && polls_left > 0 && !hub.world().calm {
-            polls_left -= 1;
-            hub.world().crash |= polls_left == 0;
+        if owner == Owner::Process {
+            turns += u64::from(crashes == 0);
+            if turns_left > 0 && !hub.world().calm {
+                turns_left -= 1;
+                hub.world().crash |= turns_left == 0;
+            }
         }
         if std::mem::take(&mut hub.world().crash) {
+            if crashes == 0 {
+                commits = process.commits.load(Ordering::SeqCst);
+            }
             crashes += 1;
+            hub.world().meet("the process dies");
             hub.tell(|| "the process dies".to_owned());
             executor.kill();
             process.commits_left.store(-1, Ordering::SeqCst);
-            polls_left = start(&process, &plan, &mut random);
+            turns_left = start(&process, lives.next(), &mut random);
         }
     }
     executor.kill();
+    if crashes == 0 {
+        commits = process.commits.load(Ordering::SeqCst);
+    }
     oracle::at_rest(&process);
-    let world = hub.world();
+    let mut world = hub.world();
     History {
-        violations: world.violations.clone(),
+        violations: std::mem::take(&mut world.violations),
         hash: world.hash,
         writes: world.writes,
         calls: world.calls,
-        edits: world.edits.len(),
+        acts: world.acts.len(),
         lost_in_window: world.lost_in_window.len(),
         crashes,
+        struck: std::mem::take(&mut world.struck),
+        met: std::mem::take(&mut world.met),
+        turns,
+        commits,
     }
 }
 
-/// Starts the process, a little later; says after how many polls it dies (0: not by that).
-fn start(process: &Arc<Process>, plan: &Plan, random: &mut Random) -> u64 {
-    let calm = process.hub.world().calm;
-    let polls = if random.chance(plan.faults.crash_at_await) && !calm { 10 + random.below(1500) } else { 0 };
-    if random.chance(plan.faults.crash_at_commit) && !calm {
-        process.commits_left.store(random.between(0, 200), Ordering::SeqCst);
+/// Starts the process, a little later; says after how many turns it dies (0: not by that).
+fn start(process: &Arc<Process>, death: Option<Death>, random: &mut Random) -> u64 {
+    let death = death.filter(|_| !process.hub.world().calm).unwrap_or_default();
+    if let Some(commits) = death.commits {
+        process.commits_left.store(commits, Ordering::SeqCst);
     }
     let (delay, process) = (random.between(100, 20_000), Arc::clone(process));
     let time = Arc::clone(&process.hub.time);
@@ -336,14 +383,19 @@ fn start(process: &Arc<Process>, plan: &Plan, random: &mut Random) -> u64 {
             boot(process).await;
         }),
     );
-    polls
+    death.turns.unwrap_or(0)
 }
 
-/// Chaos, then healing, then idleness.
+/// Chaos, then healing until nothing happens any more, then idleness.
 async fn direct(process: Arc<Process>, chaos_ms: i64, ended: Arc<AtomicBool>) {
     let hub = &process.hub;
     hub.sleep(chaos_ms).await;
-    hub.world().calm = true;
+    let calm_at = hub.now();
+    {
+        let mut world = hub.world();
+        world.calm = true;
+        world.stirred_at = calm_at;
+    }
     process.commits_left.store(-1, Ordering::SeqCst);
     process.sweeps_often.store(true, Ordering::SeqCst);
     hub.tell(|| "no more faults".to_owned());
@@ -352,17 +404,19 @@ async fn direct(process: Arc<Process>, chaos_ms: i64, ended: Arc<AtomicBool>) {
         world.paused.keys().map(|number| world.systems[*number].name.clone()).collect()
     };
     for name in paused {
-        process.operate(&attune::engine::Request::Resume { name });
+        process.operate(&Request::Resume { name });
     }
     hub.world().paused.clear();
-    hub.sleep(HEAL_MS).await;
+    while hub.now() - hub.world().stirred_at < REST_MS {
+        if hub.now() - calm_at > HEAL_MS_MAX {
+            let now = hub.now();
+            hub.world().violate(now, "it does not come to rest".to_owned());
+            break;
+        }
+        hub.sleep(1_000).await;
+    }
     hub.world().quiet = true;
     hub.tell(|| "everything must have agreed".to_owned());
     hub.sleep(IDLE_MS).await;
     ended.store(true, Ordering::SeqCst);
-}
-
-/// Whether a report says that everything was done.
-fn done(report: &PassReport) -> bool {
-    report.standing == Standing::Done && report.failure.is_none()
 }

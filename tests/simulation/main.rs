@@ -12,8 +12,10 @@ mod executor;
 mod oracle;
 mod people;
 mod plan;
+mod provenance;
 mod random;
 mod scenarios;
+mod script;
 mod stage;
 mod world;
 
@@ -68,8 +70,8 @@ fn one_seed() {
     let history = driver::run(seed.unwrap_or(0), seed.is_some());
     if seed.is_some() {
         println!(
-            "{} edits, {} calls, {} writes, {} crashes, {} lost in the window",
-            history.edits, history.calls, history.writes, history.crashes, history.lost_in_window
+            "{} acts, {} calls, {} writes, {} crashes, {} lost in the window; met: {:#?}",
+            history.acts, history.calls, history.writes, history.crashes, history.lost_in_window, history.met
         );
     }
     assert_eq!(history.violations, Vec::<String>::new());

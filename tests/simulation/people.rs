@@ -1,91 +1,128 @@
-//! People who edit both sides, now and then the same field on both, now and then back to what it was.
+//! Does what the script says people do: edits, removals, and what an operator does about all that waits for him.
 
+use std::sync::Arc;
+
+use attune::engine::{HeldAction, HeldSelection, Request};
+use attune::model::Side;
+
+use crate::driver::Process;
 use crate::executor::Owner;
-use crate::plan::{Plan, REPLICA_LAG_MS};
-use crate::random::Random;
-use crate::world::{CRM, Shared, World};
+use crate::script::{Deed, Operation, Return, Timed};
+use crate::world::{BEGIN_MS, World};
 
-/// Edits until the seed has no more of them.
-pub async fn live(hub: Shared) {
-    let plan = hub.world().plan.clone();
-    let mut random = Random::keyed(hub.world().seed, &[2]);
-    for number in 0..plan.edits {
-        let gap = 1 + i64::try_from(random.below(u64::try_from(plan.edit_gap_ms).unwrap() * 2)).unwrap();
-        hub.sleep(gap).await;
+/// Until the script has no more of them, or the world is calm.
+pub async fn live(process: Arc<Process>, deeds: Vec<Timed>) {
+    let hub = &process.hub;
+    for timed in deeds {
+        hub.sleep(BEGIN_MS + timed.at_ms - hub.now()).await;
         if hub.world().calm {
             return;
         }
-        act(&hub, &plan, &mut random, number);
+        act(&process, timed.deed);
     }
 }
 
-fn act(hub: &Shared, plan: &Plan, random: &mut Random, number: u64) {
-    let person = 1 + random.below(plan.people);
-    let field = 1 + usize::try_from(random.below(plan.fields.len() as u64)).unwrap();
-    let mut world = hub.world();
-    let places: Vec<(usize, u64)> =
-        (0..=plan.stores).filter_map(|system| Some((system, world.key_of(system, person)?))).collect();
-    // Half of all edits are made in the CRM.
-    let place = if random.chance(500) { places[0] } else { *random.pick(&places) };
-    let value = world.value(field, 1000 + number);
+fn act(process: &Arc<Process>, deed: Deed) {
+    let hub = &process.hub;
     let now = hub.now();
-    match random.below(100) {
-        0..62 => edit(hub, &mut world, place, field, Some(value), random),
-        62..74 => edit(hub, &mut world, place, field, None, random),
-        74..82 => {
-            let old = world.systems[place.0].records[&place.1].states.first().unwrap().cells[field].value.clone();
-            edit(hub, &mut world, place, field, old, random);
+    match deed {
+        Deed::Edit { system, key, field, value, late_ms } if late_ms > 0 => {
+            hub.world().misses_injected = true;
+            hub.world().meet("late commit");
+            let (then, dated) = (Arc::clone(hub), now);
+            let later = async move {
+                then.sleep(late_ms).await;
+                let now = then.now();
+                then.world().edit(now, system, key, field, value, dated);
+            };
+            hub.time.spawn(Owner::World, Box::pin(later));
         }
-        82..88 => {
-            for place in places {
-                edit(hub, &mut world, place, field, Some(value.clone()), random);
+        Deed::Edit { system, key, field, value, late_ms: _ } => {
+            let mut world = hub.world();
+            if field == 0 {
+                stir(&mut world, system, key);
+                world.meet("e-mail changed");
+            }
+            world.edit(now, system, key, field, value, now);
+        }
+        Deed::Remove { system, key } => {
+            let mut world = hub.world();
+            stir(&mut world, system, key);
+            world.meet("record removed");
+            world.say(now, format!("person: system {system} removes {key}"));
+            world.systems[system].remove(now, key, None);
+        }
+        Deed::Register(Return { system, key, person, values }) => {
+            let mut world = hub.world();
+            world.meet("registered again");
+            world.say(now, format!("person: registers again at system {system} as {key}"));
+            world.add(now, system, key, person, &values);
+            stir(&mut world, system, key);
+        }
+        Deed::Merge { system, key, into } => {
+            let mut world = hub.world();
+            let here = |key: u64| world.systems[system].records.get(&key).is_some_and(|record| !record.now().gone);
+            if here(key) && here(into) {
+                stir(&mut world, system, key);
+                stir(&mut world, system, into);
+                world.meet("record merged");
+                world.say(now, format!("person: system {system} merges {key} into {into}"));
+                world.systems[system].remove(now, key, Some(into));
             }
         }
-        88..95 => {
-            for (at, place) in places.into_iter().enumerate() {
-                let value = world.value(field, 2000 + number * 10 + at as u64);
-                edit(hub, &mut world, place, field, Some(value), random);
-            }
+        Deed::Pause { system, for_ms } => {
+            let pausing = pause(Arc::clone(process), system, for_ms);
+            hub.time.spawn(Owner::World, Box::pin(pausing));
         }
-        95..97 if random.chance(plan.deletions * 10) => {
-            world.say(now, format!("person: system {} removes {}", place.0, place.1));
-            world.systems[place.0].remove(now, place.1);
+        Deed::Step { ms } => {
+            let mut world = hub.world();
+            world.our_skew_ms += ms;
+            world.stepped = true;
+            world.meet("our clock jumps");
+            world.say(now, format!("our clock jumps by {ms} ms"));
         }
-        97..99 if random.chance(plan.duplicates * 10) => {
-            // Somebody takes the e-mail of somebody else.
-            let other = 1 + random.below(plan.people);
-            let date = world.systems[place.0].stamp(now);
-            world.edit(now, place.0, place.1, 0, Some(format!("p{other}@example.com ")), date);
-        }
-        _ => edit(hub, &mut world, place, field, Some(value), random),
+        Deed::Operate(operation) => operate(process, operation),
     }
 }
 
-/// One edit: at once, or by a transaction that commits later and is dated when it began.
-fn edit(
-    hub: &Shared,
-    world: &mut World,
-    (system, key): (usize, u64),
-    field: usize,
-    value: Option<String>,
-    random: &mut Random,
-) {
-    let now = hub.now();
-    let date = world.systems[system].stamp(now);
-    let late = world.plan.faults.late_commit;
-    if system == CRM && world.strikes("late commit", &key.to_string(), late) {
-        let delay = random.between(500, REPLICA_LAG_MS - 6_000);
-        world.misses_injected = true;
-        let hub_then = hub.clone();
-        hub.time.spawn(
-            Owner::World,
-            Box::pin(async move {
-                hub_then.sleep(delay).await;
-                let now = hub_then.now();
-                hub_then.world().edit(now, system, key, field, value, date);
-            }),
-        );
-        return;
+fn stir(world: &mut World, system: usize, key: u64) {
+    if let Some(record) = world.systems[system].records.get(&key) {
+        let person = record.person;
+        world.stirred.insert(person);
     }
-    world.edit(now, system, key, field, value, date);
+}
+
+async fn pause(process: Arc<Process>, system: usize, for_ms: i64) {
+    let hub = &process.hub;
+    let name = hub.world().systems[system].name.clone();
+    process.operate(&Request::Pause { name: name.clone() });
+    let now = hub.now();
+    hub.world().paused.insert(system, now);
+    hub.world().meet("paused");
+    hub.tell(|| format!("person: pauses {name}"));
+    hub.sleep(for_ms).await;
+    process.operate(&Request::Resume { name: name.clone() });
+    hub.world().paused.remove(&system);
+    hub.tell(|| format!("person: resumes {name}"));
+}
+
+fn operate(process: &Arc<Process>, operation: Operation) {
+    let hub = &process.hub;
+    let held = |action| Request::Held { selection: HeldSelection::default(), action };
+    let requests: Vec<Request> = match operation {
+        Operation::TakeStore => vec![held(HeldAction::Take(Side::Store))],
+        Operation::TakeCrm => vec![held(HeldAction::Take(Side::Crm))],
+        Operation::Drop => vec![held(HeldAction::Drop)],
+        Operation::Retry => vec![held(HeldAction::Retry)],
+        Operation::Approve => {
+            let world = hub.world();
+            let stores = world.systems.iter().filter(|system| !system.is_crm);
+            stores.map(|system| Request::Approve { store: system.name.clone() }).collect()
+        }
+    };
+    hub.tell(|| format!("operator: {operation:?}"));
+    hub.world().meet(&format!("operator: {operation:?}"));
+    for request in requests {
+        process.operate(&request);
+    }
 }

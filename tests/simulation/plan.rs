@@ -1,9 +1,11 @@
-//! What a seed makes of the world: who is there, what is mapped, which faults strike and how often.
+//! What a seed makes of the world: which systems there are, what is mapped, which faults strike and how often.
 
 use std::time::Duration;
 
 use attune::engine::Times;
 use attune::model::{Conflict, Direction, FieldRule, FieldType, Mapping, MatchRule, OnClear, Rail, Rails};
+
+use serde::{Deserialize, Serialize};
 
 use crate::random::Random;
 
@@ -19,7 +21,8 @@ pub const REPLICA_LAG_MS: i64 = 20_000;
 pub const POLL_MS: i64 = 10_000;
 
 /// How often each fault strikes, in a thousand.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Faults {
     pub read_fails: u64,
     pub write_not_sent: u64,
@@ -31,13 +34,15 @@ pub struct Faults {
     pub torn_read: u64,
     pub throttled: u64,
     pub late_commit: u64,
+    pub unauthorized: u64,
+    pub slow: u64,
+    /// Lives that end at an await, at a commit.
     pub crash_at_await: u64,
     pub crash_at_commit: u64,
-    pub slow: u64,
 }
 
 /// What the CRM does to a value that it stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Normalises {
     Nothing,
     Trims,
@@ -46,7 +51,7 @@ pub enum Normalises {
 }
 
 /// How a system answers a batch with a row that it refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refuses {
     /// That row alone, by name.
     Rows,
@@ -56,8 +61,10 @@ pub enum Refuses {
     Partly,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
+    /// Several CRMs have one store, several stores one CRM.
+    pub crms: usize,
     pub stores: usize,
     pub people: u64,
     pub fields: Vec<FieldRule>,
@@ -72,14 +79,22 @@ pub struct Plan {
     pub normalises: Normalises,
     pub refuses: Refuses,
     pub our_skew_ms: i64,
+    /// Our clock jumps by up to this much, now and then.
+    pub our_steps_ms: i64,
     pub skews_ms: Vec<i64>,
     /// How old a stale read is; 0: the seed says.
     pub stale_ms: i64,
     pub sweep_ms: i64,
     pub edits: u64,
     pub edit_gap_ms: i64,
+    /// Of a thousand deeds, so many remove a record; half of those who are removed come back under the same e-mail.
     pub deletions: u64,
-    pub duplicates: u64,
+    /// So many change an e-mail: to a new one, or to somebody else's.
+    pub emails: u64,
+    /// So many merge one contact into another.
+    pub merges: u64,
+    /// So many are an operator's: he resolves, drops or retries what is held, and lets through what a rail stopped.
+    pub operations: u64,
     pub pauses: bool,
     pub chaos_ms: i64,
     pub rails: Rails,
@@ -93,6 +108,7 @@ impl Plan {
     /// A world without faults, for scenarios.
     pub fn quiet(stores: usize, people: u64, fields: Vec<FieldRule>) -> Self {
         Self {
+            crms: 1,
             stores,
             people,
             fields,
@@ -107,12 +123,15 @@ impl Plan {
             refuses: Refuses::Rows,
             our_skew_ms: 0,
             skews_ms: vec![0; stores + 1],
+            our_steps_ms: 0,
             stale_ms: 0,
             sweep_ms: 135_000,
             edits: 0,
             edit_gap_ms: 10_000,
             deletions: 0,
-            duplicates: 0,
+            emails: 0,
+            merges: 0,
+            operations: 0,
             pauses: false,
             chaos_ms: 0,
             rails: OPEN_RAILS,
@@ -121,9 +140,9 @@ impl Plan {
 
     pub fn of(seed: u64) -> Self {
         let mut random = Random::keyed(seed, &[1]);
-        let stores = usize::try_from(*random.pick(&[1, 1, 2, 2, 3])).unwrap();
+        let (crms, stores) = *random.pick(&[(1, 1), (1, 1), (1, 2), (1, 2), (1, 3), (2, 1)]);
         let fields = (0..random.between(1, 3)).map(|number| field(number, &mut random)).collect();
-        let mut plan = Self::quiet(stores, u64::try_from(random.between(2, 6)).unwrap(), fields);
+        let mut plan = Self { crms, ..Self::quiet(stores, u64::try_from(random.between(2, 6)).unwrap(), fields) };
         if random.chance(400) {
             // Few fields, much edited.
             (plan.people, plan.fields) = (2, plan.fields.into_iter().take(1).collect());
@@ -149,10 +168,17 @@ impl Plan {
             plan.our_skew_ms = random.between(-90_000, 90_000);
         }
         if random.chance(200) {
-            plan.skews_ms = (0..=stores).map(|_| random.between(-60_000, 60_000)).collect();
+            plan.skews_ms = (0..stores + crms).map(|_| random.between(-60_000, 60_000)).collect();
+        } else {
+            plan.skews_ms = vec![0; stores + crms];
+        }
+        if random.chance(100) {
+            plan.our_steps_ms = 90_000;
         }
         plan.deletions = if random.chance(150) { 40 } else { 0 };
-        plan.duplicates = if random.chance(100) { 40 } else { 0 };
+        plan.emails = if random.chance(100) { 40 } else { 0 };
+        plan.merges = if random.chance(80) { 40 } else { 0 };
+        plan.operations = if random.chance(200) { 60 } else { 0 };
         plan.pauses = random.chance(100);
         if random.chance(60) {
             let tight = Rail { count: 4, percent: 100.0 };
@@ -181,7 +207,7 @@ impl Plan {
 /// Each fault on or off, then how much; a fifth of the seeds with none or one.
 fn faults(random: &mut Random) -> Faults {
     let healthy = random.chance(200);
-    let only = random.below(26);
+    let only = random.below(28);
     let mut number = 0;
     let mut of = |most: u64, chance: u64| {
         number += 1;
@@ -200,9 +226,10 @@ fn faults(random: &mut Random) -> Faults {
         torn_read: of(200, 300),
         throttled: of(150, 300),
         late_commit: of(300, 350),
+        unauthorized: of(60, 150),
+        slow: of(300, 300),
         crash_at_await: of(1000, 300),
         crash_at_commit: of(1000, 300),
-        slow: of(300, 300),
     }
 }
 

@@ -3,7 +3,7 @@
 use attune::engine::{HeldAction, HeldSelection, Reach, Request, Standing};
 use attune::model::{Conflict, Direction, FieldRule, HeldReason, OnClear, Rail, Side};
 
-use crate::plan::{OPEN_RAILS, Plan, QUARANTINE_MS, REPLICA_LAG_MS, Refuses, rule};
+use crate::plan::{Normalises, OPEN_RAILS, Plan, QUARANTINE_MS, REPLICA_LAG_MS, Refuses, rule};
 use crate::stage::{Stage, play};
 use crate::world::CRM;
 
@@ -508,5 +508,43 @@ fn two_stores_that_meet_a_contact_with_different_values_one_way_are_both_held() 
         let held = stage.held().await;
         assert_eq!(held.len(), 2);
         assert!(held.iter().all(|held| held.reason == HeldReason::TwoWriters));
+    });
+}
+
+#[test]
+fn who_registers_again_finds_the_old_partner_in_the_pass_that_loses_the_old_record() {
+    play(plan(1, vec![title()]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        let now = stage.hub.now();
+        stage.hub.world().systems[CRM].remove(now, 1, None);
+        stage.record(CRM, 201, "p1@example.com", &[None]);
+        stage.pull(Reach::Sweep).await;
+        let report = stage.pass().await;
+        assert_eq!((report.balance.records_deleted, report.balance.links_created), (1, 1));
+        assert_eq!(stage.holds(CRM, 201, 1), text("a"));
+    });
+}
+
+#[test]
+fn an_edit_of_an_altered_value_is_no_conflict_with_what_it_was_made_of() {
+    let world = Plan { normalises: Normalises::Truncates, ..plan(1, vec![title()]) };
+    play(world, |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        couple(&stage, 2, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        stage.edit(1, 1001, 1, Some("much too long"));
+        stage.edit(1, 1002, 1, Some("just as long"));
+        stage.settle().await;
+        assert_eq!(stage.held().await.len(), 2);
+        // Whoever edits either side has seen what stands there.
+        stage.edit(CRM, 1, 1, Some("short"));
+        stage.edit(1, 1002, 1, Some("brief"));
+        stage.settle().await;
+        assert_eq!(stage.holds(1, 1001, 1), text("short"));
+        assert_eq!(stage.holds(CRM, 2, 1), text("brief"));
+        assert!(stage.held().await.is_empty());
     });
 }

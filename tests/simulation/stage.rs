@@ -9,6 +9,7 @@ use attune::engine::{Answer, Engine, Pair, PassOptions, PassReport, Reach, Reque
 use crate::driver::Process;
 use crate::executor::{Executor, Owner};
 use crate::plan::Plan;
+use crate::script::Script;
 use crate::world::{Hub, Shared};
 
 pub struct Stage {
@@ -24,7 +25,8 @@ pub fn play<F>(plan: Plan, scene: impl FnOnce(Stage) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let hub = Hub::new(0, plan, false);
+    let script = Script { seed: 0, plan, beings: Vec::new(), deeds: Vec::new(), deaths: Vec::new(), strikes: None };
+    let hub = Hub::new(&script, false);
     let process = Process::new(&hub);
     let mut executor = Executor::new(Arc::clone(&hub.time), 0);
     let engine = process.engine();
@@ -39,7 +41,7 @@ impl Stage {
     pub fn record(&self, system: usize, key: u64, email: &str, values: &[Option<&str>]) {
         let values = std::iter::once(Some(email)).chain(values.iter().copied()).map(|value| value.map(str::to_owned));
         let now = self.hub.now() - 3_600_000;
-        self.hub.world().systems[system].add(now, key, key % 1000, values.collect(), crate::world::Author::Beginning);
+        self.hub.world().add(now, system, key, key % 100, &values.collect::<Vec<_>>());
     }
 
     /// Starts the process, or starts it again.
@@ -99,9 +101,7 @@ impl Stage {
 
     pub fn edit(&self, system: usize, key: u64, field: usize, value: Option<&str>) {
         let now = self.hub.now();
-        let mut world = self.hub.world();
-        let date = world.systems[system].stamp(now);
-        world.edit(now, system, key, field, value.map(str::to_owned), date);
+        self.hub.world().edit(now, system, key, field, value.map(str::to_owned), now);
     }
 
     pub fn holds(&self, system: usize, key: u64, field: usize) -> Option<String> {
@@ -109,6 +109,7 @@ impl Stage {
     }
 
     pub async fn ask(&self, request: Request) -> Answer {
+        self.process.note_decided();
         let answer = self.engine.operate(&request).await.unwrap();
         assert!(answer.done, "{}", answer.message);
         answer

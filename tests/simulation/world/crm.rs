@@ -7,10 +7,11 @@ use futures::stream::BoxStream;
 
 use super::read::{self, Shows, Walk};
 use super::store::{pages, prepare, reserve};
-use super::{CRM, Shared, write};
+use super::{Shared, write};
 
 pub struct Crm {
     pub hub: Shared,
+    pub system: usize,
     pub names: Vec<String>,
     pub conditional: bool,
     pub batch: usize,
@@ -38,7 +39,7 @@ impl Connector for Crm {
     }
 
     async fn prepare(&self, _known: &[Option<String>], _may_create: bool) -> Result<Prepared, Failure> {
-        prepare(&self.hub, CRM).await
+        prepare(&self.hub, self.system).await
     }
 
     fn feeds(&self) -> &'static [&'static str] {
@@ -46,11 +47,11 @@ impl Connector for Crm {
     }
 
     fn changes(&self, feed: &'static str, since: Timestamp) -> BoxStream<'_, Result<Page, Failure>> {
-        pages(&self.hub, Walk::new(CRM, feed, Shows::Records, Some(since), false))
+        pages(&self.hub, Walk::new(self.system, feed, Shows::Records, Some(since), false))
     }
 
     fn everything(&self) -> BoxStream<'_, Result<Page, Failure>> {
-        pages(&self.hub, Walk::new(CRM, "sweep", Shows::Records, None, false))
+        pages(&self.hub, Walk::new(self.system, "sweep", Shows::Records, None, false))
     }
 
     async fn fetch(
@@ -59,7 +60,7 @@ impl Connector for Crm {
         fields: &[usize],
         _reservation: &dyn Reservation,
     ) -> Result<Vec<Observed>, Failure> {
-        read::fetch(&self.hub, CRM, keys, fields).await
+        read::fetch(&self.hub, self.system, keys, fields).await
     }
 
     fn batches(&self, mut writes: Vec<Write>) -> Vec<Vec<Write>> {
@@ -68,10 +69,10 @@ impl Connector for Crm {
     }
 
     async fn reserve(&self, _lane: Lane, _calls: usize) -> Result<Box<dyn Reservation>, Failure> {
-        reserve(&self.hub, CRM).await
+        reserve(&self.hub, self.system).await
     }
 
     async fn write(&self, batch: &[Write], _reservation: &dyn Reservation) -> Vec<Outcome> {
-        write::write(&self.hub, CRM, batch).await
+        write::write(&self.hub, self.system, batch).await
     }
 }

@@ -14,37 +14,34 @@ use attune::model::{Side, Timestamp};
 
 pub use crm::Crm;
 pub use store::Store;
-pub use system::{Author, System};
+pub use system::{Act, CellState, Origin, System};
 
 use crate::executor::Time;
 use crate::plan::Plan;
 use crate::random::{Random, hash};
+use crate::script::{Script, Strike};
 
-/// The CRM's place among the systems; stores follow.
+/// The place of the (first) CRM among the systems; further CRMs follow, then stores.
 pub const CRM: usize = 0;
 
 /// The moment at which every history begins: 2026-01-01T00:00:00Z.
 pub const BEGIN_MS: i64 = 1_767_225_600_000;
 
-/// One thing that a person did to a field.
-#[derive(Clone, Debug)]
-pub struct Edit {
-    pub system: usize,
-    pub key: u64,
-    pub field: usize,
-    pub value: Option<String>,
-    /// Everybody was known to agree when it was made: nothing but another edit may take its place.
-    pub alone: bool,
-}
-
 pub struct World {
     pub seed: u64,
     pub plan: Plan,
     pub systems: Vec<System>,
-    pub edits: Vec<Edit>,
-    /// Edits that were overwritten unseen, between our last read of a field and the landing of a write: the window that
+    /// Whatever was said of a field by somebody else than us: at the beginning, or by an edit.
+    pub acts: Vec<Act>,
+    /// Acts that were overwritten unseen, between our last read of a field and the landing of a write: the window that
     /// cannot be closed where writes are not conditional.
     pub lost_in_window: BTreeSet<usize>,
+    /// Acts that we sent somewhere and never learned whether they arrived: by system, key, field.
+    pub doubtful: BTreeSet<(usize, u64, usize, usize)>,
+    /// People whose records were removed, merged, or whose e-mails changed: their links come and go.
+    pub stirred: BTreeSet<u64>,
+    /// Cells that an operator decided, and how many acts there were then.
+    pub decided: BTreeMap<(usize, u64, usize), usize>,
     /// No more faults.
     pub calm: bool,
     /// No more writes are allowed.
@@ -58,16 +55,24 @@ pub struct World {
     pub rechecked: BTreeMap<(usize, u64, usize), i64>,
     pub violations: Vec<String>,
     pub crash: bool,
+    /// Something that the feeds cannot show in time was part of this world.
     pub misses_injected: bool,
-    /// By system: how often its feeds showed anything, and when the last whole read began.
+    pub our_skew_ms: i64,
+    /// Whether our clock ever jumped: dates that were compared then are nobody's proof.
+    pub stepped: bool,
+    /// Until when a system refuses our credentials.
+    pub unauthorized: BTreeMap<usize, i64>,
+    /// How often the feeds of a system showed anything.
     pub reads: Vec<u64>,
-    pub pulled: Vec<i64>,
-    /// By store: up to when both of its sides had been read when its last complete pass began.
-    pub passed: Vec<i64>,
-    /// By store and customer: when a link was first there.
-    pub linked: BTreeMap<(usize, u64), i64>,
+    /// When something last happened that keeps the world from rest.
+    pub stirred_at: i64,
     pub hash: u64,
     pub tell: bool,
+    /// The faults that struck.
+    pub struck: Vec<Strike>,
+    /// How often each thing was met.
+    pub met: BTreeMap<String, u64>,
+    strikes: Option<BTreeSet<Strike>>,
     nth: BTreeMap<(u64, u64), u64>,
 }
 
@@ -80,15 +85,20 @@ pub struct Hub {
 pub type Shared = Arc<Hub>;
 
 impl Hub {
-    pub fn new(seed: u64, plan: Plan, tell: bool) -> Shared {
+    pub fn new(script: &Script, tell: bool) -> Shared {
+        let plan = script.plan.clone();
         let systems = System::all(&plan);
-        let count = systems.len();
         let mut world = World {
-            seed,
+            seed: script.seed,
+            our_skew_ms: plan.our_skew_ms,
             plan,
+            reads: vec![0; systems.len()],
             systems,
-            edits: Vec::new(),
+            acts: Vec::new(),
             lost_in_window: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
+            stirred: BTreeSet::new(),
+            decided: BTreeMap::new(),
             calm: false,
             quiet: false,
             writes: 0,
@@ -99,15 +109,19 @@ impl Hub {
             violations: Vec::new(),
             crash: false,
             misses_injected: false,
-            reads: vec![0; count],
-            pulled: vec![0; count],
-            passed: vec![0; count],
-            linked: BTreeMap::new(),
+            stepped: false,
+            unauthorized: BTreeMap::new(),
+            stirred_at: BEGIN_MS,
             hash: 0,
             tell,
+            struck: Vec::new(),
+            met: BTreeMap::new(),
+            strikes: script.strikes.clone(),
             nth: BTreeMap::new(),
         };
-        world.populate();
+        for being in &script.beings {
+            world.add(BEGIN_MS - 3_600_000, being.system, being.key, being.person, &being.values);
+        }
         Arc::new(Self { time: Time::new(BEGIN_MS), world: Mutex::new(world) })
     }
 
@@ -144,21 +158,59 @@ impl World {
         self.violations.push(what);
     }
 
-    /// The generator for the next decision of this kind about this thing.
-    pub fn decide(&mut self, kind: &str, about: &str) -> Random {
+    /// Counts that something was met.
+    pub fn meet(&mut self, what: &str) {
+        if let Some(times) = self.met.get_mut(what) {
+            *times += 1;
+        } else {
+            self.met.insert(what.to_owned(), 1);
+        }
+    }
+
+    fn occasion(&mut self, kind: &str, about: &str) -> (Random, u64) {
         let (kind, about) = (hash(kind), hash(about));
         let nth = self.nth.entry((kind, about)).or_default();
         *nth += 1;
-        Random::keyed(self.seed, &[kind, about, *nth])
+        (Random::keyed(self.seed, &[kind, about, *nth]), *nth)
+    }
+
+    /// The generator for the next decision of this kind about this thing.
+    pub fn decide(&mut self, kind: &str, about: &str) -> Random {
+        self.occasion(kind, about).0
     }
 
     /// Whether a fault of this kind strikes this thing now.
     pub fn strikes(&mut self, kind: &str, about: &str, per_mille: u64) -> bool {
-        !self.calm && per_mille > 0 && self.decide(kind, about).chance(per_mille)
+        if self.calm || per_mille == 0 {
+            return false;
+        }
+        let (mut random, nth) = self.occasion(kind, about);
+        let strikes = match &self.strikes {
+            None => random.chance(per_mille),
+            Some(listed) => listed.contains(&(kind.to_owned(), about.to_owned(), nth)),
+        };
+        if strikes {
+            self.struck.push((kind.to_owned(), about.to_owned(), nth));
+            self.meet(kind);
+        }
+        strikes
     }
 
-    pub fn side(system: usize) -> Side {
-        if system == CRM { Side::Crm } else { Side::Store }
+    pub const fn is_crm(&self, system: usize) -> bool {
+        system < self.plan.crms
+    }
+
+    pub const fn side(&self, system: usize) -> Side {
+        if self.is_crm(system) { Side::Crm } else { Side::Store }
+    }
+
+    /// The systems on the other side of one: those that it has pairs with.
+    pub fn others(&self, system: usize) -> std::ops::Range<usize> {
+        if self.is_crm(system) { self.plan.crms..self.systems.len() } else { 0..self.plan.crms }
+    }
+
+    pub fn system_named(&self, side: Side, name: &str) -> usize {
+        self.systems.iter().position(|system| system.name == name && self.side(system.number) == side).unwrap()
     }
 }
 
@@ -168,7 +220,7 @@ pub struct OurClock(pub Shared);
 #[async_trait::async_trait]
 impl Clock for OurClock {
     fn now(&self) -> Timestamp {
-        let skew = self.0.world().plan.our_skew_ms;
+        let skew = self.0.world().our_skew_ms;
         Timestamp::from_millis(self.0.now() + skew)
     }
 

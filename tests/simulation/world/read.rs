@@ -4,7 +4,7 @@ use attune::connector::{End, Page};
 use attune::model::{Cell, Class, Existence, Failure, Key, Observed, Seen, Timestamp, Value};
 
 use super::system::{CellState, State};
-use super::{CRM, Shared, World};
+use super::{Shared, World};
 use crate::plan::REPLICA_LAG_MS;
 
 /// What a read shows of each record.
@@ -67,10 +67,10 @@ impl Walk {
         let page = self.look(&mut hub.world(), asked, hub.now());
         hub.sleep(after).await;
         self.ended = page.end.is_some();
-        if fails {
+        if let Some(failure) = fails {
             self.ended = true;
             hub.tell(|| format!("{} of system {} fails", self.what, self.system));
-            return Some(Err(failed("the read failed")));
+            return Some(Err(failure));
         }
         Some(Ok(page))
     }
@@ -84,6 +84,7 @@ impl Walk {
             world.strikes("torn", self.what, torn)
         };
         let system = &world.systems[self.system];
+        let is_crm = system.is_crm;
         // As its API takes it: whole seconds where it has no others.
         let since = self.since.map(|since| {
             let ms = since.as_millis();
@@ -98,13 +99,13 @@ impl Walk {
             }
             match self.shows {
                 Shows::Records if changed(state.modified) => {
-                    rows.push((*key, show(self.system, *key, state, |_| true)));
+                    rows.push((*key, show(is_crm, *key, state, |_| true)));
                 }
                 Shows::Records => {}
                 Shows::Values => {
                     for (field, cell) in state.cells.iter().enumerate().skip(1) {
                         if cell.value.is_some() && changed(cell.date) {
-                            rows.push((cell.id, show(self.system, *key, state, |shown| shown == field)));
+                            rows.push((cell.id, show(is_crm, *key, state, |shown| shown == field)));
                         }
                     }
                 }
@@ -152,27 +153,32 @@ pub async fn fetch(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) 
         world.say(now, format!("fetch of system {system}: {keys:?} {fields:?} as of {}", now - view));
         let one = |key: &Key| {
             let number: u64 = key.as_str().parse().unwrap();
+            let is_crm = world.is_crm(system);
             let record = world.systems[system].records.get(&number);
-            match record.and_then(|record| record.at(view)).filter(|state| !state.gone) {
-                Some(state) => show(system, number, state, |field| fields.contains(&field)),
+            let state = record.and_then(|record| record.at(view));
+            match state.filter(|state| !state.gone) {
+                Some(state) => show(is_crm, number, state, |field| fields.contains(&field)),
                 // A store asked for values alone does not say that there is no such customer.
-                None if system != CRM && !fields.is_empty() && !fields.contains(&0) => {
+                None if !is_crm && !fields.is_empty() && !fields.contains(&0) => {
                     let mut cells = vec![Cell::default(); world.systems[system].names.len()];
                     fields.iter().for_each(|field| cells[*field] = Cell::absent());
                     Observed { key: key.clone(), existence: Existence::Present, modified: None, cells }
                 }
                 None => {
                     let cells = vec![Cell::default(); world.systems[system].names.len()];
-                    Observed { key: key.clone(), existence: Existence::Gone, modified: None, cells }
+                    let merged = record.filter(|_| state.is_some()).and_then(|record| record.merged_into);
+                    let existence =
+                        merged.map_or(Existence::Gone, |into| Existence::MergedInto(Key::new(into.to_string())));
+                    Observed { key: key.clone(), existence, modified: None, cells }
                 }
             }
         };
         keys.iter().map(one).collect()
     };
     hub.sleep(after).await;
-    if fails {
+    if let Some(failure) = fails {
         hub.tell(|| format!("fetch of system {system} fails"));
-        return Err(failed("the read failed"));
+        return Err(failure);
     }
     let now = hub.now();
     let mut world = hub.world();
@@ -185,7 +191,8 @@ pub async fn fetch(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) 
 }
 
 /// How long a call is on its way and back, and whether it comes to nothing.
-pub fn delays(hub: &Shared, system: usize, what: &str) -> (i64, i64, bool) {
+pub fn delays(hub: &Shared, system: usize, what: &str) -> (i64, i64, Option<Failure>) {
+    let now = hub.now();
     let mut world = hub.world();
     world.calls += 1;
     let faults = world.plan.faults.clone();
@@ -195,8 +202,20 @@ pub fn delays(hub: &Shared, system: usize, what: &str) -> (i64, i64, bool) {
     if world.strikes("slow", &about, faults.slow) {
         delays = (random.between(300, 2500), random.between(300, 2500));
     }
-    let fails = world.strikes("read fails", &about, faults.read_fails);
-    (delays.0, delays.1, fails)
+    let fails = world.strikes("read fails", &about, faults.read_fails).then(|| failed("the read failed"));
+    (delays.0, delays.1, refusal(&mut world, now, system).or(fails))
+}
+
+/// Credentials expire now and then, and are renewed a little later.
+pub fn refusal(world: &mut World, now: i64, system: usize) -> Option<Failure> {
+    let about = system.to_string();
+    let per_mille = world.plan.faults.unauthorized;
+    if world.strikes("unauthorized", &about, per_mille) {
+        let until = now + world.decide("renewed", &about).between(2_000, 30_000);
+        world.unauthorized.insert(system, until);
+    }
+    let refused = world.unauthorized.get(&system).is_some_and(|until| now < *until) && !world.calm;
+    refused.then(|| Failure::new(Class::Auth, "the credentials are refused"))
 }
 
 /// The moment that a read shows.
@@ -215,22 +234,22 @@ pub fn failed(why: &str) -> Failure {
     Failure::new(Class::Retry, why)
 }
 
-fn show(system: usize, key: u64, state: &State, shown: impl Fn(usize) -> bool) -> Observed {
+fn show(is_crm: bool, key: u64, state: &State, shown: impl Fn(usize) -> bool) -> Observed {
     let cells = state
         .cells
         .iter()
         .enumerate()
-        .map(|(field, cell)| if shown(field) { show_cell(system, field, cell) } else { Cell::default() })
+        .map(|(field, cell)| if shown(field) { show_cell(is_crm, field, cell) } else { Cell::default() })
         .collect();
     // A row of the values feed says nothing of its customer.
     let whole = shown(0) || state.cells.len() == 1;
-    let modified = (whole || system == CRM).then(|| Timestamp::from_millis(state.modified));
+    let modified = (whole || is_crm).then(|| Timestamp::from_millis(state.modified));
     Observed { key: Key::new(key.to_string()), existence: Existence::Present, modified, cells }
 }
 
 /// A store dates each value, the CRM only whole records.
-pub fn show_cell(system: usize, field: usize, cell: &CellState) -> Cell {
+pub fn show_cell(is_crm: bool, field: usize, cell: &CellState) -> Cell {
     let seen = cell.value.as_deref().map_or(Seen::Absent, |value| Seen::Value(Value::text(value)));
-    let dated = system != CRM && field > 0 && cell.value.is_some();
+    let dated = !is_crm && field > 0 && cell.value.is_some();
     Cell { seen, modified: dated.then(|| Timestamp::from_millis(cell.date)), token: Some(cell.version.to_string()) }
 }

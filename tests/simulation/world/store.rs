@@ -83,8 +83,8 @@ pub async fn prepare(hub: &Shared, system: usize) -> Result<Prepared, Failure> {
     let asked = hub.now();
     let (before, after, fails) = read::delays(hub, system, "prepare");
     hub.sleep(before + after).await;
-    if fails {
-        return Err(read::failed("it cannot be reached"));
+    if let Some(failure) = fails {
+        return Err(failure);
     }
     let world = hub.world();
     let system = &world.systems[system];

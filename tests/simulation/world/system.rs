@@ -1,19 +1,36 @@
 //! One system: its records, each with every state it ever had, so that any past can be read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use attune::model::{Side, Timestamp};
+use attune::model::Timestamp;
 
-use super::{CRM, Edit, World};
-use crate::plan::{Normalises, Plan, QUARANTINE_MS, REPLICA_LAG_MS};
+use super::World;
+use crate::plan::{Normalises, Plan};
 
-/// Who wrote a value.
+/// Where what an act says comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Author {
+pub enum Origin {
+    /// It was there when the record appeared.
     Beginning,
-    /// The edit's number.
-    Person(usize),
-    Us,
+    /// A person typed it.
+    Person,
+}
+
+/// What somebody else than us said of one field.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// True time of what it is dated with.
+    pub at: i64,
+    pub origin: Origin,
+    pub system: usize,
+    pub key: u64,
+    pub person: u64,
+    pub field: usize,
+    /// As it was stored.
+    pub value: Option<String>,
+    /// What had been said where it was made, itself included: all that it replaces.
+    pub knows: Arc<BTreeSet<usize>>,
 }
 
 #[derive(Clone, Debug)]
@@ -24,7 +41,12 @@ pub struct CellState {
     pub id: u64,
     /// Counts every change of any cell of the system.
     pub version: u64,
-    pub author: Author,
+    /// The act whose value it holds.
+    pub carries: usize,
+    /// The acts that were ever here, and those that what came here had replaced.
+    pub knows: Arc<BTreeSet<usize>>,
+    /// We wrote it.
+    pub ours: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +62,8 @@ pub struct State {
 
 pub struct Record {
     pub person: u64,
+    /// The record that carries on.
+    pub merged_into: Option<u64>,
     pub states: Vec<State>,
 }
 
@@ -51,6 +75,11 @@ impl Record {
     pub fn at(&self, time: i64) -> Option<&State> {
         self.states.iter().rev().find(|state| state.at <= time)
     }
+
+    /// A cell as it was in this version.
+    pub fn version(&self, field: usize, version: u64) -> Option<&CellState> {
+        self.states.iter().rev().map(|state| &state.cells[field]).find(|cell| cell.version == version)
+    }
 }
 
 pub struct System {
@@ -61,30 +90,42 @@ pub struct System {
     pub skew_ms: i64,
     pub whole_seconds: bool,
     pub in_flight: u32,
-    pub normalises: Normalises,
+    pub is_crm: bool,
+    normalises: Normalises,
     versions: u64,
 }
 
 impl System {
     pub fn all(plan: &Plan) -> Vec<Self> {
-        let make = |number: usize, names: Vec<String>| Self {
-            number,
-            name: if number == CRM { "crm".to_owned() } else { format!("store{number}") },
-            names,
-            records: BTreeMap::new(),
-            skew_ms: plan.skews_ms[number],
-            whole_seconds: number != CRM || plan.crm_whole_seconds,
-            in_flight: 0,
-            normalises: if number == CRM { plan.normalises } else { Normalises::Nothing },
-            versions: 0,
-        };
         let names = |email: &str, of: fn(&attune::model::FieldRule) -> String| {
             std::iter::once(email.to_owned()).chain(plan.fields.iter().map(of)).collect::<Vec<_>>()
         };
-        let mut systems = vec![make(CRM, names("email", |rule| rule.crm.clone()))];
-        systems
-            .extend((1..=plan.stores).map(|number| make(number, names("customer:email", |rule| rule.store.clone()))));
-        systems
+        let make = |number: usize| {
+            let is_crm = number < plan.crms;
+            let name = match (is_crm, number) {
+                (true, 0) => "crm".to_owned(),
+                (true, number) => format!("crm{}", number + 1),
+                (false, number) => format!("store{}", number + 1 - plan.crms),
+            };
+            let names = if is_crm {
+                names("email", |rule| rule.crm.clone())
+            } else {
+                names("customer:email", |rule| rule.store.clone())
+            };
+            Self {
+                number,
+                name,
+                names,
+                records: BTreeMap::new(),
+                skew_ms: plan.skews_ms[number],
+                whole_seconds: !is_crm || plan.crm_whole_seconds,
+                in_flight: 0,
+                is_crm,
+                normalises: if is_crm { plan.normalises } else { Normalises::Nothing },
+                versions: 0,
+            }
+        };
+        (0..plan.crms + plan.stores).map(make).collect()
     }
 
     /// The system's own time.
@@ -118,151 +159,110 @@ impl System {
         })
     }
 
-    /// Changes one cell now. `date`: the system's time that it is dated with.
-    pub fn change(&mut self, now: i64, key: u64, field: usize, value: Option<String>, date: i64, author: Author) {
+    /// Changes one cell now. `date`: the system's time that it is dated with. `knows`: what comes with it.
+    fn change(
+        &mut self,
+        (now, date): (i64, i64),
+        (key, field): (u64, usize),
+        value: Option<String>,
+        carries: usize,
+        knows: Arc<BTreeSet<usize>>,
+        ours: bool,
+    ) {
         self.versions += 1;
         let version = self.versions;
-        let value = self.store(field, value);
-        let is_crm = self.number == CRM;
+        let is_crm = self.is_crm;
         let Some(record) = self.records.get_mut(&key) else { return };
         let mut state = record.now().clone();
         state.at = now;
-        let id = if state.cells[field].value.is_some() { state.cells[field].id } else { version };
-        state.cells[field] = CellState { value, date, id, version, author };
+        let before = &state.cells[field];
+        let id = if before.value.is_some() { before.id } else { version };
+        state.cells[field] = CellState { value, date, id, version, carries, knows, ours };
         if is_crm || field == 0 {
             state.modified = date;
         }
         record.states.push(state);
     }
 
-    pub fn remove(&mut self, now: i64, key: u64) {
+    pub fn remove(&mut self, now: i64, key: u64, merged_into: Option<u64>) {
         let stamp = self.stamp(now);
         let Some(record) = self.records.get_mut(&key) else { return };
         let mut state = record.now().clone();
         (state.at, state.gone, state.modified) = (now, true, stamp);
         record.states.push(state);
-    }
-
-    pub fn add(&mut self, now: i64, key: u64, person: u64, values: Vec<Option<String>>, author: Author) {
-        let date = self.stamp(now);
-        let mut cells = Vec::new();
-        for (field, value) in values.into_iter().enumerate() {
-            self.versions += 1;
-            let version = self.versions;
-            cells.push(CellState { value: self.store(field, value), date, id: version, version, author });
-        }
-        let state = State { at: now, gone: false, modified: date, cells };
-        self.records.insert(key, Record { person, states: vec![state] });
+        record.merged_into = merged_into;
     }
 }
 
 impl World {
-    /// People as contacts, and as customers of one store or of several; what they hold at first is somebody's too.
-    pub fn populate(&mut self) {
-        let begin = super::BEGIN_MS - 3_600_000;
-        let mut number = 0;
-        for person in 1..=self.plan.people {
-            let mut random = self.decide("person", &person.to_string());
-            let email = format!("P{person}@example.com");
-            let mut systems = vec![CRM, 1 + usize::try_from(random.below(self.plan.stores as u64)).unwrap()];
-            let shared = self.plan.shared;
-            systems.extend((1..=self.plan.stores).filter(|_| random.chance(shared)));
-            systems.sort_unstable();
-            systems.dedup();
-            for system in systems {
-                let key = u64::try_from(system).unwrap() * 1000 + person;
-                let mut values = vec![Some(email.clone())];
-                for field in 1..self.systems[system].names.len() {
-                    // Most begin equal or with one side empty; a few differ when they first meet.
-                    let value = match random.below(10) {
-                        0..4 => Some(self.initial(person, field)),
-                        4..9 => None,
-                        _ => {
-                            number += 1;
-                            Some(self.value(field, 900 + number))
-                        }
-                    };
-                    values.push(value);
-                }
-                self.systems[system].add(begin, key, person, values.clone(), Author::Beginning);
-            }
+    /// A record appears, with what it holds at first.
+    pub fn add(&mut self, now: i64, system: usize, key: u64, person: u64, values: &[Option<String>]) {
+        let date = self.systems[system].stamp(now);
+        let mut cells = Vec::new();
+        for (field, value) in values.iter().enumerate() {
+            let value = self.systems[system].store(field, value.clone());
+            let number = self.acts.len();
+            let knows = Arc::new(BTreeSet::from([number]));
+            let origin = Origin::Beginning;
+            let (value_then, known) = (value.clone(), Arc::clone(&knows));
+            self.acts.push(Act { at: now, origin, system, key, person, field, value: value_then, knows: known });
+            let system = &mut self.systems[system];
+            system.versions += 1;
+            let version = system.versions;
+            cells.push(CellState { value, date, id: version, version, carries: number, knows, ours: false });
         }
-    }
-
-    fn initial(&self, person: u64, field: usize) -> String {
-        self.value(field, 500 + person * 10 + field as u64)
-    }
-
-    /// A value of the field's type that nobody has used.
-    pub fn value(&self, field: usize, number: u64) -> String {
-        match self.plan.fields[field - 1].kind {
-            attune::model::FieldType::Number if number.is_multiple_of(5) => format!("{number}.125"),
-            attune::model::FieldType::Number => format!("{number}.50"),
-            _ if number.is_multiple_of(5) => format!("v{number} at length"),
-            _ if number.is_multiple_of(7) => format!(" v{number} "),
-            _ => format!("v{number}"),
-        }
+        let state = State { at: now, gone: false, modified: date, cells };
+        let record = Record { person, merged_into: None, states: vec![state] };
+        self.systems[system].records.insert(key, record);
     }
 
     /// A person changes a field; it takes effect now, whenever it is dated.
-    pub fn edit(&mut self, now: i64, system: usize, key: u64, field: usize, value: Option<String>, date: i64) {
-        if self.systems[system].records.get(&key).is_none_or(|record| record.now().gone) {
-            return;
-        }
-        let number = self.edits.len();
+    pub fn edit(&mut self, now: i64, system: usize, key: u64, field: usize, value: Option<String>, dated: i64) {
+        let Some(record) = self.systems[system].records.get(&key).filter(|record| !record.now().gone) else { return };
+        let (person, before) = (record.person, record.now().cells[field].clone());
+        let number = self.acts.len();
         let value = self.systems[system].store(field, value);
         self.say(now, format!("person: {} {key} field {field} := {value:?}", self.systems[system].name));
-        let alone = self.everybody_agreed(now, system, key, field);
-        self.edits.push(Edit { system, key, field, value: value.clone(), alone });
-        self.systems[system].change(now, key, field, value, date, Author::Person(number));
+        let mut knows = (*before.knows).clone();
+        knows.insert(number);
+        let knows = Arc::new(knows);
+        let (then, known) = (value.clone(), Arc::clone(&knows));
+        let act = Act { at: dated, origin: Origin::Person, system, key, person, field, value: then, knows: known };
+        self.acts.push(act);
+        let date = self.systems[system].stamp(dated);
+        self.systems[system].change((now, date), (key, field), value, number, knows, false);
+        self.stirred_at = now;
     }
 
-    /// Whether all who hold this person's field hold the same, and the process has seen that and finished with it.
-    fn everybody_agreed(&self, now: i64, system: usize, key: u64, field: usize) -> bool {
-        if field == 0 || self.plan.deletions + self.plan.duplicates > 0 {
-            return false;
-        }
-        let person = self.systems[system].records[&key].person;
-        let lag = if self.misses_injected { REPLICA_LAG_MS } else { 0 };
-        let mut held = Vec::new();
-        for (other, key) in self.of_person(person) {
-            let record = &self.systems[other].records[&key];
-            let version = record.now().cells[field].version;
-            let changed = record.states.iter().find(|state| state.cells[field].version == version);
-            let since = changed.map_or(0, |state| state.at);
-            let under_way = self.unknown.get(&(other, key, field)).is_some_and(|at| now < at + QUARANTINE_MS);
-            if under_way {
-                return false;
-            }
-            for place in self.of_person(person).into_iter().filter(|(store, _)| *store != CRM) {
-                let linked = self.linked.get(&place).copied().unwrap_or(i64::MAX - lag);
-                if since.max(linked) + lag > self.passed[place.0] {
-                    return false;
-                }
-            }
-            let rule = &self.plan.fields[field - 1];
-            held.push(crate::oracle::compared(rule, Self::side(other), self.holds(other, key, field)));
-        }
-        held.windows(2).all(|two| two[0] == two[1])
+    /// A write of ours takes effect: it carries an act, and all that this act replaced is replaced here too.
+    pub fn land(
+        &mut self,
+        (now, date): (i64, i64),
+        system: usize,
+        key: u64,
+        field: usize,
+        value: Option<String>,
+        carries: usize,
+    ) {
+        let before = self.systems[system].records[&key].now().cells[field].clone();
+        let knows = before.knows.union(&self.acts[carries].knows).copied().collect();
+        let value = self.systems[system].store(field, value);
+        self.systems[system].change((now, date), (key, field), value, carries, Arc::new(knows), true);
+        self.stirred_at = now;
     }
 
-    /// Where a person is: system and key.
+    /// Where a person is: system and key, also of records that are gone.
     pub fn of_person(&self, person: u64) -> Vec<(usize, u64)> {
-        (0..self.systems.len()).filter_map(|system| Some((system, self.key_of(system, person)?))).collect()
+        let of = |system: &System| {
+            let keys = system.records.iter().filter(|(_, record)| record.person == person).map(|(key, _)| *key);
+            keys.map(|key| (system.number, key)).collect::<Vec<_>>()
+        };
+        self.systems.iter().flat_map(of).collect()
     }
 
     /// What a cell holds now; none also where the record is gone.
     pub fn holds(&self, system: usize, key: u64, field: usize) -> Option<&str> {
         let state = self.systems[system].records.get(&key)?.now();
         if state.gone { None } else { state.cells[field].value.as_deref() }
-    }
-
-    /// The key of a person at a system.
-    pub fn key_of(&self, system: usize, person: u64) -> Option<u64> {
-        self.systems[system].records.iter().find(|(_, record)| record.person == person).map(|(key, _)| *key)
-    }
-
-    pub fn system_named(&self, side: Side, name: &str) -> usize {
-        self.systems.iter().position(|system| system.name == name && Self::side(system.number) == side).unwrap()
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use attune::model::{Class, Failure, Outcome, Timestamp, Value, Write};
 
-use super::system::Author;
-use super::{CRM, Hub, Shared, World};
+use super::system::Origin;
+use super::{Hub, Shared, World};
 use crate::executor::Owner;
 use crate::plan::{QUARANTINE_MS, Refuses};
 use crate::random::hash;
@@ -18,8 +18,8 @@ const WINDOW_MS: i64 = 2_000;
 enum Fate {
     /// It lands and is answered.
     Answered,
-    /// No connection, or 429.
-    NotSent,
+    /// No connection, 401 or 429.
+    NotSent(Class),
     /// The answer is lost; the call takes effect this much later, or never.
     Lost(Option<i64>),
     /// It takes effect, and the answer lacks its last row.
@@ -32,11 +32,11 @@ pub async fn write(hub: &Shared, system: usize, batch: &[Write]) -> Vec<Outcome>
     let sent = hub.now();
     let (fate, before, after) = send(hub, system, batch, sent);
     let mut outcomes = match fate {
-        Fate::NotSent => {
+        Fate::NotSent(class) => {
             hub.sleep(before).await;
             Hub::answered(hub, system, batch, &[]);
-            let mut failure = Failure::new(Class::Retry, "too many requests");
-            failure.status = Some(429);
+            let mut failure = Failure::new(class, "it was not sent");
+            failure.status = Some(if class == Class::Auth { 401 } else { 429 });
             vec![Outcome::NotSent(failure); batch.len()]
         }
         Fate::Lost(lands) => {
@@ -81,8 +81,11 @@ fn send(hub: &Shared, system: usize, batch: &[Write], sent: i64) -> (Fate, i64, 
     let faults = world.plan.faults.clone();
     let mut random = world.decide("write", &about);
     let (before, after) = (random.between(5, 400), random.between(5, 400));
-    let fate = if world.strikes("not sent", &about, faults.write_not_sent) {
-        Fate::NotSent
+    let refused = super::read::refusal(&mut world, sent, system);
+    let fate = if let Some(failure) = refused {
+        Fate::NotSent(failure.class)
+    } else if world.strikes("not sent", &about, faults.write_not_sent) {
+        Fate::NotSent(Class::Retry)
     } else if world.strikes("lost", &about, faults.write_lost) {
         if random.chance(300) {
             Fate::Lost(None)
@@ -104,7 +107,7 @@ fn send(hub: &Shared, system: usize, batch: &[Write], sent: i64) -> (Fate, i64, 
 
 /// What must be true of every call that leaves.
 fn check(world: &mut World, system: usize, batch: &[Write], sent: i64) {
-    let most = if system == CRM { world.plan.crm_batch } else { 10 };
+    let most = if world.is_crm(system) { world.plan.crm_batch } else { 10 };
     if batch.is_empty() || batch.len() > most {
         world.violate(sent, format!("a batch of {} writes to system {system}", batch.len()));
     }
@@ -114,23 +117,19 @@ fn check(world: &mut World, system: usize, batch: &[Write], sent: i64) {
     if world.quiet {
         world.violate(sent, format!("a write to system {system} after everything had agreed"));
     }
-    if world.paused.iter().any(|(paused, since)| (*paused == system || *paused == CRM) && sent - since > WINDOW_MS * 5)
-    {
+    let paused = |system: usize| world.paused.get(&system).is_some_and(|since| sent - since > WINDOW_MS * 5);
+    if paused(system) || world.others(system).all(paused) {
         world.violate(sent, format!("a write to system {system} while it was paused"));
     }
     for write in batch {
         let key = key_of(write);
         let person = world.systems[system].records.get(&key).map_or(0, |record| record.person);
-        let partners: Vec<(usize, u64)> = world
-            .systems
-            .iter()
-            .filter(|other| other.number == system || other.number == CRM || system == CRM)
-            .filter(|_| world.plan.duplicates == 0 && world.plan.deletions == 0)
-            .flat_map(|other| other.records.iter().map(|(key, record)| (other.number, *key, record.person)))
-            .filter(|(_, _, theirs)| *theirs == person)
-            .map(|(number, key, _)| (number, key))
-            .collect();
-        for (other, their_key) in partners.into_iter().chain([(system, key)]) {
+        let mut partners = vec![(system, key)];
+        if !world.stirred.contains(&person) {
+            let others = world.others(system);
+            partners.extend(world.of_person(person).into_iter().filter(|(other, _)| others.contains(other)));
+        }
+        for (other, their_key) in partners {
             let open = world.unknown.get(&(other, their_key, write.field)).copied();
             if open.is_some_and(|at| sent < at + QUARANTINE_MS) {
                 let what = format!("a write to system {system} {key} field {} in quarantine of {other}", write.field);
@@ -142,6 +141,7 @@ fn check(world: &mut World, system: usize, batch: &[Write], sent: i64) {
             let ago = read.map(|read| sent - read);
             world.violate(sent, format!("a write to system {system} {key} left {ago:?} ms after its recheck"));
         }
+        world.judge(sent, system, key, write);
     }
 }
 
@@ -197,12 +197,13 @@ fn land(world: &mut World, now: i64, system: usize, batch: &[Write]) -> Vec<Outc
 
 /// The records of a conditional batch that do not hold any more what the recheck read: written entirely or not at all.
 fn differing(world: &World, system: usize, batch: &[Write]) -> BTreeSet<u64> {
-    if system != CRM || !world.plan.conditional {
+    if !world.is_crm(system) || !world.plan.conditional {
         return BTreeSet::new();
     }
     let differs = |write: &&Write| {
         let Some(record) = world.systems[system].records.get(&key_of(write)) else { return false };
-        super::read::show_cell(system, write.field, &record.now().cells[write.field]).seen != write.expect.seen
+        super::read::show_cell(world.is_crm(system), write.field, &record.now().cells[write.field]).seen
+            != write.expect.seen
     };
     batch.iter().filter(differs).map(key_of).collect()
 }
@@ -218,21 +219,22 @@ fn land_one(world: &mut World, now: i64, system: usize, write: &Write, differing
     }
     let (before, stamp) = (&state.cells[write.field], target.stamp(now));
     let expected: u64 = write.expect.token.as_deref().and_then(|token| token.parse().ok()).unwrap_or(0);
-    if before.version != expected
-        && let Author::Person(edit) = before.author
-    {
-        world.say(now, format!("edit {edit} is overwritten unseen, in the window"));
-        world.lost_in_window.insert(edit);
+    if before.version != expected && !before.ours && world.acts[before.carries].origin == Origin::Person {
+        let act = before.carries;
+        world.say(now, format!("act {act} is overwritten unseen, in the window"));
+        world.lost_in_window.insert(act);
+        world.meet("lost in the window");
     }
     let mut date = stamp;
-    if system == CRM {
+    if world.is_crm(system) {
         date = date.max(state.modified).max(write.modified.map_or(0, Timestamp::as_millis));
     }
+    let carries = world.carried(system, key, write).unwrap_or(before.carries);
     let value = write.value.as_ref().map(Value::display);
-    world.systems[system].change(now, key, write.field, value, date, Author::Us);
+    world.land((now, date), system, key, write.field, value, carries);
     let stored = world.systems[system].records[&key].now().cells[write.field].clone();
     world.say(now, format!("landed at system {system}: {key} field {} is {:?}", write.field, stored.value));
-    Outcome::Written { stored: super::read::show_cell(system, write.field, &stored) }
+    Outcome::Written { stored: super::read::show_cell(world.is_crm(system), write.field, &stored) }
 }
 
 impl Hub {
@@ -254,8 +256,11 @@ impl Hub {
                 };
                 world.say(now, format!("answer of system {system}: {} field {} {word}", write.key, write.field));
             }
+            let key = key_of(write);
             if !matches!(outcome, Some(Outcome::Unknown(_))) {
-                world.unknown.remove(&(system, key_of(write), write.field));
+                world.unknown.remove(&(system, key, write.field));
+            } else if let Some(act) = world.carried(system, key, write) {
+                world.doubtful.insert((system, key, write.field, act));
             }
         }
     }

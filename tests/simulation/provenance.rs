@@ -1,0 +1,167 @@
+//! Where each value that we write comes from, and whether it may go where we send it.
+//!
+//! Every cell carries the act (what a person said) whose value it holds, and knows all acts that were ever there or that
+//! what came there had replaced. So each write can be judged as it leaves, by what the process was shown of its target:
+//!
+//! - it carries something that somebody said;
+//! - it does not bring back what was replaced there (nothing superseded returns by itself);
+//! - what it replaces was known to whoever said it; if not, both changed, and the policy of the field must allow it.
+
+use attune::model::{Conflict, Direction, FieldRule, OnClear, Side, Value, Write};
+
+use crate::oracle::compared;
+use crate::world::{Act, CellState, Origin, World};
+
+/// Edits are told apart by clocks of whole seconds whose offset is known to a second or so; two seconds are a tie.
+const NEWEST_TOLERANCE_MS: i64 = 4_000;
+
+impl World {
+    /// The act that a write carries, the one that speaks for it if there are several.
+    pub fn carried(&self, system: usize, key: u64, write: &Write) -> Option<usize> {
+        let candidates = self.candidates(system, key, write);
+        let cell = self.shown(system, key, write)?;
+        let fresh = candidates.iter().rev().find(|act| !cell.knows.contains(act));
+        fresh.or_else(|| candidates.last()).copied()
+    }
+
+    /// The target's cell as the process was shown it.
+    fn shown(&self, system: usize, key: u64, write: &Write) -> Option<CellState> {
+        let version = write.expect.token.as_deref().and_then(|token| token.parse().ok())?;
+        self.systems[system].records.get(&key)?.version(write.field, version).cloned()
+    }
+
+    /// All acts that say what a write says of its field, of this person (whose records were mixed up: of anybody).
+    fn candidates(&self, system: usize, key: u64, write: &Write) -> Vec<usize> {
+        let rule = &self.plan.fields[write.field - 1];
+        let side = self.side(system);
+        let value = compared(rule, side, write.value.as_ref().map(Value::display).as_deref());
+        let person = self.systems[system].records[&key].person;
+        let mixed = !self.stirred.is_empty();
+        let of_person = |act: &Act| mixed || act.person == person;
+        let mut candidates: Vec<usize> = (0..self.acts.len())
+            .filter(|number| {
+                let act = &self.acts[*number];
+                act.field == write.field
+                    && of_person(act)
+                    && compared(rule, self.side(act.system), act.value.as_deref()) == value
+            })
+            .collect();
+        if candidates.is_empty() {
+            // What a target made of a value.
+            for (other, of) in self.of_person(person).into_iter().filter(|place| *place != (system, key)) {
+                let states = &self.systems[other].records[&of].states;
+                candidates.extend(states.iter().filter_map(|state| {
+                    let cell = &state.cells[write.field];
+                    (compared(rule, self.side(other), cell.value.as_deref()) == value).then_some(cell.carries)
+                }));
+            }
+        }
+        candidates
+    }
+
+    /// Judges a write as it leaves.
+    pub fn judge(&mut self, now: i64, system: usize, key: u64, write: &Write) {
+        let Some(cell) = self.shown(system, key, write) else { return };
+        let (rule, side) = (self.plan.fields[write.field - 1].clone(), self.side(system));
+        let value = compared(&rule, side, write.value.as_ref().map(Value::display).as_deref());
+        let before = compared(&rule, side, cell.value.as_deref());
+        let person = self.systems[system].records[&key].person;
+        if self.decided.contains_key(&(system, key, write.field)) || before == value {
+            return;
+        }
+        let what = format!("{value:?} over {before:?} in {} of {key} at {}", rule.store, self.systems[system].name);
+        if into(rule.direction).is_some_and(|into| into != side) {
+            return self.violate(now, format!("{what}: against its direction"));
+        }
+        if !rule.overwrite && before.is_some() {
+            return self.violate(now, format!("{what}: `overwrite = false`"));
+        }
+        let candidates = self.candidates(system, key, write);
+        if candidates.is_empty() {
+            return self.violate(now, format!("{what}: nobody ever said that"));
+        }
+        // Links that came and went meet for the first time again; what they agreed on is forgotten.
+        if self.stirred.contains(&person) || !self.stirred.is_empty() && before.is_none() {
+            return;
+        }
+        let one_way = rule.direction != Direction::Both;
+        let restored = before.is_none() && rule.on_clear == OnClear::Restore;
+        let replaced =
+            |act: &usize| cell.knows.contains(act) && !self.doubtful.contains(&(system, key, write.field, *act));
+        if !one_way && !restored && candidates.iter().all(replaced) {
+            return self.violate(now, format!("{what}: it was replaced there, and comes back"));
+        }
+        if one_way || self.decided.keys().any(|(_, _, field)| *field == write.field) {
+            return;
+        }
+        let known = candidates.iter().any(|act| self.knew(*act, &cell, &rule));
+        if known {
+            self.meet("follows");
+        } else if let Some(wrong) = self.forbidden(&rule, side, &candidates, &cell, (&before, &value)) {
+            self.violate(now, format!("{what}: {wrong}"));
+        }
+    }
+
+    /// Whether whoever said something knew what a cell holds: he saw it, or an equal value; or where his word stands now
+    /// it has been weighed against it.
+    fn knew(&self, act: usize, cell: &CellState, rule: &FieldRule) -> bool {
+        let said = &self.acts[act];
+        let held = &self.acts[cell.carries];
+        let value = |act: &Act| compared(rule, self.side(act.system), act.value.as_deref());
+        let saw = |known: &std::collections::BTreeSet<usize>| {
+            known.contains(&cell.carries)
+                || known.iter().any(|number| {
+                    let seen = &self.acts[*number];
+                    seen.field == held.field && value(seen) == value(held)
+                })
+        };
+        let weighed = || {
+            self.of_person(said.person).into_iter().any(|(system, key)| {
+                let states = &self.systems[system].records[&key].states;
+                states.iter().map(|state| &state.cells[held.field]).any(|cell| cell.carries == act && saw(&cell.knows))
+            })
+        };
+        saw(&said.knows) || weighed()
+    }
+
+    /// Both sides changed without knowing of each other: what the policy of the field says against this outcome.
+    fn forbidden(
+        &mut self,
+        rule: &FieldRule,
+        side: Side,
+        candidates: &[usize],
+        cell: &CellState,
+        (before, value): (&Option<String>, &Option<String>),
+    ) -> Option<String> {
+        if before.is_none() {
+            self.meet("fills, or edit beats clear");
+            return None;
+        }
+        if value.is_none() {
+            return Some("a clear beats an edit that it did not know".to_owned());
+        }
+        self.meet("conflict");
+        let held = &self.acts[cell.carries];
+        let at_first = held.origin == Origin::Beginning
+            && candidates.iter().all(|act| self.acts[*act].origin == Origin::Beginning);
+        match rule.conflict {
+            Conflict::Hold => Some("the policy is to hold".to_owned()),
+            Conflict::Newest if at_first => Some("they had never met".to_owned()),
+            Conflict::Store if side == Side::Store => Some("the store's value goes first".to_owned()),
+            Conflict::Crm if side == Side::Crm => Some("the CRM's value goes first".to_owned()),
+            Conflict::Newest if !self.stepped => {
+                let later_ms = candidates.iter().map(|act| held.at - self.acts[*act].at).min()?;
+                (later_ms > NEWEST_TOLERANCE_MS).then(|| format!("what it replaces was said {later_ms} ms later"))
+            }
+            _ => None,
+        }
+    }
+}
+
+const fn into(direction: Direction) -> Option<Side> {
+    match direction {
+        Direction::Both => None,
+        Direction::ToStore => Some(Side::Store),
+        Direction::ToCrm => Some(Side::Crm),
+    }
+}
