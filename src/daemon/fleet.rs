@@ -73,7 +73,7 @@ impl Fleet {
         for plan in &blueprint.pairs {
             let pair = match (source_of(&sources, Side::Store, &plan.store), source_of(&sources, Side::Crm, &plan.crm))
             {
-                (Some(store), Some(crm)) => Some(engine.pair(&plan.settings, &store, &crm).await.map(Arc::new)),
+                (Some(store), Some(crm)) => Some(engine.pair(&plan.settings, &store, &crm).await),
                 _ => None,
             };
             pairs.push(PairSlot { plan: plan.clone(), pair });

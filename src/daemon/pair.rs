@@ -184,7 +184,7 @@ impl PairLoop {
         {
             return Ok(pair);
         }
-        let pair = Arc::new(self.works.engine.pair(&self.state.plan.settings, store, crm).await?);
+        let pair = self.works.engine.pair(&self.state.plan.settings, store, crm).await?;
         *self.state.pair.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pair));
         Ok(pair)
     }

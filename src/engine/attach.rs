@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::{Defined, Engine, Error, Pair, PairField, Source, SourceField, Times, shape_of};
 use crate::checkpoint::FieldRow;
@@ -121,6 +121,7 @@ impl Engine {
             must_sweep: AtomicBool::new(must_sweep),
             must_index: AtomicBool::new(must_index),
             started: AtomicBool::new(false),
+            pairs: Mutex::default(),
             lane: tokio::sync::Mutex::new(()),
             calls: AtomicU64::new(0),
             offset_ms: AtomicI64::new(offset_ms),
@@ -222,9 +223,20 @@ impl Engine {
     ///
     /// # Errors
     /// When the checkpoint fails, or the mapping names a field that the sources were not opened with.
-    pub async fn pair(&self, settings: &PairSettings, store: &Arc<Source>, crm: &Arc<Source>) -> Result<Pair, Error> {
+    pub async fn pair(
+        &self,
+        settings: &PairSettings,
+        store: &Arc<Source>,
+        crm: &Arc<Source>,
+    ) -> Result<Arc<Pair>, Error> {
         let mut pair = assemble_pair(settings, store, crm)?;
         self.bind_mapping(&mut pair).await?;
+        let pair = Arc::new(pair);
+        for source in [store, crm] {
+            let mut pairs = source.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+            pairs.retain(|known| known.upgrade().is_some_and(|known| known.id != pair.id));
+            pairs.push(Arc::downgrade(&pair));
+        }
         Ok(pair)
     }
 
@@ -332,6 +344,7 @@ fn assemble_pair(settings: &PairSettings, store: &Arc<Source>, crm: &Arc<Source>
         fields,
         rules,
         first_since_start: AtomicBool::new(true),
+        linking: tokio::sync::Mutex::default(),
     };
     Ok(pair)
 }

@@ -171,7 +171,7 @@ impl Engine {
     ) -> Result<(), Error> {
         for target in [Side::Store, Side::Crm] {
             let one_way: Vec<&PairField> =
-                pair.fields.iter().filter(|field| writes_only(field) == Some(target)).collect();
+                pair.fields.iter().filter(|field| field.writes_only() == Some(target)).collect();
             if one_way.is_empty() {
                 continue;
             }
@@ -209,15 +209,6 @@ impl Engine {
             }
         }
         Ok(())
-    }
-}
-
-/// The side that a field is only ever written to.
-const fn writes_only(field: &PairField) -> Option<Side> {
-    match field.rule.direction {
-        Direction::Both => None,
-        Direction::ToStore => Some(Side::Store),
-        Direction::ToCrm => Some(Side::Crm),
     }
 }
 
@@ -340,7 +331,7 @@ impl Context {
     }
 
     fn has_rival(&self, link: &LinkRow, field: &PairField, intent: &Intent) -> bool {
-        if writes_only(field) != Some(intent.to) {
+        if field.writes_only() != Some(intent.to) {
             return false;
         }
         let record = if intent.to == Side::Store { link.store.id } else { link.crm.id };

@@ -42,7 +42,36 @@ impl Engine {
         since: i64,
         matching_changed: bool,
     ) -> Result<(u64, u64), Error> {
+        let mut ahead = pair.linking.lock().await;
         let since = if matching_changed { 0 } else { since };
+        let (made, without) = self.make_links(pair, pass, since).await?;
+        Ok((std::mem::take(&mut *ahead) + made, without))
+    }
+
+    /// Makes the links of pairs that write one way into the same fields as this one and never passed: whoever passes
+    /// first must know of the other's value, or it would be written before anybody can see that there are two.
+    pub(super) async fn link_rivals(&self, pair: &Pair, pass: u64) -> Result<(), Error> {
+        for side in [Side::Store, Side::Crm] {
+            let into = |pair: &Pair| -> BTreeSet<i64> {
+                let fields = pair.fields.iter().filter(|field| field.writes_only() == Some(side));
+                fields.map(|field| field.on(side).1).collect()
+            };
+            let own = into(pair);
+            let rivals = pair.source(side).pairs().into_iter().filter(|rival| rival.id != pair.id);
+            for rival in rivals.filter(|rival| !own.is_disjoint(&into(rival))) {
+                let mut ahead = rival.linking.lock().await;
+                let mut transaction = self.checkpoint.read().await?;
+                let decided = transaction.pair(rival.id).await?.decided;
+                transaction.end().await?;
+                if decided == 0 && self.cannot_pass(&rival).await?.is_none() {
+                    *ahead += self.make_links(&rival, pass, 0).await?.0;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn make_links(&self, pair: &Pair, pass: u64, since: i64) -> Result<(u64, u64), Error> {
         let mut transaction = self.checkpoint.begin().await?;
         let waiting = self.gather(&mut transaction, pair, since).await?;
         let mut before = transaction.held_records(pair.id).await?;

@@ -29,7 +29,7 @@ mod unlink;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -48,7 +48,7 @@ pub use report::{Explained, ExplainedField, LinkReport, LinkStanding, LinkState,
 use crate::checkpoint::{Checkpoint, SeenRecord};
 use crate::connector::Connector;
 use crate::merge;
-use crate::model::{DefinitionState, FieldRule, FieldShape, Mapping, Mode, Rails, Side, Value};
+use crate::model::{DefinitionState, Direction, FieldRule, FieldShape, Mapping, Mode, Rails, Side, Value};
 use crate::telemetry;
 
 /// Every read of a feed begins this much before the cursor: whole-second times, and whether a bound includes its own
@@ -124,6 +124,8 @@ pub struct Source {
     pub(crate) must_index: AtomicBool,
     /// The first read of a feed in this process reaches back the whole overlap.
     pub(crate) started: AtomicBool,
+    /// The pairs that it is a side of.
+    pub(crate) pairs: Mutex<Vec<Weak<Pair>>>,
     /// Writes of several pairs take turns, a round each.
     pub(crate) lane: tokio::sync::Mutex<()>,
     pub(crate) calls: AtomicU64,
@@ -173,6 +175,11 @@ impl Source {
         self.offset_ms.load(Ordering::Relaxed)
     }
 
+    /// The pairs that it is a side of, one by one.
+    pub(crate) fn pairs(&self) -> Vec<Arc<Pair>> {
+        self.pairs.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// What is left of its quota.
     pub fn quota(&self) -> Option<crate::connector::Quota> {
         self.connector.quota()
@@ -199,6 +206,15 @@ pub(crate) struct PairField {
 }
 
 impl PairField {
+    /// The side that it is only ever written to.
+    pub const fn writes_only(&self) -> Option<Side> {
+        match self.rule.direction {
+            Direction::Both => None,
+            Direction::ToStore => Some(Side::Store),
+            Direction::ToCrm => Some(Side::Crm),
+        }
+    }
+
     pub const fn on(&self, side: Side) -> (usize, i64) {
         match side {
             Side::Store => self.store,
@@ -225,6 +241,8 @@ pub struct Pair {
     pub(crate) only_store: BTreeMap<i64, Vec<String>>,
     pub(crate) only_crm: BTreeMap<i64, Vec<String>>,
     pub(crate) first_since_start: AtomicBool,
+    /// Held while links are made; links that were made before its own pass, by the pass of a rival.
+    pub(crate) linking: tokio::sync::Mutex<u64>,
 }
 
 impl Pair {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::balance::Balance;
 use super::decide::Mood;
-use super::push::Push;
+use super::push::{Push, Scope};
 use super::rails::DAY;
 use super::survey::{Ended, Survey};
 use super::{Counts, Engine, Error, Pair};
@@ -86,6 +86,9 @@ impl Engine {
 
         let number = u64::try_from(pass).unwrap_or(0);
         let (made, unlinked) = self.link(pair, number, row.decided, row.decided == 0).await?;
+        if row.decided == 0 {
+            self.link_rivals(pair, number).await?;
+        }
         let (survey, mood) = self.survey(pair, &row, row.decided).await?;
         let mut report = self.carry_out(pair, pass, &row, survey, mood, options).await?;
         report.pass = number;
@@ -115,7 +118,7 @@ impl Engine {
         Ok(report)
     }
 
-    async fn cannot_pass(&self, pair: &Pair) -> Result<Option<Standing>, Error> {
+    pub(super) async fn cannot_pass(&self, pair: &Pair) -> Result<Option<Standing>, Error> {
         let mut transaction = self.checkpoint.read().await?;
         let mut standing = None;
         for source in [&pair.store, &pair.crm] {
@@ -144,6 +147,7 @@ impl Engine {
         }
         Ok(())
     }
+
     /// Does what the survey found to do, within the rails.
     async fn carry_out(
         &self,
@@ -188,15 +192,20 @@ impl Engine {
                 push.last = again + 1 == AGAIN_MAX;
                 push.run(&redo).await?;
             }
-            push.hold_back = true;
+            push.scope = Scope::Nothing;
             push.last = true;
             push.run(&survey.due[limit..]).await?;
         } else {
-            let kept_open: Vec<i64> = survey.ended.iter().map(|(link, _)| link.id).collect();
+            // What a rail stopped stays; what a person let through goes, whatever else is due.
+            let (free, kept): (Vec<_>, Vec<_>) =
+                survey.ended.iter().cloned().partition(|(link, _)| writes && approved.contains(&link.id));
+            self.unlink(pair, pass, &free, &approved).await?;
+            report.balance.records_deleted = free.len() as u64;
+            let kept: Vec<i64> = kept.iter().map(|(link, _)| link.id).collect();
             let mut transaction = self.checkpoint.begin().await?;
-            transaction.unsettle_links(&kept_open, self.clock.now()).await?;
+            transaction.unsettle_links(&kept, self.clock.now()).await?;
             transaction.commit().await?;
-            push.hold_back = true;
+            push.scope = if writes { Scope::Approved } else { Scope::Nothing };
             push.run(&survey.due).await?;
         }
         report.failure = push.failure.take();

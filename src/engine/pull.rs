@@ -127,11 +127,12 @@ impl Engine {
                 let what = format!("a read of {} did not end after {PAGES_MAX} pages", source.name);
                 return Err(source.error(Failure::new(Class::Broken, what)));
             }
+            let shown_at = self.clock.now();
             if streamed.clock.is_none() {
                 streamed.clock = Some(page.clock);
-                source.offset_ms.store(page.clock.millis_since(started), Ordering::Relaxed);
+                let offset_ms = offset(source.offset_ms(), page.clock, started, shown_at);
+                source.offset_ms.store(offset_ms, Ordering::Relaxed);
             }
-            let shown_at = self.clock.now();
             skew(&page, started, shown_at, &mut ahead);
             let reading = Reading { started, covered };
             started = shown_at;
@@ -241,6 +242,15 @@ impl Engine {
     }
 }
 
+/// A source's clock minus ours, from one answer: the estimate so far, moved no further than this answer proves it wrong. The
+/// clock it tells is a lower bound, cut to whole seconds and less the time that the call took, which we know to be at most
+/// the time that we waited; so one answer leaves it open by more than a second, and several narrow it down.
+fn offset(known_ms: i64, theirs: Timestamp, asked: Timestamp, answered: Timestamp) -> i64 {
+    let least_ms = theirs.millis_since(answered);
+    let most_ms = theirs.millis_since(asked) + answered.millis_since(asked).max(0) + 1001;
+    known_ms.clamp(least_ms, most_ms.max(least_ms))
+}
+
 /// Notes rows dated later than the source's own clock can have been while the page was read.
 fn skew(page: &Page, started: Timestamp, shown_at: Timestamp, ahead: &mut (i64, u64)) {
     let took = std::time::Duration::from_millis(u64::try_from(shown_at.millis_since(started)).unwrap_or(0));
@@ -251,6 +261,38 @@ fn skew(page: &Page, started: Timestamp, shown_at: Timestamp, ahead: &mut (i64, 
         if newest > latest {
             ahead.0 = ahead.0.max(newest.millis_since(latest));
             ahead.1 += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + ms)
+    }
+
+    #[test]
+    fn clocks_in_step_have_no_offset_however_slow_the_answer() {
+        for took in [0, 5, 900, 4_000, 30_000] {
+            for phase in [0, 400, 999] {
+                // The server's clock at the answer, cut to the second, less the time that the call took.
+                let sent = at(phase);
+                let date = (sent.as_millis() + took).div_euclid(1000) * 1000;
+                let theirs = Timestamp::from_millis(date - took - 1);
+                assert_eq!(offset(0, theirs, sent, at(phase + took)), 0, "{took} {phase}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_found_to_the_second_and_followed() {
+        let mut known = 0;
+        for (ours, truth) in [(0, 60_000), (10_370, 60_000), (20_810, 60_000), (30_150, -5_000), (40_640, -5_000)] {
+            let date = (at(ours).as_millis() + truth + 100).div_euclid(1000) * 1000;
+            known = offset(known, Timestamp::from_millis(date - 101), at(ours), at(ours + 100));
+            assert!((known - truth).abs() <= 1_250, "{known} and {truth}");
         }
     }
 }

@@ -45,7 +45,8 @@ impl Engine {
     }
 
     /// Settles attempts by what the target shows after quarantine: the attempted value is agreed, anything else is not.
-    /// A third value is held: it may be what the target made of ours, which must not flow back as somebody's edit.
+    /// A third value is somebody's edit, unless it looks like what the target made of ours: that must not flow back, and is
+    /// held.
     async fn close_attempts(&self, pair: &Pair, side: Side, due: &[Attempt]) -> Result<(), Error> {
         let mut transaction = self.checkpoint.begin().await?;
         transaction.begin_settling().await?;
@@ -80,7 +81,9 @@ impl Engine {
                 let old = serde_json::from_str::<Option<Value>>(&attempt.old).unwrap_or_default();
                 let before = old.and_then(|old| as_compared(&field.rule, side, &old));
                 let shown = row.seen.value(attempt.field).and_then(|value| as_compared(&field.rule, side, value));
-                if shown.is_some() && shown != before {
+                let altered =
+                    |shown: &Canonical| attempt.canonical.as_ref().is_some_and(|sent| is_made_of(shown, sent));
+                if shown != before && shown.as_ref().is_some_and(altered) {
                     third.push((attempt.link, field, shown));
                 }
             }
@@ -132,7 +135,7 @@ impl Engine {
 
 /// Why a field is held after an attempt of unknown outcome.
 const THIRD: &str = "the outcome of a write stayed unknown, and the target now holds neither what was sent nor what it \
-                     held before: it altered the value, or somebody edited it at the same time";
+                     held before, but something like it: it altered the value, or somebody edited it at the same time";
 
 /// Whether a side shows the attempted value.
 fn shows(rule: &crate::model::FieldRule, side: Side, value: Option<&Value>, attempted: Option<&Canonical>) -> bool {
@@ -143,5 +146,39 @@ fn shows(rule: &crate::model::FieldRule, side: Side, value: Option<&Value>, atte
             Ok(canonical) => canonical.as_ref() == attempted,
             Err(_) => false,
         },
+    }
+}
+
+/// Whether one value could be what a target made of another: cut short, rounded, or respelt in case, blanks and signs.
+fn is_made_of(shown: &Canonical, sent: &Canonical) -> bool {
+    let letters = |value: &Canonical| -> String {
+        let text = value.value().display();
+        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let whole = |value: &Canonical| value.value().display().parse::<f64>().ok().map(f64::round);
+    let (short, long) = (letters(shown), letters(sent));
+    (!short.is_empty() && (long.starts_with(&short) || short.starts_with(&long)))
+        || whole(shown).is_some_and(|number| whole(sent) == Some(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_target_makes_of_a_value_is_told_from_what_a_person_types() {
+        let made = |shown: &str, sent: &str| is_made_of(&Canonical(Value::text(shown)), &Canonical(Value::text(sent)));
+        for (shown, sent) in [
+            ("Head of pur", "Head of purchasing"),
+            ("HEAD OF PURCHASING", "Head of purchasing"),
+            ("W-12", "w 12"),
+            ("1.13", "1.125"),
+            ("Head", "Head  "),
+        ] {
+            assert!(made(shown, sent), "{shown} of {sent}");
+        }
+        for (shown, sent) in [("Buyer", "Head of purchasing"), ("W-13", "W-12"), ("7", "1.125"), ("-", "Head")] {
+            assert!(!made(shown, sent), "{shown} of {sent}");
+        }
     }
 }

@@ -147,7 +147,7 @@ async fn boot(process: Arc<Process>) {
     let mut pairs = Vec::new();
     for store in &sources[1..] {
         match engine.pair(&process.pair_settings(), store, &sources[0]).await {
-            Ok(pair) => pairs.push(Arc::new(pair)),
+            Ok(pair) => pairs.push(pair),
             Err(error) => process.hub.world().violations.push(format!("pair: {error}")),
         }
     }

@@ -3,7 +3,7 @@
 use attune::engine::{HeldAction, HeldSelection, Reach, Request, Standing};
 use attune::model::{Conflict, Direction, FieldRule, HeldReason, OnClear, Rail, Side};
 
-use crate::plan::{OPEN_RAILS, Plan, QUARANTINE_MS, REPLICA_LAG_MS, rule};
+use crate::plan::{OPEN_RAILS, Plan, QUARANTINE_MS, REPLICA_LAG_MS, Refuses, rule};
 use crate::stage::{Stage, play};
 use crate::world::CRM;
 
@@ -432,5 +432,81 @@ fn the_later_edit_wins_and_the_other_is_in_history() {
         stage.settle().await;
         assert_eq!(stage.holds(1, 1001, 1), text("fourth"));
         assert!(stage.held().await.is_empty());
+    });
+}
+
+#[test]
+fn what_a_person_types_while_an_outcome_is_unknown_is_an_edit_like_any_other() {
+    play(plan(1, vec![title()]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        stage.edit(CRM, 1, 1, Some("b"));
+        stage.hub.world().plan.faults.write_lost = 1000;
+        while stage.round().await[0].balance.pending == 0 {}
+        stage.hub.world().calm = true;
+        stage.edit(1, 1001, 1, Some("typed meanwhile"));
+        stage.hub.sleep(QUARANTINE_MS).await;
+        stage.settle().await;
+        assert_eq!(stage.holds(CRM, 1, 1), text("typed meanwhile"));
+        assert!(stage.held().await.is_empty());
+    });
+}
+
+#[test]
+fn the_rows_of_a_refused_batch_that_were_written_are_written_in_history() {
+    let world = Plan { refuses: Refuses::Partly, crm_batch: 10, ..plan(1, vec![title()]) };
+    play(world, |mut stage| async move {
+        for number in 1..=8 {
+            couple(&stage, number, &[Some("a")], &[Some("a")]);
+        }
+        stage.open().await;
+        stage.settle().await;
+        stage.hub.world().plan.faults.poison = 300;
+        (1..=8).for_each(|number| stage.edit(1, 1000 + number, 1, Some(&format!("b{number}"))));
+        stage.settle().await;
+        let refused = stage.held().await.len();
+        assert!((1..8).contains(&refused), "{refused} of 8 were refused: choose another share");
+        let history = stage.history().await;
+        for number in 1..=8 {
+            let took = stage.holds(CRM, number, 1) == Some(format!("b{number}"));
+            let written = history.iter().filter(|row| row.crm_key == number.to_string() && row.outcome == "written");
+            assert_eq!(written.count(), usize::from(took), "contact {number}");
+        }
+    });
+}
+
+#[test]
+fn what_is_approved_goes_through_whatever_else_is_due() {
+    let rails = attune::model::Rails { writes: Rail { count: 2, percent: 100.0 }, ..OPEN_RAILS };
+    play(Plan { rails, ..plan(1, vec![title()]) }, |mut stage| async move {
+        for number in 1..=5 {
+            couple(&stage, number, &[Some("a")], &[Some("a")]);
+        }
+        stage.open().await;
+        stage.settle().await;
+        (1..=3).for_each(|number| stage.edit(CRM, number, 1, Some("b")));
+        assert_eq!(stage.round().await[0].standing, Standing::Stopped);
+        stage.ask(Request::Approve { store: "store1".to_owned() }).await;
+        // Three more: with them the rail is crossed again, but what was approved is not counted.
+        (4..=5).for_each(|number| stage.edit(CRM, number, 1, Some("b")));
+        stage.edit(CRM, 1, 1, Some("c"));
+        assert_eq!(stage.round().await[0].standing, Standing::Stopped);
+        assert_eq!([2, 3].map(|number| stage.holds(1, 1000 + number, 1)), [text("b"), text("b")]);
+        assert_eq!([1, 4, 5].map(|number| stage.holds(1, 1000 + number, 1)), [text("a"), text("a"), text("a")]);
+    });
+}
+
+#[test]
+fn two_stores_that_meet_a_contact_with_different_values_one_way_are_both_held() {
+    play(plan(2, vec![FieldRule { direction: Direction::ToCrm, ..title() }]), |mut stage| async move {
+        couple(&stage, 1, &[Some("one")], &[None]);
+        stage.record(2, 2001, "p1@example.com", &[Some("another")]);
+        stage.open().await;
+        stage.settle().await;
+        assert_eq!(stage.holds(CRM, 1, 1), None);
+        let held = stage.held().await;
+        assert_eq!(held.len(), 2);
+        assert!(held.iter().all(|held| held.reason == HeldReason::TwoWriters));
     });
 }

@@ -52,7 +52,7 @@ impl Stage {
         }
         for store in &self.sources[1..] {
             let settings = self.process.pair_settings();
-            self.pairs.push(Arc::new(self.engine.pair(&settings, store, &self.sources[0]).await.unwrap()));
+            self.pairs.push(self.engine.pair(&settings, store, &self.sources[0]).await.unwrap());
         }
     }
 

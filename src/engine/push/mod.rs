@@ -41,12 +41,21 @@ pub(super) struct Push<'a> {
     pub redo: Vec<i64>,
     /// Whether no further pass over them follows.
     pub last: bool,
-    /// Nothing (more) is to be sent: what is due is left.
-    pub hold_back: bool,
+    /// What may be sent.
+    pub scope: Scope,
     /// The failure that ended the pushing.
     pub failure: Option<Error>,
     /// The rails that the rechecks have brought us to.
     pub crossed: Vec<merge::Crossed>,
+}
+
+/// What of that which is due may be sent; the rest is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Everything,
+    /// What a rail stopped and a person let through.
+    Approved,
+    Nothing,
 }
 
 /// One write that is due.
@@ -102,7 +111,7 @@ impl<'a> Push<'a> {
             balance: Balance::default(),
             redo: Vec::new(),
             last: false,
-            hold_back: false,
+            scope: Scope::Everything,
             failure: None,
             crossed: Vec::new(),
         }
@@ -145,7 +154,10 @@ impl<'a> Push<'a> {
     }
 
     fn goes_on(&self) -> bool {
-        !self.hold_back && self.failure.is_none() && self.crossed.is_empty() && !self.engine.stop.is_cancelled()
+        self.scope != Scope::Nothing
+            && self.failure.is_none()
+            && self.crossed.is_empty()
+            && !self.engine.stop.is_cancelled()
     }
 
     fn capacity(&self, side: Side) -> usize {
@@ -169,6 +181,9 @@ impl<'a> Push<'a> {
             self.open_link(decided, verdicts.len());
             for (field, verdict) in verdicts.iter().enumerate() {
                 match verdict {
+                    Verdict::Write(due) if self.scope == Scope::Approved && !due.approved => {
+                        outcomes.push((decided.link.id, field, Place::Pending));
+                    }
                     Verdict::Write(due) => self.queues[index(due.intent.to)].push_back(Item {
                         link: decided.link.id,
                         field,

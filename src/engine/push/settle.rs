@@ -6,13 +6,15 @@ use futures::future::join_all;
 
 use super::{Item, Push, Ready, index};
 use crate::checkpoint::{LinkRow, NewHeld, SeenCell, Settled};
-use crate::connector::Reservation;
+use crate::connector::{Reservation, Unlimited};
 use crate::engine::balance::Place;
 use crate::engine::conclude::hold;
 use crate::engine::rails::uncount;
 use crate::engine::{Error, Source};
 use crate::merge;
-use crate::model::{Canonical, Cell, Class, Failure, HeldReason, Key, Outcome, Seen, Side, Timestamp, Why};
+use crate::model::{
+    Canonical, Cell, Class, Failure, FieldRule, HeldReason, Key, Observed, Outcome, Seen, Side, Timestamp, Why,
+};
 
 /// How often writes that are known not to have happened are sent again in one pass.
 const RESENDS_MAX: u32 = 3;
@@ -81,16 +83,58 @@ impl Push<'_> {
                 refused.push(group);
             }
         }
-        self.settle(source, side, sent, outcomes, &refused).await?;
-        let mut groups = Vec::new();
+        let mut rest = Vec::new();
         for group in refused {
-            // Some of it may have been written: the next recheck finds that, before anything is sent again.
+            rest.push(self.read_refused(source, side, group, &mut outcomes).await);
+        }
+        self.settle(source, side, sent, outcomes, &rest).await?;
+        let mut groups = Vec::new();
+        for group in rest {
             for ready in &group {
                 uncount(&ready.item.due, self.first_pass, &mut self.past);
             }
             groups.push(group.into_iter().map(|ready| ready.item).collect());
         }
         Ok(groups)
+    }
+
+    /// A batch that was refused may have been written in part: what the targets show now tells which rows were. Answers
+    /// those that were not; of the others the outcome is known, or unknown where they cannot be read.
+    async fn read_refused(
+        &self,
+        source: &Source,
+        side: Side,
+        group: Vec<Ready>,
+        outcomes: &mut Vec<(Ready, Outcome)>,
+    ) -> Vec<Ready> {
+        let keys: BTreeSet<Key> = group.iter().map(|ready| ready.write.key.clone()).collect();
+        let fields: BTreeSet<usize> = group.iter().map(|ready| ready.write.field).collect();
+        let (keys, fields): (Vec<Key>, Vec<usize>) = (keys.into_iter().collect(), fields.into_iter().collect());
+        let mut shown: BTreeMap<Key, Observed> = BTreeMap::new();
+        for chunk in keys.chunks(source.connector.limits().keys_per_fetch.max(1)) {
+            source.call();
+            match source.connector.fetch(chunk, &fields, &Unlimited).await {
+                Ok(found) => shown.extend(found.into_iter().map(|observed| (observed.key.clone(), observed))),
+                Err(failure) => {
+                    let failure = failure.possibly_happened();
+                    outcomes.extend(group.into_iter().map(|ready| (ready, Outcome::Unknown(failure.clone()))));
+                    return Vec::new();
+                }
+            }
+        }
+        let mut rest = Vec::new();
+        for ready in group {
+            let cell = shown.get(&ready.write.key).and_then(|observed| observed.cells.get(ready.write.field));
+            let rule = &self.pair.fields[ready.item.field].rule;
+            match cell {
+                Some(cell) if held_in(rule, side, cell).as_ref() == Ok(&ready.item.due.intent.value) => {
+                    let stored = cell.clone();
+                    outcomes.push((ready, Outcome::Written { stored }));
+                }
+                _ => rest.push(ready),
+            }
+        }
+        rest
     }
 
     async fn settle(
@@ -155,10 +199,7 @@ impl Push<'_> {
     fn written(&mut self, side: Side, sent: Timestamp, ready: Ready, stored: Cell, settling: &mut Settling) {
         let field = &self.pair.fields[ready.item.field];
         let intended = &ready.item.due.intent.value;
-        let shown = match &stored.seen {
-            Seen::Value(value) => merge::canonical(&field.rule, side, value),
-            Seen::Absent | Seen::Unseen => Ok(None),
-        };
+        let shown = held_in(&field.rule, side, &stored);
         let now = self.engine.clock.now();
         let offset_ms = self.pair.source(side).offset_ms();
         // Where only whole records are dated, the answer does not say when: not before it was sent, in whole seconds. What
@@ -262,5 +303,13 @@ impl Push<'_> {
         let every: Vec<usize> = self.pair.fields.iter().map(|field| field.on(side).0).collect();
         self.engine.look(source, &settling.look.into_iter().collect::<Vec<_>>(), &every).await?;
         self.engine.look(source, &settling.exist.into_iter().collect::<Vec<_>>(), &[]).await
+    }
+}
+
+/// What a cell holds, as it is compared.
+fn held_in(rule: &FieldRule, side: Side, cell: &Cell) -> Result<Option<Canonical>, merge::CannotBeTaken> {
+    match &cell.seen {
+        Seen::Value(value) => merge::canonical(rule, side, value),
+        Seen::Absent | Seen::Unseen => Ok(None),
     }
 }
