@@ -70,7 +70,8 @@ async fn list(session: &Session, options: &Link) -> Result<Exit, Trouble> {
     } else {
         as_text(session, &pairs).await?;
     }
-    let Some(reached) = reached else { return Ok(Exit::Done) };
+    let Some(mut reached) = reached else { return Ok(Exit::Done) };
+    reached.note_torn();
     reached.say_paused();
     reached.troubles.say();
     Ok(reached.troubles.exit())

@@ -42,7 +42,8 @@ pub async fn run(common: &Common, options: &Plan, stop: &CancellationToken) -> R
         as_text(&session, &pairs, options.all).await?
     };
     let mut exit = Exit::Done;
-    if let Some(reached) = &reached {
+    if let Some(reached) = &mut reached {
+        reached.note_torn();
         reached.say_paused();
         reached.troubles.say();
         exit = reached.troubles.exit();

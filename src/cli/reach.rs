@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::session::{Session, Trouble, exit_of, exit_of_checkpoint, said};
 use crate::daemon::{Blueprint, Fleet, PairPlan};
 use crate::engine::{Error, Pair, Reach, Source};
-use crate::model::{Failure, Side};
+use crate::model::{Class, Failure, Side};
 use crate::telemetry::{self, Event};
 
 /// A source, by side and label.
@@ -68,6 +68,8 @@ pub struct Reached {
     pub troubles: Troubles,
     /// What a person paused.
     paused: BTreeSet<Name>,
+    /// What was not read whole: what was read of it counts, but nobody can say that the sides agree.
+    torn: BTreeSet<Name>,
 }
 
 /// Reaches every source that is not paused, all at the same time, and reads it.
@@ -89,7 +91,7 @@ pub async fn reach(session: &Session, reach: Reach, progress: &mut Progress) -> 
     };
     let attaching = Fleet::attach(&session.engine, &awake);
     let fleet = session.stop().run_until_cancelled(attaching).await.ok_or_else(Trouble::stopped)?;
-    let mut reached = Reached { blueprint, fleet, troubles: Troubles::default(), paused };
+    let mut reached = Reached { blueprint, fleet, troubles: Troubles::default(), paused, torn: BTreeSet::new() };
     still_going(session)?;
     for slot in &reached.fleet.sources {
         if let Err(error) = &slot.source {
@@ -119,6 +121,7 @@ async fn pull(session: &Session, reached: &mut Reached, sources: &[Arc<Source>],
     still_going(session)?;
     for (source, pulled) in sources.iter().zip(pulls) {
         match pulled {
+            Ok(pulled) if pulled.torn => drop(reached.torn.insert((source.side, source.name.clone()))),
             Ok(_) => {}
             Err(error @ Error::Source { .. }) => {
                 reached.troubles.note(source.side, &source.name, &error);
@@ -186,6 +189,15 @@ impl Reached {
     /// Whether nothing went wrong with the sources of a pair.
     pub fn is_sound(&self, pair: &Pair) -> bool {
         !self.troubles.has(Side::Store, &pair.store.name) && !self.troubles.has(Side::Crm, &pair.crm.name)
+    }
+
+    /// Notes what was not read whole, which kept no pair from what could be done: to be called when that is done.
+    pub fn note_torn(&mut self) {
+        for (side, name) in std::mem::take(&mut self.torn) {
+            let what = "it changed every time while it was read, so that not all of it was seen; try again";
+            let failure = Failure::new(Class::Retry, what);
+            self.troubles.note(side, &name, &Error::Source { side, name: name.clone(), failure });
+        }
     }
 
     /// The sources of a pair that a person paused, as words; none: it is not paused.

@@ -48,6 +48,7 @@ pub async fn run(common: &Common, options: &Sync, stop: &CancellationToken) -> R
     let passes = pass(&session, &pairs, limit, &mut reached).await?;
     let back = if limit.is_some() { read_back(&session, &passes, &mut reached).await? } else { Vec::new() };
     drop(progress);
+    reached.note_torn();
     report(&session, &reached, &passes, &back, options).await
 }
 

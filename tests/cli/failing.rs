@@ -4,6 +4,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use wiremock::matchers::path;
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::world::{World, checkpoint, finish, signal};
 
@@ -172,4 +174,29 @@ async fn html_instead_of_json_is_the_system_s_trouble() {
     world.run("sync").await.ended(77).complains(&["scope"]);
     let status = world.run("status --json").await.ended(0).json();
     assert_eq!(status["stores"][0]["state"], json!("unauthorized"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_read_whole_is_no_success() {
+    let world = World::small().await;
+    let store = MockServer::start().await;
+    let answers = |at: &str, rows: serde_json::Value, total: u64| {
+        let pagination = json!({ "total": total, "total_pages": 1 });
+        let body = json!({ "data": rows, "meta": { "pagination": pagination } });
+        let date = "Tue, 15 Nov 2022 08:12:31 GMT";
+        let answer = ResponseTemplate::new(200).insert_header("date", date).set_body_json(body);
+        Mock::given(path(format!("/stores/abc123/v3{at}"))).respond_with(answer)
+    };
+    let attributes =
+        json!([{ "id": 7, "name": "Job title", "type": "string" }, { "id": 8, "name": "Points", "type": "number" }]);
+    answers("/customers/attributes", attributes, 2).mount(&store).await;
+    // A row that slips off its page every time: the first page promises more than is ever shown.
+    let customer = json!([{ "id": 1, "email": "ann@example.com", "attribute_count": 0, "attributes": [] }]);
+    answers("/customers", customer, 2).mount(&store).await;
+    let sound = std::fs::read_to_string(world.path("attune.toml")).unwrap();
+    std::fs::write(world.path("attune.toml"), sound.replace(world.simulator.url(), &store.uri())).unwrap();
+    for line in ["sync", "sync --sweep", "plan", "link"] {
+        let said = world.run(line).await.ended(75);
+        said.complains(&["attune: store acme: it changed every time while it was read"]);
+    }
 }

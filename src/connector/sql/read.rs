@@ -129,8 +129,10 @@ impl Sql {
                 Some(Err(failure)) => failure,
                 None => return Err(self.stopped()),
             };
-            let delay = delays.next().unwrap_or(DELAY_MAX);
-            if failure.class != Class::Retry || started.elapsed() + delay > self.settings.patience {
+            // The last delay is cut short, so that all of the patience is used.
+            let left = self.settings.patience.saturating_sub(started.elapsed());
+            let delay = delays.next().unwrap_or(DELAY_MAX).min(left);
+            if failure.class != Class::Retry || left.is_zero() {
                 return Err(failure);
             }
             if cancel.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
