@@ -247,7 +247,8 @@ impl BigCommerce {
         record.modified = row.modified();
         let shown = row.attributes.as_deref().unwrap_or_default();
         // The documentation limits the list to 10 without saying whether answers are cut: the count tells.
-        let whole = row.attribute_count.is_some_and(|count| shown.len() >= count);
+        let whole =
+            row.attribute_count.is_some_and(|count| u64::try_from(shown.len()).is_ok_and(|shown| shown == count));
         for (index, (field, cell)) in self.fields.iter().zip(&mut record.cells).enumerate() {
             match field {
                 Field::Customer(field) => *cell = field.cell(row),

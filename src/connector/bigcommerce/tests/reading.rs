@@ -285,3 +285,66 @@ async fn before_it_is_prepared_nothing_is_read_or_written() {
     let outcomes = store.write(&[write(1, 0, Some("x"), None)], NO_RESERVATION).await;
     assert!(matches!(&outcomes[0], Outcome::NotSent(failure) if failure.class == Class::Broken));
 }
+
+// Answers that are sparse, or written otherwise than documented.
+
+#[tokio::test]
+async fn numbers_as_text_and_text_as_numbers_are_read_all_the_same() {
+    let (_server, store) = prepared(|call| {
+        let values = |rows: Json| {
+            json!({"data": rows, "new": {"field": 1}, "meta": {"pagination": {"total": "1", "count": "1",
+                "per_page": "250", "current_page": "1", "total_pages": "1", "links": []}}})
+        };
+        let value = json!({"id": "100", "attribute_id": "1", "attribute_value": 12.5, "customer_id": "10",
+            "date_created": null, "date_modified": "2026-01-02T03:04:05+00:00", "new": [1]});
+        good(if call.line.starts_with("GET /customers?") {
+            let customer = json!({"id": "10", "email": null, "attribute_count": "1", "attributes": [value]});
+            values(json!([customer]))
+        } else {
+            values(json!([value]))
+        })
+    })
+    .await;
+    for name in [FEED_CUSTOMERS, FEED_ATTRIBUTE_VALUES] {
+        let pages = feed(&store, name).await;
+        let page = pages[0].as_ref().unwrap();
+        assert_eq!((pages.len(), page.end), (1, Some(End::Whole)));
+        let cell = &page.observed[0].cells[0];
+        assert_eq!((page.observed[0].key.as_str(), text(cell), cell.token.as_deref()), ("10", "12.5", Some("100")));
+        assert_eq!(cell.modified, Timestamp::parse("2026-01-02T03:04:05Z"));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_list_is_the_end_whatever_stands_beside_it() {
+    for meta in [json!({}), json!(null), json!([]), json!({"pagination": null}), json!({"pagination": {"total": 0}})] {
+        let shown = meta.clone();
+        let (server, store) = prepared(move |_| good(json!({"data": [], "meta": shown}))).await;
+        let pages = feed(&store, FEED_ATTRIBUTE_VALUES).await;
+        assert_eq!(pages[0].as_ref().unwrap().end, Some(End::Whole), "{meta}");
+        assert_eq!(calls(&server).await.len(), 2, "{meta}");
+    }
+}
+
+#[tokio::test]
+async fn a_count_that_is_not_the_number_of_values_shown_is_looked_into() {
+    for count in [json!(0), json!(2), json!(null)] {
+        let shown = count.clone();
+        let (server, store) = prepared(move |call| {
+            let page = |rows: Json| good(json!({"data": rows, "meta": {"pagination": {"total": 1}}}));
+            if call.line.starts_with("GET /customers?") {
+                page(json!([{"id": 10, "attribute_count": shown, "attributes": [value(100, 10, 1, "Buyer")]}]))
+            } else {
+                page(json!([value(100, 10, 1, "Buyer")]))
+            }
+        })
+        .await;
+        let page = feed(&store, FEED_CUSTOMERS).await.remove(0).unwrap();
+        assert_eq!(shown_of(&page), ["Buyer", "absent", "unseen"], "{count}");
+        assert_eq!(calls(&server).await.len(), 3, "{count}: read again once, not for ever");
+    }
+}
+
+fn shown_of(page: &Page) -> Vec<&str> {
+    page.observed[0].cells.iter().map(text).collect()
+}
