@@ -11,8 +11,10 @@ mod answer;
 mod caller;
 mod client;
 mod failure;
+mod lanes;
 mod pace;
 mod throttle;
+mod told;
 
 pub use answer::Answer;
 pub use caller::{Caller, Credential, Endpoint, Pay, Request, SecretProvider, Settings, Turn};

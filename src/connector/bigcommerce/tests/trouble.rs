@@ -155,6 +155,38 @@ async fn a_token_that_stays_refused_is_not_tried_twice() {
 }
 
 #[tokio::test]
+async fn a_token_that_an_answer_holds_is_never_shown() {
+    for odd in [
+        // Cut in the middle of the token, where half of it would not be recognised.
+        ResponseTemplate::new(422).set_body_string(format!("{}{TOKEN}", "x".repeat(490))),
+        ResponseTemplate::new(422).set_body_json(json!({"title": "no", "errors": {TOKEN: TOKEN}})),
+        ResponseTemplate::new(200).set_body_json(json!({"data": TOKEN})),
+        ResponseTemplate::new(200).set_body_json(json!({"data": [{"id": TOKEN}]})),
+    ] {
+        let (_server, store) = prepared(move |_| odd.clone()).await;
+        let failure = feed(&store, FEED_CUSTOMERS).await.remove(0).unwrap_err();
+        let outcomes = store.write(&[write(10, 0, Some("a"), None)], NO_RESERVATION).await;
+        let printed = format!("{failure} {failure:?} {outcomes:?}");
+        assert!(!printed.contains("hunter2"), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_429_that_asks_for_no_wait_does_not_make_us_hammer() {
+    let (server, store) = prepared(|_| {
+        ResponseTemplate::new(429).insert_header("x-rate-limit-time-reset-ms", "0").insert_header("x-retry-after", "0")
+    })
+    .await;
+    let read = feed(&store, FEED_CUSTOMERS);
+    assert!(
+        tokio::time::timeout(Duration::from_millis(1200), read).await.is_err(),
+        "waiting for a quota is not failing"
+    );
+    let asked = calls(&server).await.len();
+    assert!((2..=4).contains(&asked), "{asked} calls");
+}
+
+#[tokio::test]
 async fn a_token_that_is_no_token_is_misconfigured_and_not_echoed() {
     let server = server(|call| panic!("{}", call.line)).await;
     for (secret, says) in
