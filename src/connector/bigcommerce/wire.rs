@@ -140,7 +140,8 @@ fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     deserializer.deserialize_any(Number)
 }
 
-fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+/// As [`optional_number`], but there.
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     optional_number(deserializer)?.ok_or_else(|| de::Error::custom("null where a whole number is expected"))
 }
 

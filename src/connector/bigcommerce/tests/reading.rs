@@ -348,3 +348,99 @@ async fn a_count_that_is_not_the_number_of_values_shown_is_looked_into() {
 fn shown_of(page: &Page) -> Vec<&str> {
     page.observed[0].cells.iter().map(text).collect()
 }
+
+#[tokio::test]
+async fn a_store_that_dates_no_answer_is_asked_for_its_time() {
+    let time_s = since().as_millis() as u64 / 1000 + 500;
+    let (address, asked) = bare_server(move |line| match line {
+        "GET /v2/time" => (200, json!({"time": time_s})),
+        line if line.starts_with("GET /v3/customers/attributes?") => (200, definitions()),
+        _ => (200, json!({"data": [], "meta": {"pagination": {"total": 0}}})),
+    })
+    .await;
+    let store = BigCommerce::new(settings(&address, FIELDS)).unwrap();
+    let time = since() + Duration::from_secs(500);
+    let clock = store.prepare(&[], false).await.unwrap().clock;
+    assert!(clock <= time + Duration::from_secs(2) && clock + Duration::from_secs(2) > time, "{clock}");
+    let page = feed(&store, FEED_ATTRIBUTE_VALUES).await.remove(0).unwrap();
+    assert!(page.clock >= clock && page.clock <= time + Duration::from_secs(2), "{}", page.clock);
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.iter().filter(|line| *line == "GET /v2/time").count(), 1, "{asked:?}");
+    assert_eq!(asked.len(), 4, "the first question again, once: {asked:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_tells_no_time_at_all_says_so_and_can_be_read_directly() {
+    let (address, asked) = bare_server(|line| match line {
+        "GET /v2/time" => (403, json!({"title": "no scope"})),
+        line if line.starts_with("GET /v3/customers/attributes?") => (200, definitions()),
+        _ => (200, json!({"data": [{"id": 1, "email": "a@example.com"}]})),
+    })
+    .await;
+    let failure = BigCommerce::new(settings(&address, FIELDS)).unwrap().prepare(&[], false).await.unwrap_err();
+    assert!(failure.message.contains("`/v2/time`"), "{failure}");
+    let store = BigCommerce::new(settings(&address, &["customer:email"])).unwrap();
+    for _ in 0..3 {
+        let records = store.fetch(&[Key::new("1")], &[0], NO_RESERVATION).await.unwrap();
+        assert_eq!(text(&records[0].cells[0]), "a@example.com");
+    }
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.len(), 2 + 4, "its time is asked for once: {asked:?}");
+}
+
+#[tokio::test]
+async fn a_list_of_ids_that_is_refused_is_halved_and_that_is_remembered() {
+    let (server, store) = prepared(|call| {
+        let ids = call.line.split("id:in=").nth(1).unwrap().split('&').next().unwrap();
+        let ids: Vec<u64> = ids.split(',').map(|id| id.parse().unwrap()).collect();
+        if ids.len() > 40 {
+            return ResponseTemplate::new(422).set_body_json(json!({"title": "too many ids"}));
+        }
+        let rows: Vec<Json> = ids.iter().map(|id| value(*id, *id, 1, "x")).collect();
+        good(json!({"data": rows, "meta": {"pagination": {"total": ids.len()}}}))
+    })
+    .await;
+    let keys: Vec<Key> = (1..=100).map(|id| Key::new(id.to_string())).collect();
+    for calls_so_far in [1 + 2 + 4, 1 + 2 + 4 + 4] {
+        let records = store.fetch(&keys, &[0], NO_RESERVATION).await.unwrap();
+        assert!(records.iter().all(|record| text(&record.cells[0]) == "x"));
+        assert_eq!(calls(&server).await.len(), calls_so_far);
+    }
+}
+
+#[tokio::test]
+async fn definitions_that_were_not_all_seen_are_not_taken_for_deleted() {
+    let server = server(|_| {
+        let mut shown = definitions();
+        shown["meta"]["pagination"]["total"] = json!(3);
+        good(shown)
+    })
+    .await;
+    let mut settings = settings(&server.uri(), &["attribute:Grade"]);
+    settings.create_attributes = true;
+    let store = BigCommerce::new(settings).unwrap();
+    let failure = store.prepare(&[Some("3".to_owned())], true).await.unwrap_err();
+    assert_eq!(failure.class, Class::Broken, "the second page repeats the first: {failure}");
+    assert!(calls(&server).await.iter().all(|call| call.starts_with("GET ")), "and none is made a second time");
+}
+
+#[tokio::test]
+async fn an_attribute_that_does_not_appear_at_once_is_not_made_twice() {
+    for status in [200, 500] {
+        let server = server(move |call| match call.line.as_str() {
+            "POST /customers/attributes" => ResponseTemplate::new(status).set_body_json(json!({"data": []})),
+            _ => good(definitions()),
+        })
+        .await;
+        let mut settings = settings(&server.uri(), &["attribute:Grade"]);
+        settings.create_attributes = true;
+        let store = BigCommerce::new(settings).unwrap();
+        assert_eq!(store.prepare(&[], true).await.unwrap_err().class, Class::Retry);
+        for _ in 0..3 {
+            let found = store.prepare(&[], true).await.unwrap();
+            assert!(matches!(found.definitions[0].state, DefinitionState::ToCreate(_)));
+        }
+        let made = calls(&server).await.iter().filter(|call| call.starts_with("POST")).count();
+        assert_eq!(made, 1, "{status}");
+    }
+}
