@@ -85,6 +85,14 @@ impl Sql {
             })
             .await?;
         let last_key = raw.rows.last().map(|row| row.key.clone());
+        if raw.more && last_key == walk.after {
+            // A key that is not read as it is stored (bytes that are no text) would be walked to for ever.
+            let why = format!(
+                "{}: `{}` of `{}` holds a key that is no text, so that its rows cannot be walked; correct it",
+                self.label, self.settings.key, self.label.table
+            );
+            return Err(Failure::new(Class::Misconfigured, why));
+        }
         let observed = raw.rows.into_iter().map(|row| observe(table, row, None)).collect();
         let end = if raw.more { None } else { Some(End::Whole) };
         let page = Page { observed, clock: walk.clock, end };

@@ -22,6 +22,8 @@ pub(super) struct Layout {
     /// The columns that are read and written, each once.
     pub(super) slots: Vec<Slot>,
     pub(super) fields: Vec<Field>,
+    /// A view: its indexes are those of other tables, which are not looked at.
+    pub(super) is_view: bool,
     /// Whether an index makes keys unique.
     pub(super) key_is_unique: bool,
     /// Whether an index leads to the rows of a window.
@@ -199,6 +201,7 @@ pub(super) fn check(
     }
     Ok(Layout {
         quoted: relation.quoted.clone(),
+        is_view: relation.is_view,
         key_is_unique: relation.unique.contains(&key.column.name),
         modified_is_indexed: relation.indexed.contains(&modified.column.name),
         key,
@@ -247,12 +250,12 @@ impl Layout {
         };
         let mut warnings = Vec::new();
         let mut warn = |sentence: String| warnings.push(format!("{label}: {sentence}"));
-        if !self.key_is_unique {
+        if !self.key_is_unique && !self.is_view {
             warn(format!(
                 "no unique index is on `{key}` of `{table}`: reads by key are slow, and a second row with the same key would stop this source; create one"
             ));
         }
-        if !self.modified_is_indexed {
+        if !self.modified_is_indexed && !self.is_view {
             warn(format!("no index is on `{modified}` of `{table}`: every poll reads the whole table; create one"));
         }
         if sample.without_time {
