@@ -127,6 +127,8 @@ async fn keys_of_every_type(database: &Database) {
             ("STRING PRIMARY KEY", &integers),
             ("TEXT COLLATE NOCASE PRIMARY KEY", &texts),
         ]);
+    } else {
+        types.extend([("numeric(12,0) PRIMARY KEY", &integers), ("smallint PRIMARY KEY", &integers)]);
     }
     for (key_type, keys) in types {
         let settings = notes(database, key_type, database.either("TEXT", "timestamptz")).await;
@@ -256,6 +258,7 @@ async fn columns_of_every_type(database: &Database) {
                 Holds::Number,
                 &[("12345678901234567890.12", "12345678901234567890.12")],
             ),
+            case("numeric(9,0)", Number, "42", "42", Holds::Integer, &[("7", "7")]),
             case("date", Date, "'2026-01-02'", "2026-01-02", Holds::Date, &[("2026-02-03", "2026-02-03")]),
             case(
                 "timestamptz",

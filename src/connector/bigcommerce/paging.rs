@@ -18,9 +18,13 @@ const PAGES_MAX: usize = 40_000;
 /// How often a torn walk is walked again.
 const REPEATS_MAX: u32 = 3;
 
+/// The rows of a page where the store could not make larger ones.
+const SMALLER_PAGE_ROWS: usize = 50;
+
 /// One walk through pages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Paging {
+    limit: usize,
     at: At,
     pages: usize,
     repeats: u32,
@@ -55,7 +59,38 @@ pub(super) enum Step {
     End(End),
 }
 
+impl Default for Paging {
+    fn default() -> Self {
+        Self {
+            limit: PAGE_ROWS,
+            at: At::First,
+            pages: 0,
+            repeats: 0,
+            fingerprints: HashSet::new(),
+            seen: 0,
+            distinct: HashSet::new(),
+            promised: None,
+            page_rows: PAGE_ROWS,
+        }
+    }
+}
+
 impl Paging {
+    /// How many rows to ask for.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Asks for smaller pages from now on. False: they are small already, or numbered, and numbers would then mean others.
+    pub(super) fn shrink(&mut self) -> bool {
+        let possible = self.limit > SMALLER_PAGE_ROWS && !matches!(self.at, At::Page(_));
+        if possible {
+            self.limit = SMALLER_PAGE_ROWS;
+            self.page_rows = self.page_rows.min(self.limit);
+        }
+        possible
+    }
+
     /// What to add to the query for the next page.
     pub(super) fn query(&self) -> String {
         match &self.at {
@@ -80,7 +115,7 @@ impl Paging {
         }
         if self.at == At::First {
             self.promised = meta.pagination.as_ref().and_then(|pagination| pagination.total);
-            self.page_rows = page_rows(meta);
+            self.page_rows = page_rows(meta).min(self.limit);
             // Rows and total are of one answer: whoever shows fewer has smaller pages than were asked for.
             if self.left() > 0 {
                 self.page_rows = self.page_rows.min(ids.len());
@@ -170,7 +205,7 @@ impl Paging {
         if self.repeats == REPEATS_MAX {
             return Step::End(End::Torn);
         }
-        *self = Self { repeats: self.repeats + 1, ..Self::default() };
+        *self = Self { limit: self.limit, repeats: self.repeats + 1, ..Self::default() };
         Step::Again
     }
 }

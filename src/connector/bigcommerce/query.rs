@@ -11,8 +11,8 @@ use crate::model::Timestamp;
 const ID_CHARS_MAX: usize = 5_000;
 
 /// Customers, as a sweep or a feed reads them.
-pub(super) fn customers(since: Option<Timestamp>, attributes: bool) -> String {
-    let mut query = format!("limit={PAGE_ROWS}");
+pub(super) fn customers(since: Option<Timestamp>, attributes: bool, limit: usize) -> String {
+    let mut query = format!("limit={limit}");
     if attributes {
         query.push_str("&include=attributes");
     }
@@ -24,7 +24,7 @@ pub(super) fn customers(since: Option<Timestamp>, attributes: bool) -> String {
 
 /// These customers.
 pub(super) fn customers_by_id(ids: &[u64], attributes: bool) -> String {
-    let mut query = customers(None, attributes);
+    let mut query = customers(None, attributes, PAGE_ROWS);
     push(&mut query, "id:in", &joined(ids));
     query
 }
@@ -97,7 +97,7 @@ mod tests {
             values_since(&[7, 8], since),
             "limit=250&attribute_id:in=7,8&date_modified:min=2026-01-02T03:04:05Z"
         );
-        let query = customers(Some(since), true);
+        let query = customers(Some(since), true, 250);
         assert_eq!(query, "limit=250&include=attributes&date_modified:min=2026-01-02T03:04:05Z");
         let address = reqwest::Url::parse(&format!("https://x/y?{query}")).unwrap();
         assert_eq!(address.query(), Some(query.as_str()), "and the client leaves it so");

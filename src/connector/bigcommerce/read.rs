@@ -46,9 +46,14 @@ impl BigCommerce {
         stream::try_unfold(Some(Paging::default()), move |walk| async move {
             let Some(mut paging) = walk else { return Ok(None) };
             let attributes = self.attributes()?;
-            let query = query::customers(since, !attributes.ids().is_empty()) + &paging.query();
             let paid = Paid::in_lane(lane);
-            let mut read = self.customers_page(&query, &attributes, paid).await?;
+            let mut read = loop {
+                let query = query::customers(since, !attributes.ids().is_empty(), paging.limit()) + &paging.query();
+                match self.customers_page(&query, &attributes, paid).await {
+                    Err(failure) if is_too_much(&failure) && paging.shrink() => {}
+                    read => break read?,
+                }
+            };
             let end = self.step(&mut paging, &self.endpoints.customers, &read.ids, &read.meta)?;
             self.complete(&mut read, &attributes, paid).await?;
             let Some(clock) = read.clock else { return Err(self.undated(&self.endpoints.customers)) };
@@ -104,7 +109,7 @@ impl BigCommerce {
         ids.dedup();
 
         let mut records: HashMap<u64, Observed> = HashMap::with_capacity(ids.len());
-        if fields.is_empty() || fields.iter().any(customer_asked) {
+        if asked.is_empty() || fields.iter().any(customer_asked) {
             let mut rest = ids.as_slice();
             while !rest.is_empty() {
                 let (group, later) = query::fitting(rest, &[], self.ids_per_call.load(Ordering::Relaxed));
@@ -116,7 +121,7 @@ impl BigCommerce {
                 records.extend(found.into_iter().filter_map(|record| Some((id_of(&record.key)?, record))));
             }
         } else {
-            let mut values = if asked.is_empty() { Values::new() } else { self.values_of(&ids, &asked, paid).await? };
+            let mut values = self.values_of(&ids, &asked, paid).await?;
             for id in &ids {
                 let mut record = self.blank(*id);
                 show_all(&mut record, *id, &attributes, &mut values);
@@ -362,6 +367,11 @@ impl BigCommerce {
         );
         Failure::new(Class::Broken, sentence)
     }
+}
+
+/// Whether the store may have failed because a page with all its values was too much work for it.
+fn is_too_much(failure: &Failure) -> bool {
+    matches!(failure.status, Some(500 | 502 | 504))
 }
 
 /// Shows every mapped attribute of a record that was read completely: a value, or absent.

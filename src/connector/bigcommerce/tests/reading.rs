@@ -444,3 +444,47 @@ async fn an_attribute_that_does_not_appear_at_once_is_not_made_twice() {
         assert_eq!(made, 1, "{status}");
     }
 }
+
+#[tokio::test]
+async fn a_page_that_is_too_much_for_the_store_is_asked_for_in_smaller_ones() {
+    let page = |ids: std::ops::Range<u64>, next: bool| {
+        let end = ids.end;
+        let rows: Vec<Json> = ids.map(|id| json!({"id": id, "attribute_count": 0})).collect();
+        let links = if next { json!({"next": format!("?after={end}")}) } else { json!({}) };
+        let mut meta = json!({"cursor_pagination": {"end_cursor": end.to_string(), "links": links}});
+        if end == 250 {
+            meta["pagination"] = json!({"total": 320});
+        }
+        good(json!({"data": rows, "meta": meta}))
+    };
+    let (server, store) = prepared(move |call| match call.line.as_str() {
+        "GET /customers?limit=250&include=attributes" => page(0..250, true),
+        "GET /customers?limit=50&include=attributes&after=250" => page(250..300, true),
+        "GET /customers?limit=50&include=attributes&after=300" => page(300..320, false),
+        "GET /customers?limit=250&include=attributes&after=250" => ResponseTemplate::new(504),
+        other => panic!("{other}"),
+    })
+    .await;
+    let pages: Vec<Page> = store.everything().map(Result::unwrap).collect().await;
+    assert_eq!(pages.iter().map(|page| page.observed.len()).collect::<Vec<_>>(), [250, 50, 20]);
+    assert_eq!(pages[2].end, Some(End::Whole));
+    assert_eq!(calls(&server).await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_direct_read_without_a_reservation_waits_its_turn() {
+    let (server, store) = prepared(|_| {
+        good(json!({"data": [], "meta": {"pagination": {"total": 0}}}))
+            .insert_header("x-rate-limit-requests-quota", "100")
+            .insert_header("x-rate-limit-requests-left", "0")
+            .insert_header("x-rate-limit-time-reset-ms", "600")
+            .insert_header("x-rate-limit-time-window-ms", "30000")
+    })
+    .await;
+    let keys = [Key::new("1")];
+    store.fetch(&keys, &[0], NO_RESERVATION).await.unwrap();
+    let began = std::time::Instant::now();
+    store.fetch(&keys, &[0], NO_RESERVATION).await.unwrap();
+    assert!(began.elapsed() > Duration::from_millis(500), "nothing was left: {:?}", began.elapsed());
+    assert_eq!(calls(&server).await.len(), 3);
+}

@@ -84,15 +84,18 @@ impl Postgres {
         // The standard's list of columns leaves out materialized views; what it alone knows in every version is asked of it.
         let sql = "SELECT a.attname::text AS name, format_type(b.oid, NULL) AS declared, n.nspname::text AS type_schema, \
                    b.typname::text AS type_name, b.typtype::text AS type_type, \
+                   (b.typname = 'numeric' AND m.typmod >= 4 AND (m.typmod - 4) % 65536 = 0 AND (m.typmod - 4) / 65536 <= 18) \
+                   AS whole, \
                    NOT (a.attnotnull OR (t.typtype = 'd' AND t.typnotnull)) AS nullable, \
-                   CASE WHEN b.typname IN ('varchar', 'bpchar') THEN nullif(greatest(CASE t.typtype WHEN 'd' THEN t.typtypmod \
-                   ELSE a.atttypmod END, 4), 4) - 4 END::int4 AS max_chars, \
+                   CASE WHEN b.typname IN ('varchar', 'bpchar') THEN nullif(greatest(m.typmod, 4), 4) - 4 END::int4 \
+                   AS max_chars, \
                    pg_column_is_updatable(a.attrelid::regclass, a.attnum, true) \
                    AND coalesce(c.is_generated::text, '') <> 'ALWAYS' AND a.attidentity::text <> 'a' AS writable, \
                    coalesce(c.column_default::text, '') AS default_value \
                    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
                    JOIN pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END \
                    JOIN pg_namespace n ON n.oid = b.typnamespace \
+                   CROSS JOIN LATERAL (SELECT CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE a.atttypmod END) AS m(typmod) \
                    LEFT JOIN information_schema.columns c \
                    ON c.table_schema = $2 AND c.table_name = $3 AND c.column_name = a.attname \
                    WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped \
@@ -116,7 +119,8 @@ impl Postgres {
         let default: String = row.try_get("default_value")?;
         Ok(Column {
             name: row.try_get("name")?,
-            native: native(&type_name, row.try_get("type_type")?),
+            // Without a fraction, and few enough digits for what we take for whole numbers.
+            native: if row.try_get("whole")? { Native::Integer } else { native(&type_name, row.try_get("type_type")?) },
             nullable: row.try_get("nullable")?,
             max_chars: max_chars.and_then(|length| u32::try_from(length).ok()),
             writable: row.try_get("writable")?,
