@@ -11,6 +11,7 @@ pub use crate::http::{Lane, Quota};
 use crate::model::{Definition, Failure, FieldType, Key, Observed, Outcome, Timestamp, Write};
 
 pub mod bigcommerce;
+mod names;
 mod retry;
 pub mod sql;
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use reqwest::Method;
 use tokio::time::Instant;
 
-use super::fields::{Field, attribute_shape, attribute_type, nearest};
+use super::fields::{Field, attribute_shape, attribute_type};
 use super::paging::{Paging, Step};
 use super::wire::{AttributeRow, Listing, NewAttribute};
 use super::{BigCommerce, Lane, PAGE_ROWS, Paid, Prepared, explained};
 use crate::connector::End;
+use crate::connector::names::nearest;
 use crate::http::{Answer, Pay, Request};
 use crate::model::{Class, Definition, DefinitionState, Failure, FieldType, Timestamp};
 

@@ -5,6 +5,7 @@ use super::dialect::{Column, Dialect, Inspection, Native, Relation, Sample, misc
 use super::fault::Label;
 use super::times::{self, TextStyle, Times, Unit};
 use super::{ModifiedBy, Settings};
+use crate::connector::names::nearest;
 use crate::model::{Definition, DefinitionState, Failure, FieldShape, FieldType, Holds};
 
 /// The most names that a message lists.
@@ -334,28 +335,8 @@ fn listed(names: &[String]) -> String {
 
 /// `did you mean …? `, where a name is near enough.
 fn suggestion(name: &str, names: &[String]) -> String {
-    let near = names
-        .iter()
-        .map(|candidate| (distance(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, _)| *distance <= name.chars().count().div_ceil(3).max(2));
-    near.map_or_else(String::new, |(_, candidate)| format!("did you mean `{candidate}`? "))
-}
-
-/// How many characters must be changed, added or removed to make one name of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, character) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (index, candidate) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(character != *candidate);
-            diagonal = row[index + 1];
-            row[index + 1] = replaced.min(diagonal + 1).min(row[index] + 1);
-        }
-    }
-    row[other.len()]
+    let near = nearest(name, names.iter().map(String::as_str));
+    near.map_or_else(String::new, |near| format!("did you mean `{near}`? "))
 }
 
 #[cfg(test)]
@@ -368,7 +349,6 @@ mod tests {
         assert_eq!(suggestion("job_titel", &names), "did you mean `job_title`? ");
         assert_eq!(suggestion("Email", &names), "did you mean `email`? ");
         assert_eq!(suggestion("wholesaler", &names), "");
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 
     #[test]
