@@ -255,10 +255,7 @@ impl Caller {
         running.answered(status, &headers);
         let body = body.map_err(|error| {
             identified(match error {
-                BodyError::TooLarge => {
-                    let why = format!("with more than {} bytes, which were not read", self.body_bytes_max);
-                    failure::unreadable(&place, status, &why)
-                }
+                BodyError::TooLarge => failure::too_large(&place, status, self.body_bytes_max),
                 BodyError::Transport(error) => {
                     let mut failure = failure::of_transport(&place, &error).possibly_happened();
                     failure.status = Some(status);

@@ -11,7 +11,7 @@ use super::paging::{Paging, Step};
 use super::wire::{CustomerRow, Listing, Meta, ValueRow};
 use super::{BigCommerce, FEED_ATTRIBUTE_VALUES, FEED_CUSTOMERS, Lane, Paid, query};
 use crate::connector::{End, Page};
-use crate::http::{Answer, Endpoint};
+use crate::http::{Answer, Endpoint, is_too_large};
 use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Timestamp};
 
 /// Values by (customer, attribute).
@@ -369,9 +369,9 @@ impl BigCommerce {
     }
 }
 
-/// Whether the store may have failed because a page with all its values was too much work for it.
+/// Whether a page with all its values may have been too much: for the store to make, or for us to read.
 fn is_too_much(failure: &Failure) -> bool {
-    matches!(failure.status, Some(500 | 502 | 504))
+    matches!(failure.status, Some(500 | 502 | 504)) || is_too_large(failure)
 }
 
 /// Shows every mapped attribute of a record that was read completely: a value, or absent.

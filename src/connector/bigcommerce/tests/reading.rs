@@ -472,6 +472,19 @@ async fn a_page_that_is_too_much_for_the_store_is_asked_for_in_smaller_ones() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_too_large_to_be_read_is_asked_for_in_smaller_ones() {
+    let (server, store) = prepared(|call| {
+        let notes = if call.line.contains("limit=250") { 17 * 1024 * 1024 } else { 100 };
+        good(json!({"data": [{"id": 1, "attribute_count": 0, "notes": "x".repeat(notes)}],
+            "meta": {"pagination": {"total": 1}, "cursor_pagination": {"end_cursor": "a", "links": {}}}}))
+    })
+    .await;
+    let pages: Vec<Page> = store.everything().map(Result::unwrap).collect().await;
+    assert_eq!(pages.len(), 1);
+    assert_eq!(calls(&server).await[1..].len(), 2);
+}
+
+#[tokio::test]
 async fn a_direct_read_without_a_reservation_waits_its_turn() {
     let (server, store) = prepared(|_| {
         good(json!({"data": [], "meta": {"pagination": {"total": 0}}}))
