@@ -11,6 +11,7 @@ pub use crate::http::{Lane, Quota};
 use crate::model::{Definition, Failure, FieldType, Key, Observed, Outcome, Timestamp, Write};
 
 pub mod bigcommerce;
+mod names;
 mod retry;
 pub mod sql;
 
@@ -63,12 +64,12 @@ pub trait Reservation: Send + Sync {
     fn take(&self) -> bool;
 }
 
-/// A reservation for sources that have no quota.
+/// No reservation: nothing is paid for. A source with a quota lets each call wait its turn, one without is not limited.
 pub struct Unlimited;
 
 impl Reservation for Unlimited {
     fn take(&self) -> bool {
-        true
+        false
     }
 }
 

@@ -176,13 +176,13 @@ impl Caller {
     /// Classified as DESIGN 5 says; `may_have_happened` is false only when no connection was made, or for a refusal.
     pub async fn send(&self, turn: Turn<'_>, request: &Request) -> Result<Answer, Failure> {
         let Turn { endpoint, running, _gate } = turn;
-        let secret = self.secret(None).await?;
+        let secret = self.throttle.or_cancelled(self.secret(None)).await.flatten()?;
         let refused = match self.send_with(endpoint, running, request, &secret).await {
             Err(failure) if failure.class == Class::Auth => failure,
             other => return other,
         };
         // Who cannot read the secret again still has the refusal to report.
-        match self.secret(Some(&secret)).await {
+        match self.throttle.or_cancelled(self.secret(Some(&secret))).await.flatten() {
             Ok(fresh) if fresh.expose_secret() != secret.expose_secret() => {
                 let running = self.throttle.turn(Lane::Fresh).await?;
                 self.send_with(endpoint, running, request, &fresh).await
@@ -243,9 +243,10 @@ impl Caller {
         };
         if !(200..300).contains(&status) {
             // The quota is learned before the body is read: others should not run into the same wall meanwhile.
-            let told = super::pace::Told::read(status, &headers);
+            let told = super::told::Told::read(status, &headers);
             running.answered(status, &headers);
-            let body = answer::read_refusal(response, REFUSAL_BYTES_MAX).await;
+            // Before it is shortened: half a secret would not be recognised.
+            let body = without_secret(answer::read_refusal(response, REFUSAL_BYTES_MAX).await, secret);
             let mut failure = failure::of_status(&place, status, &body);
             failure.retry_after = if told.throttled { told.wait() } else { told.retry_after };
             return Err(identified(failure));
@@ -254,10 +255,7 @@ impl Caller {
         running.answered(status, &headers);
         let body = body.map_err(|error| {
             identified(match error {
-                BodyError::TooLarge => {
-                    let why = format!("with more than {} bytes, which were not read", self.body_bytes_max);
-                    failure::unreadable(&place, status, &why)
-                }
+                BodyError::TooLarge => failure::too_large(&place, status, self.body_bytes_max),
                 BodyError::Transport(error) => {
                     let mut failure = failure::of_transport(&place, &error).possibly_happened();
                     failure.status = Some(status);
@@ -312,6 +310,12 @@ fn request_id(headers: &reqwest::header::HeaderMap) -> Option<String> {
     let text = headers.get("x-request-id")?.to_str().ok()?;
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_.:".contains(character);
     (!text.is_empty() && text.len() <= REQUEST_ID_CHARS_MAX && text.chars().all(plain)).then(|| text.to_owned())
+}
+
+fn without_secret(body: Vec<u8>, secret: &SecretString) -> Vec<u8> {
+    let text = String::from_utf8_lossy(&body);
+    let secret = secret.expose_secret().trim();
+    if text.contains(secret) { text.replace(secret, "[REDACTED]").into_bytes() } else { body }
 }
 
 /// Takes the secret out of whatever a system may have echoed.

@@ -67,6 +67,20 @@ pub(super) fn unreadable(place: &str, status: u16, why: &str) -> Failure {
     failure
 }
 
+/// How the sentence about a body ends that was longer than the limit.
+const NOT_READ: &str = "bytes, which were not read";
+
+/// An answer whose body is longer than `bytes_max`.
+pub(super) fn too_large(place: &str, status: u16, bytes_max: usize) -> Failure {
+    unreadable(place, status, &format!("with more than {bytes_max} {NOT_READ}"))
+}
+
+/// Whether the answer was too large to be read: asking for less may help.
+pub fn is_too_large(failure: &Failure) -> bool {
+    // All of the message is ours.
+    failure.class == Class::Broken && failure.message.contains(NOT_READ)
+}
+
 /// The deepest cause of an error, without the address that was called.
 pub(super) fn cause(error: &reqwest::Error) -> String {
     let mut deepest: &dyn Error = match error.source() {

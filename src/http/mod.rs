@@ -11,12 +11,15 @@ mod answer;
 mod caller;
 mod client;
 mod failure;
+mod lanes;
 mod pace;
 mod throttle;
+mod told;
 
 pub use answer::Answer;
 pub use caller::{Caller, Credential, Endpoint, Pay, Request, SecretProvider, Settings, Turn};
 pub use client::{Client, Timeouts};
+pub use failure::is_too_large;
 pub use throttle::{Reserved, Throttle, ThrottleSettings};
 
 /// Which work a call belongs to; under one quota, earlier lanes go first and the last two keep a tenth.

@@ -12,10 +12,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 
 use super::Quota;
+use super::told::{BLOCK_MAX, Told};
 
 /// How much longer our windows are than the system's: covers differing travel times, and costs 2 % of the share.
 const STRETCH: f64 = 1.02;
@@ -30,45 +30,8 @@ const LOG_CALLS_MAX: usize = 20_000;
 /// The most calls that leave at once because nothing was sent for a while.
 const BURST_CALLS_MAX: f64 = 10.0;
 
-/// The longest that one answer can make us wait: whatever asks for more is asked again then.
-const BLOCK_MAX: Duration = Duration::from_secs(3600);
-
 /// The window where an answer names a quota without one (BigCommerce's).
 const WINDOW_DEFAULT: Duration = Duration::from_secs(30);
-
-/// What one answer says about the quota.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    pub(super) quota: Option<u64>,
-    pub(super) left: Option<u64>,
-    pub(super) reset: Option<Duration>,
-    pub(super) window: Option<Duration>,
-    pub(super) retry_after: Option<Duration>,
-    pub(super) throttled: bool,
-    pub(super) success: bool,
-}
-
-impl Told {
-    /// Reads `X-Rate-Limit-*` (milliseconds), `X-Retry-After` (seconds) and the standard `Retry-After` (seconds).
-    pub(super) fn read(status: u16, headers: &HeaderMap) -> Self {
-        let number = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
-        let millis = |name: &str| number(name).map(Duration::from_millis);
-        Self {
-            quota: number("x-rate-limit-requests-quota"),
-            left: number("x-rate-limit-requests-left"),
-            reset: millis("x-rate-limit-time-reset-ms"),
-            window: millis("x-rate-limit-time-window-ms"),
-            retry_after: number("x-retry-after").or_else(|| number("retry-after")).map(Duration::from_secs),
-            throttled: status == 429,
-            success: (200..300).contains(&status),
-        }
-    }
-
-    /// How long a 429 asks us to wait: the longer of the two headers.
-    pub(super) fn wait(&self) -> Option<Duration> {
-        self.retry_after.max(self.reset).map(|wait| wait.min(BLOCK_MAX))
-    }
-}
 
 /// What we may use: `calls` in any window of `per`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -162,6 +125,14 @@ impl Pace {
             blocked_until: None,
             delays: None,
         }
+    }
+
+    /// How long so many calls take at least, in seconds, by the share as it is known.
+    pub(super) fn seconds_for(&self, calls: u64) -> f64 {
+        // Calls are few enough for the loss of precision to be none.
+        #[allow(clippy::cast_precision_loss)]
+        let calls = calls as f64;
+        self.allowance.map_or(0.0, |allowance| calls / allowance.rate)
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -293,7 +264,7 @@ impl Pace {
         if !told.throttled {
             return None;
         }
-        let wait = told.wait().unwrap_or_else(|| self.next_delay(now));
+        let wait = self.wait_after(told, now);
         let until = self.blocked_until.map_or(now + wait, |until| until.max(now + wait));
         self.blocked_until = Some(until);
         self.fill(now);
@@ -354,11 +325,12 @@ impl Pace {
         }
     }
 
-    /// The next delay after a 429 that says nothing; several calls refused at the same time count once.
-    fn next_delay(&mut self, now: Instant) -> Duration {
-        if let Some(until) = self.blocked_until(now) {
-            return until - now;
-        }
+    /// How long nothing may leave after a 429: what it asks for. Where it asks for nothing, or asking was not enough the
+    /// last time, longer each time until something succeeds; several calls refused at the same time count once.
+    fn wait_after(&mut self, told: &Told, now: Instant) -> Duration {
+        let asked = told.wait().unwrap_or_default();
+        let together = self.blocked_until(now);
+        let first = self.delays.is_none();
         let delays = self.delays.get_or_insert_with(|| {
             ExponentialBuilder::new()
                 .with_jitter()
@@ -367,7 +339,11 @@ impl Pace {
                 .without_max_times()
                 .build()
         });
-        delays.next().unwrap_or(BLOCK_MAX)
+        match together {
+            Some(until) => asked.max(until - now),
+            None if first && !asked.is_zero() => asked,
+            None => asked.max(delays.next().unwrap_or(BLOCK_MAX)),
+        }
     }
 }
 
@@ -542,6 +518,31 @@ mod tests {
         }
         pace.learn(&Told { success: true, ..Told::default() }, now);
         assert!(pace.learn(&bare, now).unwrap() <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_429_that_asks_for_nothing_or_not_for_enough_backs_off_too() {
+        let asking = |millis: u64| Told {
+            throttled: true,
+            reset: Some(Duration::from_millis(millis)),
+            retry_after: Some(Duration::ZERO),
+            ..Told::default()
+        };
+        for (millis, first) in [(0, Duration::from_millis(500)), (40, Duration::from_millis(40))] {
+            let mut now = Instant::now();
+            let mut pace = Pace::new(0.8, None, now);
+            let mut waits = Vec::new();
+            for _ in 0..4 {
+                let wait = pace.learn(&asking(millis), now).unwrap();
+                waits.push(wait);
+                now += wait;
+            }
+            assert!(waits[0] >= first && waits[0] <= first * 2, "{waits:?}");
+            assert!(waits[1..].iter().all(|wait| *wait >= Duration::from_millis(500)), "{waits:?}");
+            assert!(waits[3] >= Duration::from_millis(2000), "{waits:?}");
+            pace.learn(&Told { success: true, ..Told::default() }, now);
+            assert!(pace.learn(&asking(40), now).unwrap() <= Duration::from_millis(40), "what was asked for");
+        }
     }
 
     #[test]

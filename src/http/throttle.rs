@@ -1,10 +1,9 @@
-//! Who may call next, and when: the waiting room in front of one system's quota.
+//! The waiting room in front of one system's quota.
 //!
-//! [`super::pace`] says when a call may leave; here those who wait stand in lanes. Earlier lanes go first; of ten calls,
-//! one is kept for the last two lanes while they have work. Waiting for a quota is not failing: there is no timeout,
-//! but every wait ends when the cancellation token is cancelled. No task runs in the background.
+//! [`super::pace`] says when a call may leave, [`super::lanes`] who is next; here they wait. Waiting for a quota is not
+//! failing: there is no timeout, but every wait ends when the cancellation token is cancelled. No task runs in the
+//! background.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +14,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::pace::{Pace, Told};
+use super::lanes::{Lanes, Waiter};
+use super::pace::Pace;
+use super::told::Told;
 use super::{Lane, Quota};
 use crate::model::{Class, Failure, Side};
 use crate::telemetry::{Event, Source};
@@ -25,9 +26,6 @@ const WAIT_WORTH_SAYING: Duration = Duration::from_secs(2);
 
 /// The same event of one system is said at most once in this time.
 const SAID_AGAIN_AFTER: Duration = Duration::from_secs(60);
-
-/// Of ten calls, so many go to the first two lanes while the last two have work.
-const FIRST_LANES_OF_TEN: usize = 9;
 
 /// What a throttle needs to know of its system.
 #[derive(Clone, Debug)]
@@ -64,57 +62,20 @@ pub struct Throttle {
 
 struct State {
     pace: Pace,
-    lanes: [VecDeque<Waiter>; 4],
-    next_waiter: u64,
-    /// Calls that went to the first two lanes since the last two had a turn.
-    first_in_a_row: usize,
+    lanes: Lanes,
     waiting_said: Option<Instant>,
     throttled_said: Option<Instant>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Waiter {
-    id: u64,
-    calls: usize,
-}
-
-impl State {
-    /// Who is next, whatever the quota says.
-    fn next(&self) -> Option<(usize, Waiter)> {
-        let front = |lane: usize| self.lanes[lane].front().map(|waiter| (lane, *waiter));
-        let last_two = || front(2).or_else(|| front(3));
-        if self.first_in_a_row >= FIRST_LANES_OF_TEN
-            && let Some(next) = last_two()
-        {
-            return Some(next);
-        }
-        front(0).or_else(|| front(1)).or_else(last_two)
-    }
-
-    fn served(&mut self, lane: usize, calls: usize) {
-        self.lanes[lane].pop_front();
-        self.first_in_a_row = if lane < 2 {
-            (self.first_in_a_row + calls).min(FIRST_LANES_OF_TEN * 10)
-        } else {
-            self.first_in_a_row.saturating_sub(calls * FIRST_LANES_OF_TEN)
-        };
-        if self.lanes[2].is_empty() && self.lanes[3].is_empty() {
-            // What is kept for lanes without work is not saved up for them.
-            self.first_in_a_row = self.first_in_a_row.min(FIRST_LANES_OF_TEN);
-        }
-    }
 }
 
 /// A place in a lane; leaving it (granted, cancelled or dropped) lets the next one look again.
 struct Place<'a> {
     throttle: &'a Throttle,
-    lane: usize,
-    id: u64,
+    waiter: Waiter,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.throttle.state().lanes[self.lane].retain(|waiter| waiter.id != self.id);
+        self.throttle.state().lanes.leave(self.waiter);
         self.throttle.changed.notify_waiters();
     }
 }
@@ -124,9 +85,7 @@ impl Throttle {
     pub fn new(settings: ThrottleSettings, cancel: CancellationToken) -> Arc<Self> {
         let state = State {
             pace: Pace::new(settings.share, settings.fixed, Instant::now()),
-            lanes: Default::default(),
-            next_waiter: 0,
-            first_in_a_row: 0,
+            lanes: Lanes::default(),
             waiting_said: None,
             throttled_said: None,
         };
@@ -141,6 +100,11 @@ impl Throttle {
     /// What the system last told of its quota.
     pub fn quota(&self) -> Option<Quota> {
         self.state().pace.quota(Instant::now())
+    }
+
+    /// How long so many calls take at least, in seconds, by the share as it is known.
+    pub fn seconds_for(&self, calls: u64) -> f64 {
+        self.state().pace.seconds_for(calls)
     }
 
     /// Waits until `calls` calls may leave at once, and pays for them. More calls than a whole window allows cannot be
@@ -207,14 +171,14 @@ impl Throttle {
         if calls == 0 {
             return Ok(());
         }
-        let place = self.join(lane as usize, calls);
+        let place = Place { throttle: self, waiter: self.state().lanes.join(lane, calls) };
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             let again_at = {
                 let mut state = self.state();
                 let now = Instant::now();
-                match self.try_grant(&mut state, &place, calls, now) {
+                match self.try_grant(&mut state, place.waiter, now) {
                     Ok(()) => {
                         if start {
                             state.pace.take_reserved();
@@ -240,32 +204,15 @@ impl Throttle {
         }
     }
 
-    fn join(&self, lane: usize, calls: usize) -> Place<'_> {
-        let mut state = self.state();
-        let id = state.next_waiter;
-        state.next_waiter += 1;
-        state.lanes[lane].push_back(Waiter { id, calls });
-        Place { throttle: self, lane, id }
-    }
-
-    /// Serves the place if it is its turn; otherwise when to look again (none: when something changes).
-    fn try_grant(
-        &self,
-        state: &mut State,
-        place: &Place<'_>,
-        calls: usize,
-        now: Instant,
-    ) -> Result<(), Option<Instant>> {
-        if self.cancel.is_cancelled() {
-            return Err(None);
-        }
-        let Some((lane, waiter)) = state.next() else { return Err(None) };
-        if waiter.id != place.id || state.pace.in_flight() >= self.settings.in_flight_max {
+    /// Serves the waiter if it is its turn; otherwise when to look again (none: when something changes).
+    fn try_grant(&self, state: &mut State, waiter: Waiter, now: Instant) -> Result<(), Option<Instant>> {
+        let next = state.lanes.next() == Some(waiter);
+        if self.cancel.is_cancelled() || !next || state.pace.in_flight() >= self.settings.in_flight_max {
             return Err(None);
         }
         state.pace.ready(waiter.calls, now).map_err(Some)?;
-        state.pace.reserve(calls);
-        state.served(lane, calls);
+        state.pace.reserve(waiter.calls);
+        state.lanes.served(waiter);
         Ok(())
     }
 

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::answer::{Answer, Meta, Pagination, Refusal, rows};
 use super::body::{self, Checked};
-use super::data::Definition;
+use super::data::{Data, Definition};
 use super::dates::Seconds;
 use super::query::{Paging, Query, invalid};
 use super::records::Records;
 use super::request::Request;
-use super::settings::{AttributeKind, RefusedBatch};
+use super::settings::{AttributeKind, AttributeNames, AttributesPages, Readings, RefusedBatch};
 
 /// A store cannot have more.
 pub(super) const ATTRIBUTES_MAX: usize = 50;
@@ -83,7 +83,19 @@ pub(super) fn list(records: &mut Records, request: Request<'_>) -> Result<Answer
     let shown: Vec<DefinitionRow<'_>> =
         shown.slice(&selected).iter().filter_map(|&id| data.definition(id)).map(DefinitionRow::new).collect();
     let pagination = Pagination::of(paging, selected.len(), shown.len(), &query.others(), request.repeating);
-    Ok(rows(&shown, Meta { pagination: Some(pagination), cursor_pagination: None }))
+    let pagination = (request.readings.attributes_pages == AttributesPages::Shown).then_some(pagination);
+    Ok(rows(&shown, Meta { pagination, cursor_pagination: None }))
+}
+
+/// Whether a name belongs to another definition, or to one earlier in the same call.
+fn in_use(data: &Data, readings: &Readings, name: &str, own: Option<u64>, earlier: &[&str]) -> bool {
+    let same = |other: &str| match readings.attribute_names {
+        AttributeNames::Unique => other == name,
+        AttributeNames::Folded => other.to_lowercase() == name.to_lowercase(),
+        AttributeNames::Repeatable => false,
+    };
+    earlier.iter().any(|other| same(other))
+        || data.definitions().any(|other| Some(other.id) != own && same(&other.name))
 }
 
 fn shown(records: &Records, ids: &[u64]) -> Answer {
@@ -108,7 +120,7 @@ pub(super) fn create(records: &mut Records, request: Request<'_>) -> Result<Answ
         })?;
         checked.take(if let Err(what) = body::length(name, 1, NAME_MAX) {
             Err((format!("{index}.name"), what))
-        } else if names.contains(&name) || records.now().definition_named(name).is_some() {
+        } else if in_use(records.now(), &request.readings, name, None, &names) {
             Err((format!("{index}.name"), format!("an attribute named {name} already exists")))
         } else if records.now().definitions().len() + checked.good.len() >= ATTRIBUTES_MAX {
             Err((format!("{index}"), format!("a store cannot have more than {ATTRIBUTES_MAX} customer attributes")))
@@ -138,7 +150,7 @@ pub(super) fn rename(records: &mut Records, request: Request<'_>) -> Result<Answ
             Err((format!("{index}.id"), "invalid attribute ID".to_owned()))
         } else if let Err(what) = body::length(name, 1, NAME_MAX) {
             Err((format!("{index}.name"), what))
-        } else if records.now().definition_named(name).is_some_and(|other| other.id != id) {
+        } else if in_use(records.now(), &request.readings, name, Some(id), &[]) {
             Err((format!("{index}.name"), format!("an attribute named {name} already exists")))
         } else {
             Ok((id, name))

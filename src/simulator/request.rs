@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use super::answer::{Answer, Refusal};
 use super::endpoint::{Call, Endpoint, Method};
 use super::records::{Moment, Records};
-use super::settings::Readings;
+use super::settings::{IdsPerList, Readings};
 use super::{attributes, customers, store_information, values};
 
 /// One call, admitted.
@@ -40,8 +40,17 @@ impl Request<'_> {
     }
 }
 
+/// The most ids of one parameter, where there is a limit.
+const IDS_PER_LIST_MAX: usize = 100;
+
 /// Does what a call asks for.
 pub(super) fn answer(records: &mut Records, request: Request<'_>) -> Result<Answer, Refusal> {
+    if request.readings.ids_per_list == IdsPerList::Hundred {
+        let long = |parameter: &str| parameter.split(',').count() > IDS_PER_LIST_MAX;
+        if request.query.into_iter().flat_map(|query| query.split('&')).any(long) {
+            return Err(Refusal::new(422, format!("A filter takes at most {IDS_PER_LIST_MAX} values.")));
+        }
+    }
     match (request.call.endpoint, request.call.method) {
         (Endpoint::Customers, Method::Get) => customers::list(records, request),
         (Endpoint::Customers, Method::Post) => customers::create(records, request),

@@ -385,6 +385,36 @@ readings! {
         /// By modification, the oldest first.
         ByModified = "by-modified",
     },
+    /// Whether the list of attribute definitions says that it has pages.
+    attributes_pages: AttributesPages {
+        /// It has a `meta.pagination`.
+        Shown = "shown",
+        /// Its `meta` is empty: there are at most fifty.
+        Absent = "absent",
+    },
+    /// Whether two attribute definitions may have one name.
+    attribute_names: AttributeNames {
+        /// No two have exactly the same.
+        Unique = "unique",
+        /// No two have the same but for case.
+        Folded = "folded",
+        /// They may.
+        Repeatable = "repeatable",
+    },
+    /// What the 255 of the longest value are.
+    value_length: ValueLength {
+        /// Characters.
+        Characters = "characters",
+        /// Bytes.
+        Bytes = "bytes",
+    },
+    /// How many ids a parameter takes that takes several.
+    ids_per_list: IdsPerList {
+        /// As many as the address has room for.
+        Any = "any",
+        /// A hundred.
+        Hundred = "hundred",
+    },
     /// Whether two e-mails that differ in case are one.
     email_case: EmailCase {
         /// They are.

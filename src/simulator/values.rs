@@ -11,11 +11,11 @@ use super::dates::Seconds;
 use super::query::{DateFilter, Paging, Query, invalid};
 use super::records::Records;
 use super::request::Request;
-use super::settings::{AttributeKind, Readings, RefusedBatch, TypedValues, ValuesOrder};
+use super::settings::{AttributeKind, Readings, RefusedBatch, TypedValues, ValueLength, ValuesOrder};
 
 /// The most rows in one upsert.
 const BATCH_MAX: usize = 10;
-/// The longest value, in characters.
+/// The longest value, in characters (or bytes, where it is read so).
 const VALUE_MAX: usize = 255;
 
 const PARAMETERS: [&str; 11] = [
@@ -141,6 +141,9 @@ pub(super) fn list(records: &mut Records, request: Request<'_>) -> Result<Answer
 pub(super) fn taken(data: &Data, readings: &Readings, attribute_id: u64, text: &str) -> Result<String, String> {
     let definition = data.definition(attribute_id).ok_or("invalid attribute ID")?;
     body::length(text, 0, VALUE_MAX)?;
+    if readings.value_length == ValueLength::Bytes && text.len() > VALUE_MAX {
+        return Err(format!("must not be longer than {VALUE_MAX} bytes"));
+    }
     if text.is_empty() || readings.typed_values == TypedValues::AsSent {
         return Ok(text.to_owned());
     }

@@ -43,6 +43,9 @@ on_both!(
     the_database_may_set_the_time,
     the_key_and_the_time_are_read_only,
     a_cell_that_was_not_seen_is_not_overwritten,
+    views_are_read_and_written_where_they_can_be,
+    names_of_any_case_and_kind,
+    rows_of_the_same_instant_are_found,
 );
 
 const YEAR_2026_MS: i64 = 1_767_225_600_000;
@@ -124,6 +127,8 @@ async fn keys_of_every_type(database: &Database) {
             ("STRING PRIMARY KEY", &integers),
             ("TEXT COLLATE NOCASE PRIMARY KEY", &texts),
         ]);
+    } else {
+        types.extend([("numeric(12,0) PRIMARY KEY", &integers), ("smallint PRIMARY KEY", &integers)]);
     }
     for (key_type, keys) in types {
         let settings = notes(database, key_type, database.either("TEXT", "timestamptz")).await;
@@ -253,6 +258,7 @@ async fn columns_of_every_type(database: &Database) {
                 Holds::Number,
                 &[("12345678901234567890.12", "12345678901234567890.12")],
             ),
+            case("numeric(9,0)", Number, "42", "42", Holds::Integer, &[("7", "7")]),
             case("date", Date, "'2026-01-02'", "2026-01-02", Holds::Date, &[("2026-02-03", "2026-02-03")]),
             case(
                 "timestamptz",
@@ -389,7 +395,17 @@ async fn duplicate_keys_stop_the_source(database: &Database) {
 }
 
 async fn a_deleted_column_of_any_type(database: &Database) {
-    for (column, gone, there) in [("boolean", "true", "false"), ("integer", "1", "0"), ("text", "'yes'", "''")] {
+    for (column, gone, there) in [
+        ("boolean", "true", "false"),
+        ("integer", "1", "0"),
+        ("text", "'yes'", "''"),
+        ("text", "'True'", "' False '"),
+        ("numeric(5,2)", "1", "0"),
+        ("text", "'2026-01-01'", "'0000-00-00 00:00:00'"),
+        ("text", "'0.01'", "'0.00'"),
+        ("char(1)", "'1'", "' '"),
+        (database.either("REAL", "float8"), "0.5", "0.0"),
+    ] {
         let mut settings = notes(database, "bigint PRIMARY KEY", database.either("TEXT", "timestamptz")).await;
         settings.deleted = Some("removed".to_owned());
         let table = name_of(&settings);
@@ -537,11 +553,19 @@ async fn times_that_are_none_do_not_stop_a_read() {
     async fn test(database: &Database) {
         let settings = notes(database, "bigint PRIMARY KEY", "text").await;
         let rows = "(1, 'x', '2026-01-02T03:04:05Z'), (2, 'x', '2026-02-31T03:04:05Z'), (3, 'x', 'tomorrow'), \
-                    (4, 'x', '2026-01-02T03:04:05Z'), (5, 'x', '2026-01-02T03:04:05Z')";
-        database.execute(&settings, &format!("INSERT INTO {} VALUES {rows}", name_of(&settings))).await;
-        let connector = Sql::new(settings);
+                    (4, 'x', '2026-01-02T03:04:05Z'), (5, 'x', '2026-01-02T03:04:05Z'), (6, 'x', ''), \
+                    (7, 'x', '02.01.2026 03:04'), (8, 'x', ' '), (9, 'x', '2025-01-02T03:04:05Z')";
+        let table = name_of(&settings);
+        database.execute(&settings, &format!("INSERT INTO {table} VALUES {rows}")).await;
         let since = Timestamp::from_millis(YEAR_2026_MS);
-        assert_eq!(keys_since(&connector, Some(since)).await, ["1", "2", "3", "4", "5"]);
+        for index in
+            ["SELECT 1".to_owned(), format!("CREATE INDEX ON_{0} ON {table} (updated_at)", table.replace('.', "_"))]
+        {
+            database.execute(&settings, &index).await;
+            let connector = Sql::new(settings.clone());
+            assert_eq!(keys_since(&connector, Some(since)).await, ["1", "2", "3", "4", "5", "6", "7", "8"]);
+        }
+        let connector = Sql::new(settings);
         let record = fetch(&connector, &["3"]).await.remove(0);
         assert_eq!(record.modified, None);
         assert_eq!(stored(&write_one(&connector, write(&record, 0, "y")).await), Some("y"));
@@ -800,4 +824,96 @@ async fn postgres_says_who_is_refused_and_why() {
         })
     })
     .await;
+}
+
+async fn views_are_read_and_written_where_they_can_be(database: &Database) {
+    let table = notes(database, "bigint PRIMARY KEY", database.either("TEXT", "timestamptz")).await;
+    let name = name_of(&table).to_owned();
+    let rows = format!("INSERT INTO {name} VALUES (1, 'x', '2026-01-01T00:00:00Z'), (2, 'y', '2026-01-01T00:00:00Z')");
+    database.execute(&table, &rows).await;
+    let plain = format!("CREATE VIEW {name}_view AS SELECT id, note, updated_at FROM {name}");
+    let aggregated = format!("CREATE VIEW {name}_view AS SELECT DISTINCT id, note, updated_at FROM {name}");
+    let materialized = plain.replace("VIEW", "MATERIALIZED VIEW").replacen("_MATERIALIZED VIEW", "_view", 1);
+    let replaced = format!(
+        "{plain}; CREATE TRIGGER replaced INSTEAD OF UPDATE ON {name}_view BEGIN UPDATE {name} SET note = new.note, \
+         updated_at = new.updated_at WHERE id = new.id; END"
+    );
+    let cases = if database.is_sqlite() {
+        vec![(plain, false), (replaced, true)]
+    } else {
+        vec![(aggregated, false), (plain, true), (materialized, false)]
+    };
+    for (sql, writable) in cases {
+        let drop = if sql.contains("MATERIALIZED") { "DROP MATERIALIZED VIEW" } else { "DROP VIEW" };
+        database.execute(&table, &sql).await;
+        let settings = Settings { table: format!("{name}_view"), ..table.clone() };
+        let connector = Sql::new(settings);
+        let prepared = connector.prepare(&[], false).await.expect("a view can be prepared");
+        // A materialized view can have indexes of its own.
+        assert_eq!(prepared.warnings.len(), if sql.contains("MATERIALIZED") { 2 } else { 0 }, "{sql}");
+        let DefinitionState::Usable(shape) = &prepared.definitions[0].state else { panic!("{sql}") };
+        assert_eq!(shape.writable, writable, "{sql}");
+        for since in [None, Some(Timestamp::from_millis(YEAR_2026_MS))] {
+            assert_eq!(keys_since(&connector, since).await, ["1", "2"], "{sql}");
+        }
+        let record = fetch(&connector, &["1"]).await.remove(0);
+        match write_one(&connector, write(&record, 0, "new")).await {
+            Outcome::Written { stored } => assert!(writable && text(&stored) == Some("new"), "{sql}"),
+            Outcome::Rejected(why) => assert!(!writable && why.contains("cannot be written"), "{sql}: {why}"),
+            other => panic!("{sql}: {other:?}"),
+        }
+        database.execute(&table, &format!("{drop} {name}_view")).await;
+    }
+}
+
+async fn names_of_any_case_and_kind(database: &Database) {
+    let mut settings = database.new_table();
+    let schema = settings.table.rsplit_once('.').map(|(schema, _)| schema.to_owned());
+    let table = r#"Kontakte "alle" – 2026"#;
+    settings.table = schema.map_or(table.to_owned(), |schema| format!("{schema}.{table}"));
+    settings.key = "Id".to_owned();
+    settings.modified = "Geändert Am".to_owned();
+    settings.deleted = Some("select".to_owned());
+    settings.fields = ["Titel; --", "from", "$1"].map(text_field).to_vec();
+    let quoted = settings.table.rsplit_once('.').map_or(String::new(), |(schema, _)| format!("{schema}."));
+    let quoted = format!(r#"{quoted}"Kontakte ""alle"" – 2026""#);
+    let time = database.either("TEXT", "timestamptz");
+    let sql = format!(
+        r#"CREATE TABLE {quoted} ("Id" bigint PRIMARY KEY, "Titel; --" text, "from" text, "$1" text, "Geändert Am" {time}, "select" boolean);
+        INSERT INTO {quoted} VALUES (1, 'a', 'b', 'c', '2026-01-01T00:00:00Z', false)"#
+    );
+    database.execute(&settings, &sql).await;
+    let connector = Sql::new(settings);
+    assert_eq!(keys_since(&connector, Some(Timestamp::from_millis(YEAR_2026_MS))).await, ["1"]);
+    let record = fetch(&connector, &["1"]).await.remove(0);
+    let writes: Vec<Write> = (0..3).map(|field| write(&record, field, "new")).collect();
+    for outcome in connector.write(&writes, &Unlimited).await {
+        assert_eq!(stored(&outcome), Some("new"));
+    }
+}
+
+/// A row that is modified in the very instant of the cursor, or in the same second where only seconds are stored.
+async fn rows_of_the_same_instant_are_found(database: &Database) {
+    for (column, literal) in [
+        (database.either("TEXT", "timestamptz"), "'2026-01-02T03:04:05.678Z'"),
+        (database.either("TEXT", "timestamptz(0)"), "'2026-01-02T03:04:05Z'"),
+        (database.either("INTEGER", "bigint"), "1767323045"),
+        (database.either("REAL", "float8"), "1767323045.678"),
+    ] {
+        let settings = notes(database, "bigint PRIMARY KEY", column).await;
+        let table = name_of(&settings);
+        database
+            .execute(&settings, &format!("INSERT INTO {table} VALUES (1, 'a', {literal}), (2, 'b', {literal})"))
+            .await;
+        let connector = Sql::new(settings.clone());
+        let modified = fetch(&connector, &["1"]).await[0].modified.expect("a time");
+        assert_eq!(keys_since(&connector, Some(modified)).await, ["1", "2"], "{column} {literal}");
+        // Another program writes without moving the time: the condition compares values, not times.
+        let record = fetch(&connector, &["1"]).await.remove(0);
+        database.execute(&settings, &format!("UPDATE {table} SET note = 'theirs' WHERE id = 1")).await;
+        assert!(matches!(write_one(&connector, write(&record, 0, "ours")).await, Outcome::Changed), "{column}");
+        let record = fetch(&connector, &["2"]).await.remove(0);
+        assert_eq!(stored(&write_one(&connector, write(&record, 0, "ours")).await), Some("ours"), "{column}");
+        assert!(fetch(&connector, &["2"]).await[0].modified.expect("a time") > modified, "{column}: ours is dated");
+    }
 }

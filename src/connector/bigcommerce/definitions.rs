@@ -2,18 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use reqwest::Method;
+use tokio::time::Instant;
 
-use super::fields::{Field, attribute_shape, attribute_type, nearest};
+use super::fields::{Field, attribute_shape, attribute_type};
 use super::paging::{Paging, Step};
 use super::wire::{AttributeRow, Listing, NewAttribute};
 use super::{BigCommerce, Lane, PAGE_ROWS, Paid, Prepared, explained};
+use crate::connector::End;
+use crate::connector::names::nearest;
 use crate::http::{Answer, Pay, Request};
 use crate::model::{Class, Definition, DefinitionState, Failure, FieldType, Timestamp};
 
 /// A store cannot have more attributes.
 const ATTRIBUTES_MAX: usize = 50;
+
+/// How long an attribute that was asked to be made may take to appear. Whether a name can be had twice is not documented:
+/// meanwhile it is not asked for again.
+const APPEARS_WITHIN: Duration = Duration::from_secs(120);
 
 /// The ids of the mapped attributes that can be used.
 #[derive(Debug, Default)]
@@ -102,22 +110,22 @@ impl BigCommerce {
         let mut listed: Option<Listed> = None;
         loop {
             let query = format!("limit={PAGE_ROWS}{}", paging.query());
-            let parse = |answer: &Answer| {
-                let clock = answer.clock.ok_or_else(|| answer.unreadable("without a `Date`"))?;
-                answer.json::<Listing<AttributeRow>>().map(|listing| (listing, clock))
-            };
-            let (listing, clock) =
-                self.read(&self.endpoints.attributes, &query, Paid::in_lane(Lane::Fresh), parse).await?;
+            let parse = |answer: &Answer| answer.json::<Listing<AttributeRow>>().map(|listing| (listing, answer.clock));
+            let endpoint = &self.endpoints.attributes;
+            let (listing, clock) = self.read(endpoint, &query, Paid::in_lane(Lane::Fresh), parse).await?;
+            let clock = clock.ok_or_else(|| self.undated(endpoint))?;
             let ids: Vec<u64> = listing.data.iter().map(|row| row.id).collect();
-            let step =
-                paging.turned(&ids, &listing.meta).map_err(|why| self.senseless(&self.endpoints.attributes, why))?;
+            let step = paging.turned(&ids, &listing.meta).map_err(|why| self.senseless(endpoint, why))?;
             let listed = listed.get_or_insert_with(|| Listed { rows: Vec::new(), clock });
             listed.rows.extend(listing.data);
             match step {
                 Step::More => {}
                 Step::Again => listed.rows.clear(),
-                // Few rows, seldom changed: what was seen is all there is, or is looked at again at the next pass.
-                Step::End(_) => return Ok(Listed { rows: std::mem::take(&mut listed.rows), clock: listed.clock }),
+                Step::End(End::Whole) => {
+                    return Ok(Listed { rows: std::mem::take(&mut listed.rows), clock: listed.clock });
+                }
+                // One that was not seen would be taken for deleted, or made a second time.
+                Step::End(End::Torn) => return Err(self.restless("attributes")),
             }
         }
     }
@@ -148,12 +156,23 @@ impl BigCommerce {
                 "the attribute cannot be created: its name is longer than the 255 characters that BigCommerce allows"
                     .to_owned(),
             )
-        } else if may_create {
+        } else if may_create && self.may_ask_for(name) {
             return self.create(rows, name, kind).await;
         } else {
             DefinitionState::ToCreate(attribute_shape(kind))
         };
         Ok(Definition { id: None, state })
+    }
+
+    /// Whether an attribute was not asked for a moment ago; now it is.
+    fn may_ask_for(&self, name: &str) -> bool {
+        let mut asked_for = self.asked_for.lock().unwrap_or_else(PoisonError::into_inner);
+        asked_for.retain(|_, at| at.elapsed() < APPEARS_WITHIN);
+        let free = !asked_for.contains_key(name);
+        if free {
+            asked_for.insert(name.to_owned(), Instant::now());
+        }
+        free
     }
 
     /// Makes one attribute, with one call that is never repeated: whatever it answers, a listing says what there is.
@@ -167,7 +186,10 @@ impl BigCommerce {
             Ok(_) => None,
             // It exists already, or was made although the answer was lost: the listing knows.
             Err(failure) if failure.class == Class::Rejected || failure.may_have_happened => Some(explained(failure)),
-            Err(failure) => return Err(explained(failure)),
+            Err(failure) => {
+                self.asked_for.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+                return Err(explained(failure));
+            }
         };
         *rows = self.list_definitions().await?.rows;
         match (found(rows, name, kind, None), refusal) {

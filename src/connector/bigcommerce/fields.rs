@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::wire::{CustomerRow, Shown};
+use crate::connector::names::nearest;
 use crate::model::{Cell, FieldShape, FieldType, Holds, Seen, Value};
 
 /// One store field, read from its name.
@@ -137,32 +138,6 @@ pub(super) fn attribute_shape(kind: FieldType) -> FieldShape {
     FieldShape { holds, max_chars: Some(255), ..FieldShape::TEXT }
 }
 
-/// The known name that is most like this one, if any is like it.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = name.trim().to_lowercase();
-    known
-        .map(|candidate| (distance(&wanted, &candidate.trim().to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= (wanted.chars().count() / 2).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// How many characters must be put in, taken out or replaced (Levenshtein).
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, from) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, to) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,13 +157,5 @@ mod tests {
             let Field::Unusable(sentence) = Field::parse(wrong) else { panic!("{wrong}") };
             assert!(sentence.contains(says), "{sentence}");
         }
-    }
-
-    #[test]
-    fn the_nearest_name() {
-        let known = ["Job title", "Wholesaler ID", "Credit limit"];
-        assert_eq!(nearest("job titel", known.into_iter()), Some("Job title"));
-        assert_eq!(nearest("Wholesaler Id ", known.into_iter()), Some("Wholesaler ID"));
-        assert_eq!(nearest("Birthday", known.into_iter()), None);
     }
 }

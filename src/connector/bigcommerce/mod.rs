@@ -4,6 +4,7 @@
 //! documentation and, where that is silent, from what users reported. What is uncertain is read in the way that cannot
 //! lose data.
 //!
+//! - `clock`: the store's time where answers are not dated
 //! - `fields`: which store fields exist, and what a customer shows of them
 //! - `definitions`: attributes by name and by id
 //! - `wire`: the JSON, borrowed from the answer
@@ -12,6 +13,7 @@
 //! - `read`: feeds, sweeps, direct reads
 //! - `write`: upserts and deletes of attribute values
 
+mod clock;
 mod definitions;
 mod fields;
 mod paging;
@@ -22,15 +24,19 @@ mod tests;
 mod wire;
 mod write;
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use reqwest::header::HeaderName;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::clock::StoreClock;
 use self::definitions::Attributes;
 use self::fields::Field;
 use super::retry::Attempts;
@@ -54,10 +60,6 @@ const IN_FLIGHT_PER_ENDPOINT: usize = 3;
 
 /// All endpoints of a store together.
 const IN_FLIGHT_MAX: usize = 8;
-
-/// The window that quotas count in, where nothing else is said
-/// (<https://developer.bigcommerce.com/docs/start/best-practices/api-rate-limits>).
-const QUOTA_WINDOW_S: f64 = 30.0;
 
 /// A store to connect to.
 pub struct Settings {
@@ -91,9 +93,13 @@ pub struct BigCommerce {
     kinds: Vec<FieldType>,
     create_attributes: bool,
     patience: Duration,
-    share: f64,
     caller: Caller,
     endpoints: Endpoints,
+    clock: StoreClock,
+    /// The most ids in one address: fewer once the store has refused as many.
+    ids_per_call: AtomicUsize,
+    /// Attributes that were asked to be made, and when: not asked for again while they may still appear.
+    asked_for: Mutex<HashMap<String, Instant>>,
     /// What [`Connector::prepare`] found; none before.
     attributes: RwLock<Option<Arc<Attributes>>>,
 }
@@ -105,6 +111,7 @@ struct Endpoints {
     attribute_writes: Endpoint,
     values: Endpoint,
     value_writes: Endpoint,
+    time: Endpoint,
 }
 
 impl fmt::Debug for BigCommerce {
@@ -134,12 +141,11 @@ impl BigCommerce {
                             of the store's API account";
             return Err(Failure::new(Class::Misconfigured, sentence));
         }
-        let share = settings.share;
         let throttle = Throttle::new(
             ThrottleSettings {
                 side: Side::Store,
                 name: settings.name,
-                share,
+                share: settings.share,
                 fixed: None,
                 in_flight_max: IN_FLIGHT_MAX,
             },
@@ -147,7 +153,7 @@ impl BigCommerce {
         );
         let caller = Caller::new(crate::http::Settings {
             client: settings.client,
-            base: format!("{}/stores/{hash}/v3", settings.api_url.trim_end_matches('/')),
+            base: format!("{}/stores/{hash}", settings.api_url.trim_end_matches('/')),
             credential: Credential {
                 header: HeaderName::from_static("x-auth-token"),
                 prefix: "",
@@ -164,15 +170,18 @@ impl BigCommerce {
             names: settings.fields.into_iter().map(|field| field.name).collect(),
             create_attributes: settings.create_attributes,
             patience: settings.patience,
-            share,
             caller,
             endpoints: Endpoints {
-                customers: endpoint("/customers"),
-                attributes: endpoint("/customers/attributes"),
-                attribute_writes: endpoint("/customers/attributes"),
-                values: endpoint("/customers/attribute-values"),
-                value_writes: endpoint("/customers/attribute-values"),
+                customers: endpoint("/v3/customers"),
+                attributes: endpoint("/v3/customers/attributes"),
+                attribute_writes: endpoint("/v3/customers/attributes"),
+                values: endpoint("/v3/customers/attribute-values"),
+                value_writes: endpoint("/v3/customers/attribute-values"),
+                time: endpoint("/v2/time"),
             },
+            clock: StoreClock::default(),
+            ids_per_call: AtomicUsize::new(PAGE_ROWS),
+            asked_for: Mutex::default(),
             attributes: RwLock::new(None),
         })
     }
@@ -209,11 +218,17 @@ impl BigCommerce {
         loop {
             let turn = self.caller.turn(endpoint, paid.read()).await?;
             attempts.begin();
+            let asked_at = Instant::now();
             match self.caller.send(turn, &request).await {
-                Ok(answer) => match parse(&answer) {
-                    Ok(parsed) => return Ok(parsed),
-                    Err(failure) => attempts.unreadable(failure).await?,
-                },
+                Ok(mut answer) => {
+                    if !self.date(&mut answer, asked_at, paid).await {
+                        continue;
+                    }
+                    match parse(&answer) {
+                        Ok(parsed) => return Ok(parsed),
+                        Err(failure) => attempts.unreadable(failure).await?,
+                    }
+                }
                 Err(failure) => attempts.failed(explained(failure)).await.map_err(refused_read)?,
             }
         }
@@ -341,9 +356,6 @@ impl Connector for BigCommerce {
     }
 
     fn seconds_for(&self, calls: u64) -> f64 {
-        // Calls are few enough for the loss of precision to be none.
-        #[allow(clippy::cast_precision_loss)]
-        let (calls, ours) = (calls as f64, self.quota().map(|quota| quota.quota as f64 * self.share));
-        ours.filter(|ours| *ours >= 1.0).map_or(0.0, |ours| calls * QUOTA_WINDOW_S / ours)
+        self.caller.throttle().seconds_for(calls)
     }
 }

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::PAGE_ROWS;
 use super::query;
-use super::wire::{CursorPagination, Meta};
+use super::wire::{CursorPagination, Links, Meta};
 use crate::connector::End;
 
 /// Ten million rows: no walk is longer.
@@ -18,30 +18,38 @@ const PAGES_MAX: usize = 40_000;
 /// How often a torn walk is walked again.
 const REPEATS_MAX: u32 = 3;
 
+/// The rows of a page where the store could not make larger ones.
+const SMALLER_PAGE_ROWS: usize = 50;
+
 /// One walk through pages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Paging {
+    limit: usize,
     at: At,
     pages: usize,
     repeats: u32,
     /// Hashes of the pages and cursors seen: eight bytes each, whatever the page holds.
     fingerprints: HashSet<u64>,
-    /// With numbered pages: the ids seen, and how many there are to see.
+    /// How many rows were seen; with numbered pages, which.
+    seen: u64,
     distinct: HashSet<u64>,
+    /// How many rows there are to see, as the first page said.
     promised: Option<u64>,
+    /// How many rows a page has that is not the last.
+    page_rows: usize,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
 enum At {
     #[default]
     First,
-    Page(usize),
+    Page(u64),
     /// After a cursor, percent-encoded.
     After(String),
 }
 
 /// What follows a page.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Another page.
     More,
@@ -51,7 +59,38 @@ pub(super) enum Step {
     End(End),
 }
 
+impl Default for Paging {
+    fn default() -> Self {
+        Self {
+            limit: PAGE_ROWS,
+            at: At::First,
+            pages: 0,
+            repeats: 0,
+            fingerprints: HashSet::new(),
+            seen: 0,
+            distinct: HashSet::new(),
+            promised: None,
+            page_rows: PAGE_ROWS,
+        }
+    }
+}
+
 impl Paging {
+    /// How many rows to ask for.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Asks for smaller pages from now on. False: they are small already, or numbered, and numbers would then mean others.
+    pub(super) fn shrink(&mut self) -> bool {
+        let possible = self.limit > SMALLER_PAGE_ROWS && !matches!(self.at, At::Page(_));
+        if possible {
+            self.limit = SMALLER_PAGE_ROWS;
+            self.page_rows = self.page_rows.min(self.limit);
+        }
+        possible
+    }
+
     /// What to add to the query for the next page.
     pub(super) fn query(&self) -> String {
         match &self.at {
@@ -70,15 +109,16 @@ impl Paging {
         if self.pages > PAGES_MAX {
             return Err("more pages than any store has");
         }
-        let by_cursor = match (&self.at, &meta.cursor_pagination) {
-            (At::First | At::After(_), Some(cursor)) => Some(cursor),
-            (At::After(_), None) if !ids.is_empty() => return Err("a page after a cursor without the next cursor"),
-            _ => None,
-        };
-        if by_cursor.is_none() && !matches!(self.at, At::After(_)) {
+        self.seen += u64::try_from(ids.len()).unwrap_or(u64::MAX);
+        if !matches!(self.at, At::After(_)) {
             self.distinct.extend(ids);
-            if self.at == At::First {
-                self.promised = meta.pagination.as_ref().and_then(|pagination| pagination.total);
+        }
+        if self.at == At::First {
+            self.promised = meta.pagination.as_ref().and_then(|pagination| pagination.total);
+            self.page_rows = page_rows(meta).min(self.limit);
+            // Rows and total are of one answer: whoever shows fewer has smaller pages than were asked for.
+            if self.left() > 0 {
+                self.page_rows = self.page_rows.min(ids.len());
             }
         }
         if ids.is_empty() {
@@ -87,70 +127,106 @@ impl Paging {
         if !self.fingerprints.insert(hash(ids)) {
             return Err("the same page again and again");
         }
-        match by_cursor {
-            Some(cursor) => match next_cursor(cursor, ids.len())? {
-                Some(next) if self.fingerprints.insert(hash(&next)) => self.at = At::After(next),
-                Some(_) => return Err("the same cursor again and again"),
-                None => return Ok(self.finished()),
-            },
-            None if self.is_last_number(ids.len(), meta)? => return Ok(self.finished()),
-            None => self.at = At::Page(self.page() + 1),
+        match (&self.at, &meta.cursor_pagination) {
+            (At::First | At::After(_), Some(cursor)) => self.after_cursor_page(ids, meta, cursor),
+            (At::After(_), None) if meta.pagination.is_some() => Err("a page after a cursor without the next cursor"),
+            (At::After(_), None) => Ok(self.inferred(self.is_full(ids))),
+            (At::First | At::Page(_), _) => self.after_numbered_page(ids, meta),
         }
+    }
+
+    /// The documentation does not say how the last page looks: it has no link to a next one, or fewer rows than a page.
+    fn after_cursor_page(&mut self, ids: &[u64], meta: &Meta, cursor: &CursorPagination) -> Result<Step, &'static str> {
+        let link = cursor.links.as_ref().and_then(Links::next);
+        let full = self.is_full(ids);
+        let more = match link {
+            // One link too many costs a call for an empty page: where all was seen it is not followed.
+            Some(_) => full || self.promised.is_none() || self.left() > 0,
+            None => full && (self.promised.is_none() || self.left() > 0),
+        };
+        if !more {
+            // Cursors are keyed on the id: nothing slips between pages, and what is missing was deleted meanwhile.
+            return Ok(Step::End(End::Whole));
+        }
+        match next_cursor(cursor, link) {
+            Some(next) if self.fingerprints.insert(hash(&next)) => {
+                self.at = At::After(next);
+                self.distinct = HashSet::new();
+                Ok(Step::More)
+            }
+            Some(_) => Err("the same cursor again and again"),
+            None if self.at == At::First && meta.pagination.is_some() => self.after_numbered_page(ids, meta),
+            None if link.is_some() => Err("a page with a next one, but no cursor to it"),
+            None => Ok(self.inferred(full)),
+        }
+    }
+
+    fn after_numbered_page(&mut self, ids: &[u64], meta: &Meta) -> Result<Step, &'static str> {
+        let page = if let At::Page(page) = self.at { page } else { 1 };
+        let pagination = meta.pagination.as_ref();
+        let linked =
+            pagination.and_then(|pagination| pagination.links.as_ref()).is_some_and(|links| links.next().is_some());
+        let pages = pagination.and_then(|pagination| pagination.total_pages);
+        // Totals are said not to be reliable everywhere: a full page is the last one only where something says so.
+        let more = linked
+            || pages.is_some_and(|pages| page < pages)
+            || (self.is_full(ids) && if self.promised.is_some() { self.left() > 0 } else { pages.is_none() });
+        if !more {
+            return Ok(self.finished());
+        }
+        self.at = At::Page(page + 1);
         Ok(Step::More)
     }
 
-    fn page(&self) -> usize {
-        if let At::Page(page) = self.at { page } else { 1 }
+    fn is_full(&self, ids: &[u64]) -> bool {
+        ids.len() >= self.page_rows
     }
 
-    fn is_last_number(&self, rows: usize, meta: &Meta) -> Result<bool, &'static str> {
-        let Some(pagination) = &meta.pagination else {
-            // Definitions may come without: they are at most 50.
-            return if rows < PAGE_ROWS { Ok(true) } else { Err("a full page without saying whether more follow") };
+    /// How many of the promised rows were not seen.
+    fn left(&self) -> u64 {
+        let seen = match self.at {
+            At::After(_) => self.seen,
+            At::First | At::Page(_) => u64::try_from(self.distinct.len()).unwrap_or(u64::MAX),
         };
-        let more_linked = pagination.links.as_ref().is_some_and(|links| links.next().is_some());
-        let more_counted = match pagination.total_pages {
-            Some(pages) => u64::try_from(self.page()).unwrap_or(u64::MAX) < pages,
-            None => rows >= PAGE_ROWS,
-        };
-        Ok(!more_linked && !more_counted)
+        self.promised.unwrap_or(0).saturating_sub(seen)
+    }
+
+    /// The end where no answer says that it is one: believed if no row is missing and the last page is short.
+    fn inferred(&mut self, full: bool) -> Step {
+        if self.left() == 0 && (self.promised.is_some() || !full) { Step::End(End::Whole) } else { self.torn() }
     }
 
     fn finished(&mut self) -> Step {
-        let seen = u64::try_from(self.distinct.len()).unwrap_or(u64::MAX);
-        if self.promised.is_none_or(|promised| seen >= promised) {
-            return Step::End(End::Whole);
-        }
+        // Cursors hide no row. Numbered pages do: see above.
+        if matches!(self.at, At::After(_)) || self.left() == 0 { Step::End(End::Whole) } else { self.torn() }
+    }
+
+    fn torn(&mut self) -> Step {
         if self.repeats == REPEATS_MAX {
             return Step::End(End::Torn);
         }
-        *self = Self { repeats: self.repeats + 1, ..Self::default() };
+        *self = Self { limit: self.limit, repeats: self.repeats + 1, ..Self::default() };
         Step::Again
     }
 }
 
-/// The cursor of the next page, percent-encoded. The documentation does not say how the last page looks: a page without
-/// a link to the next one, or a short page where links are not offered at all.
-fn next_cursor(pagination: &CursorPagination, rows: usize) -> Result<Option<String>, &'static str> {
-    let link = pagination.links.as_ref().map(|links| links.next());
-    match link {
-        Some(None) => return Ok(None),
-        None if rows < PAGE_ROWS => return Ok(None),
-        _ => {}
-    }
+/// How many rows a full page has: what was asked for, or less where the answer says so.
+fn page_rows(meta: &Meta) -> usize {
+    let numbered = meta.pagination.as_ref().and_then(|pagination| pagination.per_page);
+    let by_cursor = meta.cursor_pagination.as_ref().and_then(|pagination| pagination.per_page);
+    let said = [numbered, by_cursor].into_iter().flatten().filter_map(|rows| usize::try_from(rows).ok());
+    said.filter(|rows| *rows > 0).fold(PAGE_ROWS, usize::min)
+}
+
+/// The cursor of the next page, percent-encoded, where the answer tells one.
+fn next_cursor(pagination: &CursorPagination, link: Option<&str>) -> Option<String> {
     if let Some(cursor) = pagination.end_cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
-        return Ok(Some(query::encoded(cursor)));
+        return Some(query::encoded(cursor));
     }
-    let linked = link.flatten().and_then(|link| {
-        let parameters = link.trim_start_matches('?').split('&');
-        parameters.filter_map(|parameter| parameter.strip_prefix("after=")).find(|cursor| !cursor.is_empty())
-    });
-    match linked {
-        Some(cursor) if cursor.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') => {
-            Ok(Some(cursor.to_owned()))
-        }
-        _ => Err("a page with a next one, but no cursor to it"),
-    }
+    let plain = |cursor: &&str| cursor.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    let parameters = link?.trim_start_matches('?').split('&');
+    let cursor = parameters.filter_map(|parameter| parameter.strip_prefix("after=")).find(|cursor| !cursor.is_empty());
+    cursor.filter(plain).map(str::to_owned)
 }
 
 fn hash(value: &(impl Hash + ?Sized)) -> u64 {
@@ -161,18 +237,18 @@ fn hash(value: &(impl Hash + ?Sized)) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::{Links, Pagination};
+    use super::super::wire::Pagination;
     use super::*;
 
     fn numbered(total: u64, total_pages: u64) -> Meta {
-        let pagination = Pagination { total: Some(total), total_pages: Some(total_pages), links: None };
+        let pagination = Pagination { total: Some(total), per_page: None, total_pages: Some(total_pages), links: None };
         Meta { pagination: Some(pagination), cursor_pagination: None }
     }
 
     fn cursor(end: &str, next: Option<&str>) -> Meta {
         let links = Some(Links { next: next.map(str::to_owned) });
-        let cursor_pagination = Some(CursorPagination { end_cursor: Some(end.to_owned()), links });
-        Meta { pagination: numbered(99, 2).pagination, cursor_pagination }
+        let cursor_pagination = Some(CursorPagination { per_page: None, end_cursor: Some(end.to_owned()), links });
+        Meta { pagination: None, cursor_pagination }
     }
 
     #[test]
@@ -258,5 +334,74 @@ mod tests {
             turned += 1;
         }
         assert_eq!(turned, PAGES_MAX as u64);
+    }
+
+    /// The pages that a server answers, and how the walk then ended.
+    fn walked(pages: &[(&[u64], &str)]) -> (usize, Result<Step, &'static str>) {
+        let mut paging = Paging::default();
+        for (index, (ids, meta)) in pages.iter().enumerate() {
+            let step = paging.turned(ids, &serde_json::from_str(meta).unwrap());
+            if step != Ok(Step::More) {
+                return (index + 1, step);
+            }
+        }
+        panic!("{pages:?} do not end");
+    }
+
+    #[test]
+    fn pages_that_are_smaller_than_asked_for_are_walked_to_the_end() {
+        let whole = Ok(Step::End(End::Whole));
+        // By number: the total and the size of a page tell, whatever else is missing or wrong.
+        for first in [
+            r#"{"pagination": {"total": 3}}"#,
+            r#"{"pagination": {"total": "3", "total_pages": null, "links": []}}"#,
+            r#"{"pagination": {"total": 3, "total_pages": 1}}"#,
+            r#"{"pagination": {"per_page": 2}}"#,
+            r#"{"pagination": {"total": 3}, "cursor_pagination": {}}"#,
+            r#"{"pagination": {"total": 3}, "cursor_pagination": {"links": {"next": null}, "end_cursor": ""}}"#,
+        ] {
+            assert_eq!(walked(&[(&[1, 2], first), (&[3], "{}")]), (2, whole), "{first}");
+        }
+        // By cursor, without links.
+        for first in [
+            r#"{"pagination": {"total": 3}, "cursor_pagination": {"end_cursor": "b"}}"#,
+            r#"{"cursor_pagination": {"end_cursor": "b", "per_page": 2, "links": []}}"#,
+        ] {
+            let last = r#"{"cursor_pagination": {"end_cursor": "c"}}"#;
+            assert_eq!(walked(&[(&[1, 2], first), (&[3], last)]), (2, whole), "{first}");
+            assert_eq!(walked(&[(&[1, 2], first), (&[3], "{}")]), (2, whole), "{first}: no meta on the last");
+        }
+    }
+
+    #[test]
+    fn no_page_is_asked_for_where_all_was_seen() {
+        // A link on the last page that leads to an empty one.
+        let first =
+            r#"{"pagination": {"total": 3}, "cursor_pagination": {"end_cursor": "b", "links": {"next": "?after=b"}}}"#;
+        let last = r#"{"cursor_pagination": {"end_cursor": "c", "links": {"next": "?after=c"}}}"#;
+        assert_eq!(walked(&[(&[1, 2], first), (&[3], last)]), (2, Ok(Step::End(End::Whole))));
+        let short = first.replace(r#""total": 3"#, r#""total": 2, "per_page": 250"#);
+        assert_eq!(walked(&[(&[1, 2], &short)]), (1, Ok(Step::End(End::Whole))));
+        // Two full pages, and a total that says so.
+        let full = r#"{"pagination": {"total": 4, "per_page": 2}}"#;
+        assert_eq!(walked(&[(&[1, 2], full), (&[3, 4], full)]), (2, Ok(Step::End(End::Whole))));
+    }
+
+    #[test]
+    fn a_deletion_does_not_tear_a_walk_by_cursor() {
+        let first =
+            r#"{"pagination": {"total": 5}, "cursor_pagination": {"end_cursor": "b", "links": {"next": "?after=b"}}}"#;
+        let last = r#"{"cursor_pagination": {"end_cursor": "c", "links": {}}}"#;
+        assert_eq!(walked(&[(&[1, 2], first), (&[4], last)]), (2, Ok(Step::End(End::Whole))));
+        assert_eq!(walked(&[(&[1, 2], first), (&[], "{}")]), (2, Ok(Step::End(End::Whole))));
+    }
+
+    #[test]
+    fn an_end_that_nothing_says_and_rows_that_are_missing_is_torn() {
+        let first =
+            r#"{"pagination": {"total": 5}, "cursor_pagination": {"end_cursor": "b", "links": {"next": "?after=b"}}}"#;
+        assert_eq!(walked(&[(&[1, 2], first), (&[3, 4], "{}")]), (2, Ok(Step::Again)));
+        let ignored = r#"{"pagination": {"total": 5}}"#;
+        assert!(walked(&[(&[1, 2], first), (&[3, 4], ignored)]).1.is_err(), "the cursor was ignored");
     }
 }

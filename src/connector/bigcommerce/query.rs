@@ -11,8 +11,8 @@ use crate::model::Timestamp;
 const ID_CHARS_MAX: usize = 5_000;
 
 /// Customers, as a sweep or a feed reads them.
-pub(super) fn customers(since: Option<Timestamp>, attributes: bool) -> String {
-    let mut query = format!("limit={PAGE_ROWS}");
+pub(super) fn customers(since: Option<Timestamp>, attributes: bool, limit: usize) -> String {
+    let mut query = format!("limit={limit}");
     if attributes {
         query.push_str("&include=attributes");
     }
@@ -24,7 +24,7 @@ pub(super) fn customers(since: Option<Timestamp>, attributes: bool) -> String {
 
 /// These customers.
 pub(super) fn customers_by_id(ids: &[u64], attributes: bool) -> String {
-    let mut query = customers(None, attributes);
+    let mut query = customers(None, attributes, PAGE_ROWS);
     push(&mut query, "id:in", &joined(ids));
     query
 }
@@ -45,23 +45,16 @@ pub(super) fn values_of(customers: &[u64], attributes: &[u64]) -> String {
     query
 }
 
-/// Ids in groups that fit into an address beside `also`.
-pub(super) fn in_addresses<'a>(ids: &'a [u64], also: &[u64]) -> Vec<&'a [u64]> {
+/// As many of the first ids, of which there is one, as fit into an address beside `also`, but no more than `most`.
+pub(super) fn fitting<'a>(ids: &'a [u64], also: &[u64], most: usize) -> (&'a [u64], &'a [u64]) {
     let room = ID_CHARS_MAX.saturating_sub(joined(also).len());
-    let mut groups = Vec::new();
-    let mut rest = ids;
-    while !rest.is_empty() {
-        let mut chars = 0;
-        let fitting = rest.iter().take(PAGE_ROWS).take_while(|id| {
-            chars += id.to_string().len() + 1;
-            chars <= room
-        });
-        // One id always goes, whatever the room.
-        let (group, later) = rest.split_at(fitting.count().max(1));
-        groups.push(group);
-        rest = later;
-    }
-    groups
+    let mut chars = 0;
+    let fitting = ids.iter().take(most).take_while(|id| {
+        chars += id.to_string().len() + 1;
+        chars <= room
+    });
+    // One id always goes, whatever the room.
+    ids.split_at(fitting.count().max(1).min(ids.len()))
 }
 
 /// Ids with commas between.
@@ -104,7 +97,7 @@ mod tests {
             values_since(&[7, 8], since),
             "limit=250&attribute_id:in=7,8&date_modified:min=2026-01-02T03:04:05Z"
         );
-        let query = customers(Some(since), true);
+        let query = customers(Some(since), true, 250);
         assert_eq!(query, "limit=250&include=attributes&date_modified:min=2026-01-02T03:04:05Z");
         let address = reqwest::Url::parse(&format!("https://x/y?{query}")).unwrap();
         assert_eq!(address.query(), Some(query.as_str()), "and the client leaves it so");
@@ -113,11 +106,18 @@ mod tests {
     #[test]
     fn ids_fit_into_addresses() {
         let ids: Vec<u64> = (0..1000).map(|id| 10_000_000_000 + id).collect();
-        let groups = in_addresses(&ids, &[1, 2, 3]);
+        let (mut rest, mut groups) = (ids.as_slice(), Vec::new());
+        while !rest.is_empty() {
+            let (group, later) = fitting(rest, &[1, 2, 3], PAGE_ROWS);
+            groups.push(group);
+            rest = later;
+        }
         assert_eq!(groups.concat(), ids);
         assert!(groups.iter().all(|group| group.len() <= 250 && joined(group).len() <= ID_CHARS_MAX));
         assert!(values_of(groups[0], &[1, 2, 3]).len() < 6000);
-        assert!(in_addresses(&[], &[]).is_empty());
+        assert_eq!(fitting(&ids, &[1, 2, 3], 7).0.len(), 7);
+        assert_eq!(fitting(&ids, &ids, 7).0.len(), 1);
+        assert_eq!(fitting(&[], &[], 7), (&[][..], &[][..]));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Feeds, sweeps and direct reads of customers and of attribute values.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -10,11 +11,14 @@ use super::paging::{Paging, Step};
 use super::wire::{CustomerRow, Listing, Meta, ValueRow};
 use super::{BigCommerce, FEED_ATTRIBUTE_VALUES, FEED_CUSTOMERS, Lane, Paid, query};
 use crate::connector::{End, Page};
-use crate::http::{Answer, Endpoint};
+use crate::http::{Answer, Endpoint, is_too_large};
 use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Timestamp};
 
 /// Values by (customer, attribute).
 pub(super) type Values = HashMap<(u64, u64), Cell>;
+
+/// A list of so few ids is not what a call was refused for.
+const IDS_ALWAYS_TAKEN: usize = 10;
 
 /// One page of customers, and which of them do not show all their values.
 struct CustomersPage {
@@ -42,9 +46,14 @@ impl BigCommerce {
         stream::try_unfold(Some(Paging::default()), move |walk| async move {
             let Some(mut paging) = walk else { return Ok(None) };
             let attributes = self.attributes()?;
-            let query = query::customers(since, !attributes.ids().is_empty()) + &paging.query();
             let paid = Paid::in_lane(lane);
-            let mut read = self.customers_page(&query, &attributes, paid).await?;
+            let mut read = loop {
+                let query = query::customers(since, !attributes.ids().is_empty(), paging.limit()) + &paging.query();
+                match self.customers_page(&query, &attributes, paid).await {
+                    Err(failure) if is_too_much(&failure) && paging.shrink() => {}
+                    read => break read?,
+                }
+            };
             let end = self.step(&mut paging, &self.endpoints.customers, &read.ids, &read.meta)?;
             self.complete(&mut read, &attributes, paid).await?;
             let Some(clock) = read.clock else { return Err(self.undated(&self.endpoints.customers)) };
@@ -100,16 +109,19 @@ impl BigCommerce {
         ids.dedup();
 
         let mut records: HashMap<u64, Observed> = HashMap::with_capacity(ids.len());
-        if fields.is_empty() || fields.iter().any(customer_asked) {
-            for group in query::in_addresses(&ids, &[]) {
-                for record in self.customers_by_id(group, &attributes, !asked.is_empty(), paid).await? {
-                    if let Some(id) = id_of(&record.key) {
-                        records.insert(id, record);
-                    }
-                }
+        if asked.is_empty() || fields.iter().any(customer_asked) {
+            let mut rest = ids.as_slice();
+            while !rest.is_empty() {
+                let (group, later) = query::fitting(rest, &[], self.ids_per_call.load(Ordering::Relaxed));
+                let found = match self.customers_by_id(group, &attributes, !asked.is_empty(), paid).await {
+                    Err(failure) if self.asks_for_fewer(&failure, group) => continue,
+                    found => found?,
+                };
+                rest = later;
+                records.extend(found.into_iter().filter_map(|record| Some((id_of(&record.key)?, record))));
             }
         } else {
-            let mut values = if asked.is_empty() { Values::new() } else { self.values_of(&ids, &asked, paid).await? };
+            let mut values = self.values_of(&ids, &asked, paid).await?;
             for id in &ids {
                 let mut record = self.blank(*id);
                 show_all(&mut record, *id, &attributes, &mut values);
@@ -140,44 +152,69 @@ impl BigCommerce {
         attributes: &[u64],
         paid: Paid<'_>,
     ) -> Result<Values, Failure> {
-        let endpoint = &self.endpoints.values;
         let mut values = Values::new();
-        for group in query::in_addresses(customers, attributes) {
-            let base = query::values_of(group, attributes);
-            let mut paging = Paging::default();
-            let mut seen: Vec<((u64, u64), Cell)> = Vec::new();
-            loop {
-                let parse = |answer: &Answer| {
-                    let listing = answer.json::<Listing<ValueRow<'_>>>()?;
-                    let mut ids = Vec::with_capacity(listing.data.len());
-                    let mut cells = Vec::with_capacity(listing.data.len());
-                    for row in &listing.data {
-                        let id = row.id.ok_or_else(|| answer.unreadable("values without their ids"))?;
-                        let customer = row.customer_id.ok_or_else(|| answer.unreadable("values of no customer"))?;
-                        ids.push(id);
-                        cells.push(((customer, row.attribute_id), row.cell()));
-                    }
-                    Ok((ids, cells, listing.meta))
-                };
-                let (ids, cells, meta) = self.read(endpoint, &format!("{base}{}", paging.query()), paid, parse).await?;
-                seen.extend(cells);
-                match paging.turned(&ids, &meta).map_err(|why| self.senseless(endpoint, why))? {
-                    Step::More => {}
-                    Step::Again => seen.clear(),
-                    Step::End(End::Whole) => break,
-                    Step::End(End::Torn) => {
-                        let sentence = format!(
-                            "the attribute values of store {} changed every time while they were read; they are read \
-                             again later",
-                            self.store_hash
-                        );
-                        return Err(Failure::new(Class::Retry, sentence));
-                    }
-                }
+        let mut rest = customers;
+        while !rest.is_empty() {
+            let (group, later) = query::fitting(rest, attributes, self.ids_per_call.load(Ordering::Relaxed));
+            match self.values_of_group(group, attributes, paid).await {
+                Err(failure) if self.asks_for_fewer(&failure, group) => continue,
+                found => values.extend(found?),
             }
-            values.extend(seen);
+            rest = later;
         }
         Ok(values)
+    }
+
+    /// How many ids one call takes is not documented: where many are refused, half as many are asked for, from then on.
+    fn asks_for_fewer(&self, failure: &Failure, asked: &[u64]) -> bool {
+        let fewer = asked.len() > IDS_ALWAYS_TAKEN && matches!(failure.status, Some(400 | 413 | 414 | 422 | 431));
+        if fewer {
+            self.ids_per_call.fetch_min(asked.len() / 2, Ordering::Relaxed);
+        }
+        fewer
+    }
+
+    async fn values_of_group(
+        &self,
+        customers: &[u64],
+        attributes: &[u64],
+        paid: Paid<'_>,
+    ) -> Result<Vec<((u64, u64), Cell)>, Failure> {
+        let endpoint = &self.endpoints.values;
+        let base = query::values_of(customers, attributes);
+        let mut paging = Paging::default();
+        let mut seen = Vec::new();
+        loop {
+            let parse = |answer: &Answer| {
+                let listing = answer.json::<Listing<ValueRow<'_>>>()?;
+                let mut ids = Vec::with_capacity(listing.data.len());
+                let mut cells = Vec::with_capacity(listing.data.len());
+                for row in &listing.data {
+                    let id = row.id.ok_or_else(|| answer.unreadable("values without their ids"))?;
+                    let customer = row.customer_id.ok_or_else(|| answer.unreadable("values of no customer"))?;
+                    ids.push(id);
+                    cells.push(((customer, row.attribute_id), row.cell()));
+                }
+                Ok((ids, cells, listing.meta))
+            };
+            let (ids, cells, meta) = self.read(endpoint, &format!("{base}{}", paging.query()), paid, parse).await?;
+            seen.extend(cells);
+            match paging.turned(&ids, &meta).map_err(|why| self.senseless(endpoint, why))? {
+                Step::More => {}
+                Step::Again => seen.clear(),
+                Step::End(End::Whole) => return Ok(seen),
+                Step::End(End::Torn) => return Err(self.restless("attribute values")),
+            }
+        }
+    }
+
+    /// A list that changed every time while it was read.
+    pub(super) fn restless(&self, what: &str) -> Failure {
+        let sentence = format!(
+            "the {what} of store {} changed every time while they were read; they are read again later",
+            self.store_hash
+        );
+        Failure::new(Class::Retry, sentence)
     }
 
     async fn customers_by_id(
@@ -202,13 +239,7 @@ impl BigCommerce {
                 Step::More => {}
                 Step::Again => records.clear(),
                 Step::End(End::Whole) => return Ok(records),
-                Step::End(End::Torn) => {
-                    let sentence = format!(
-                        "the customers of store {} changed every time while they were read; they are read again later",
-                        self.store_hash
-                    );
-                    return Err(Failure::new(Class::Retry, sentence));
-                }
+                Step::End(End::Torn) => return Err(self.restless("customers")),
             }
         }
     }
@@ -247,7 +278,8 @@ impl BigCommerce {
         record.modified = row.modified();
         let shown = row.attributes.as_deref().unwrap_or_default();
         // The documentation limits the list to 10 without saying whether answers are cut: the count tells.
-        let whole = row.attribute_count.is_some_and(|count| shown.len() >= count);
+        let whole =
+            row.attribute_count.is_some_and(|count| u64::try_from(shown.len()).is_ok_and(|shown| shown == count));
         for (index, (field, cell)) in self.fields.iter().zip(&mut record.cells).enumerate() {
             match field {
                 Field::Customer(field) => *cell = field.cell(row),
@@ -326,15 +358,20 @@ impl BigCommerce {
         Failure::new(Class::Broken, sentence)
     }
 
-    fn undated(&self, endpoint: &Endpoint) -> Failure {
+    pub(super) fn undated(&self, endpoint: &Endpoint) -> Failure {
         let sentence = format!(
-            "{} of store {} answered without a `Date`, so that nobody knows up to when it was read; check what stands \
-             between Attune and BigCommerce",
+            "{} of store {} answered without a `Date`, and `/v2/time` does not tell the time, so that nobody knows up to \
+             when it was read; check what stands between Attune and BigCommerce",
             endpoint.path(),
             self.store_hash
         );
         Failure::new(Class::Broken, sentence)
     }
+}
+
+/// Whether a page with all its values may have been too much: for the store to make, or for us to read.
+fn is_too_much(failure: &Failure) -> bool {
+    matches!(failure.status, Some(500 | 502 | 504)) || is_too_large(failure)
 }
 
 /// Shows every mapped attribute of a record that was read completely: a value, or absent.

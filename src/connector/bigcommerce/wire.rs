@@ -1,7 +1,11 @@
 //! The JSON of BigCommerce, borrowed from the answer: only what is read is named, and unknown fields are skipped.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::{Cell, Seen, Timestamp, Value};
@@ -10,29 +14,39 @@ use crate::model::{Cell, Seen, Timestamp, Value};
 #[derive(Debug, Deserialize)]
 pub(super) struct Listing<R> {
     pub(super) data: Vec<R>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_or_default")]
     pub(super) meta: Meta,
 }
 
 /// The first page of customers shows both paginations; a page after a cursor shows only the cursor's.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Meta {
+    #[serde(default, deserialize_with = "object")]
     pub(super) pagination: Option<Pagination>,
+    #[serde(default, deserialize_with = "object")]
     pub(super) cursor_pagination: Option<CursorPagination>,
 }
 
 /// Pages by number.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Pagination {
+    #[serde(default, deserialize_with = "optional_number")]
     pub(super) total: Option<u64>,
+    #[serde(default, deserialize_with = "optional_number")]
+    pub(super) per_page: Option<u64>,
+    #[serde(default, deserialize_with = "optional_number")]
     pub(super) total_pages: Option<u64>,
+    #[serde(default, deserialize_with = "object")]
     pub(super) links: Option<Links>,
 }
 
 /// Pages by cursor.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct CursorPagination {
+    #[serde(default, deserialize_with = "optional_number")]
+    pub(super) per_page: Option<u64>,
     pub(super) end_cursor: Option<String>,
+    #[serde(default, deserialize_with = "object")]
     pub(super) links: Option<Links>,
 }
 
@@ -48,12 +62,8 @@ impl Links {
     }
 }
 
-/// Text borrowed where it has no escapes.
-#[derive(Debug, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
-
-/// Text that may be missing or null: missing is unseen, null and empty are absent.
+/// Text that may be missing or null: missing is unseen, null and empty are absent. Documented as text whatever it means;
+/// a number or a boolean that comes as one is taken as its text.
 #[derive(Debug, Default)]
 pub(super) enum Shown<'a> {
     #[default]
@@ -64,8 +74,107 @@ pub(super) enum Shown<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Shown<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::<Text<'a>>::deserialize(deserializer)?.map_or(Self::Null, |text| Self::Text(text.0)))
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Shown<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("text")
+            }
+
+            fn visit_unit<E>(self) -> Result<Shown<'de>, E> {
+                Ok(Shown::Null)
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Shown<'de>, E> {
+                Ok(Shown::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Shown<'de>, E> {
+                Ok(Shown::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Shown<'de>, E> {
+                Ok(Shown::Text(Cow::Owned(number.to_string())))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Shown<'de>, E> {
+                Ok(Shown::Text(Cow::Owned(number.to_string())))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Shown<'de>, E> {
+                Ok(Shown::Text(Cow::Owned(number.to_string())))
+            }
+
+            fn visit_bool<E>(self, flag: bool) -> Result<Shown<'de>, E> {
+                Ok(Shown::Text(Cow::Owned(flag.to_string())))
+            }
+        }
+        deserializer.deserialize_any(Text)
     }
+}
+
+/// An id or a count: a number, or its digits as text.
+fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    struct Number;
+    impl Visitor<'_> for Number {
+        type Value = Option<u64>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a whole number")
+        }
+
+        fn visit_unit<E>(self) -> Result<Option<u64>, E> {
+            Ok(None)
+        }
+
+        fn visit_u64<E>(self, number: u64) -> Result<Option<u64>, E> {
+            Ok(Some(number))
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Option<u64>, E> {
+            // The text itself stays out of the message: it may be anything.
+            text.parse().map(Some).map_err(|_| E::custom("text where a whole number is expected"))
+        }
+    }
+    deserializer.deserialize_any(Number)
+}
+
+/// As [`optional_number`], but there.
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    optional_number(deserializer)?.ok_or_else(|| de::Error::custom("null where a whole number is expected"))
+}
+
+/// An object; nothing where there is a null or an empty list, which is how some servers write an empty object.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    struct Object<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<Option<T>, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<T>, A::Error> {
+            match seq.next_element::<IgnoredAny>()? {
+                None => Ok(None),
+                Some(_) => Err(de::Error::custom("a list where an object is expected")),
+            }
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+    deserializer.deserialize_any(Object(PhantomData))
+}
+
+fn object_or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    object(deserializer).map(Option::unwrap_or_default)
 }
 
 impl Shown<'_> {
@@ -89,6 +198,7 @@ impl Shown<'_> {
 /// A customer.
 #[derive(Debug, Deserialize)]
 pub(super) struct CustomerRow<'a> {
+    #[serde(deserialize_with = "number")]
     pub(super) id: u64,
     #[serde(borrow, default)]
     pub(super) email: Shown<'a>,
@@ -106,7 +216,8 @@ pub(super) struct CustomerRow<'a> {
     pub(super) tax_exempt_category: Shown<'a>,
     #[serde(borrow, default)]
     date_modified: Shown<'a>,
-    pub(super) attribute_count: Option<usize>,
+    #[serde(default, deserialize_with = "optional_number")]
+    pub(super) attribute_count: Option<u64>,
     #[serde(borrow, default)]
     pub(super) attributes: Option<Vec<ValueRow<'a>>>,
 }
@@ -120,10 +231,13 @@ impl CustomerRow<'_> {
 /// An attribute value. Inside a customer the customer's id may be left out.
 #[derive(Debug, Deserialize)]
 pub(super) struct ValueRow<'a> {
+    #[serde(default, deserialize_with = "optional_number")]
     pub(super) id: Option<u64>,
+    #[serde(deserialize_with = "number")]
     pub(super) attribute_id: u64,
     #[serde(borrow, default)]
     attribute_value: Shown<'a>,
+    #[serde(default, deserialize_with = "optional_number")]
     pub(super) customer_id: Option<u64>,
     #[serde(borrow, default)]
     date_modified: Shown<'a>,
@@ -143,6 +257,7 @@ impl ValueRow<'_> {
 /// An attribute's definition.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct AttributeRow {
+    #[serde(deserialize_with = "number")]
     pub(super) id: u64,
     pub(super) name: String,
     #[serde(rename = "type")]

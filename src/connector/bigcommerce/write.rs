@@ -245,6 +245,11 @@ fn stored_values(answer: &Answer) -> Result<Stored, Failure> {
 
 /// The outcome of every value of a call that failed as a whole.
 fn refuse(sent: &[Target], failure: &Failure, outcomes: &mut [Option<Outcome>]) {
+    if failure.class == Class::Rejected {
+        // The sentence of a held value must hold nothing that came from the system, and it says what is wrong.
+        let said = failure.detail.as_deref().unwrap_or_default();
+        tracing::debug!(target: "attune", values = sent.len(), "{failure}: {said}");
+    }
     for target in sent {
         outcomes[target.place] = Some(match failure.class {
             _ if failure.may_have_happened => Outcome::Unknown(failure.clone()),

@@ -69,6 +69,9 @@ pub(super) fn failure(label: &Label, dialect: &dyn Dialect, error: &sqlx::Error)
             ),
             None,
         ),
+        sqlx::Error::Configuration(_) => {
+            (Meaning::new(Class::Misconfigured, "`url` asks for what this machine cannot do", "correct it"), None)
+        }
         sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => {
             (Meaning::new(Class::Retry, "the connection broke", "see the database's own log"), None)
         }

@@ -2,22 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::stream::{self, BoxStream, StreamExt};
-use tokio::time::Instant;
 
 use super::dialect::{RawRow, Scope};
 use super::table::{Source, Table};
 use super::{Ready, Sql};
+use crate::connector::retry::Attempts;
 use crate::connector::{End, Page};
 use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Seen, Timestamp, Value};
-
-/// The first repetition of a failed read comes after this long, the next after twice as long, and so on.
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-/// The longest time between two repetitions.
-const DELAY_MAX: Duration = Duration::from_secs(10);
 
 /// A read of several pages: where it stands.
 struct Walk {
@@ -85,6 +78,14 @@ impl Sql {
             })
             .await?;
         let last_key = raw.rows.last().map(|row| row.key.clone());
+        if raw.more && last_key == walk.after {
+            // A key that is not read as it is stored (bytes that are no text) would be walked to for ever.
+            let why = format!(
+                "{}: `{}` of `{}` holds a key that is no text, so that its rows cannot be walked; correct it",
+                self.label, self.settings.key, self.label.table
+            );
+            return Err(Failure::new(Class::Misconfigured, why));
+        }
         let observed = raw.rows.into_iter().map(|row| observe(table, row, None)).collect();
         let end = if raw.more { None } else { Some(End::Whole) };
         let page = Page { observed, clock: walk.clock, end };
@@ -116,28 +117,20 @@ impl Sql {
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let started = Instant::now();
-        let mut delays = ExponentialBuilder::default()
-            .with_min_delay(FIRST_DELAY)
-            .with_max_delay(DELAY_MAX)
-            .without_max_times()
-            .build();
         let cancel = &self.settings.cancel;
+        let mut attempts = Attempts::new(self.settings.patience, cancel);
         loop {
+            attempts.begin();
             let failure = match cancel.run_until_cancelled(read()).await {
                 Some(Ok(value)) => return Ok(value),
                 Some(Err(failure)) => failure,
                 None => return Err(self.stopped()),
             };
-            // The last delay is cut short, so that all of the patience is used.
-            let left = self.settings.patience.saturating_sub(started.elapsed());
-            let delay = delays.next().unwrap_or(DELAY_MAX).min(left);
-            if failure.class != Class::Retry || left.is_zero() {
-                return Err(failure);
-            }
-            if cancel.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
+            let given_up = attempts.failed(failure).await;
+            if cancel.is_cancelled() {
                 return Err(self.stopped());
             }
+            given_up?;
         }
     }
 

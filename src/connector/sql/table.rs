@@ -5,6 +5,7 @@ use super::dialect::{Column, Dialect, Inspection, Native, Relation, Sample, misc
 use super::fault::Label;
 use super::times::{self, TextStyle, Times, Unit};
 use super::{ModifiedBy, Settings};
+use crate::connector::names::nearest;
 use crate::model::{Definition, DefinitionState, Failure, FieldShape, FieldType, Holds};
 
 /// The most names that a message lists.
@@ -22,6 +23,8 @@ pub(super) struct Layout {
     /// The columns that are read and written, each once.
     pub(super) slots: Vec<Slot>,
     pub(super) fields: Vec<Field>,
+    /// A view: its indexes are those of other tables, which are not looked at.
+    pub(super) is_view: bool,
     /// Whether an index makes keys unique.
     pub(super) key_is_unique: bool,
     /// Whether an index leads to the rows of a window.
@@ -199,6 +202,7 @@ pub(super) fn check(
     }
     Ok(Layout {
         quoted: relation.quoted.clone(),
+        is_view: relation.is_view,
         key_is_unique: relation.unique.contains(&key.column.name),
         modified_is_indexed: relation.indexed.contains(&modified.column.name),
         key,
@@ -247,12 +251,12 @@ impl Layout {
         };
         let mut warnings = Vec::new();
         let mut warn = |sentence: String| warnings.push(format!("{label}: {sentence}"));
-        if !self.key_is_unique {
+        if !self.key_is_unique && !self.is_view {
             warn(format!(
                 "no unique index is on `{key}` of `{table}`: reads by key are slow, and a second row with the same key would stop this source; create one"
             ));
         }
-        if !self.modified_is_indexed {
+        if !self.modified_is_indexed && !self.is_view {
             warn(format!("no index is on `{modified}` of `{table}`: every poll reads the whole table; create one"));
         }
         if sample.without_time {
@@ -331,28 +335,8 @@ fn listed(names: &[String]) -> String {
 
 /// `did you mean …? `, where a name is near enough.
 fn suggestion(name: &str, names: &[String]) -> String {
-    let near = names
-        .iter()
-        .map(|candidate| (distance(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, _)| *distance <= name.chars().count().div_ceil(3).max(2));
-    near.map_or_else(String::new, |(_, candidate)| format!("did you mean `{candidate}`? "))
-}
-
-/// How many characters must be changed, added or removed to make one name of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, character) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (index, candidate) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(character != *candidate);
-            diagonal = row[index + 1];
-            row[index + 1] = replaced.min(diagonal + 1).min(row[index] + 1);
-        }
-    }
-    row[other.len()]
+    let near = nearest(name, names.iter().map(String::as_str));
+    near.map_or_else(String::new, |near| format!("did you mean `{near}`? "))
 }
 
 #[cfg(test)]
@@ -365,7 +349,6 @@ mod tests {
         assert_eq!(suggestion("job_titel", &names), "did you mean `job_title`? ");
         assert_eq!(suggestion("Email", &names), "did you mean `email`? ");
         assert_eq!(suggestion("wholesaler", &names), "");
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 
     #[test]

@@ -83,6 +83,11 @@ impl Sql {
             }
             Err(error) => {
                 let failure = fault::failure(&self.label, &**dialect, &error.error);
+                if failure.class == Class::Rejected {
+                    // It may hold values: the sentence of a held one must not.
+                    let said = failure.detail.as_deref().unwrap_or_default();
+                    tracing::debug!(target: "attune", records = rows.len(), "{failure}: {said}");
+                }
                 let outcome = if error.may_have_happened {
                     Outcome::Unknown(failure.possibly_happened())
                 } else if failure.class != Class::Rejected {

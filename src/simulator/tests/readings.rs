@@ -197,6 +197,51 @@ async fn values_are_found_by_creation_and_modification_together() {
     assert_eq!(bench.get(&format!("{VALUES}?date_modified:min={before}")).await.total(), 2);
 }
 
+#[tokio::test]
+async fn definitions_are_listed_with_pages_or_without() {
+    for (pages, shown) in [(AttributesPages::Shown, true), (AttributesPages::Absent, false)] {
+        let bench = reading(|readings| readings.attributes_pages = pages).await;
+        let got = bench.get(ATTRIBUTES).await;
+        assert_eq!(got.body["meta"].get("pagination").is_some(), shown);
+        assert_eq!(got.body["data"].as_array().map(Vec::len), Some(bench.store().attributes().len()));
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_had_once_or_twice() {
+    for (names, exact, folded) in
+        [(AttributeNames::Unique, 422, 200), (AttributeNames::Folded, 422, 422), (AttributeNames::Repeatable, 200, 200)]
+    {
+        for (name, status) in [("Job title", exact), ("JOB TITLE", folded), ("New", 200)] {
+            let bench = reading(|readings| readings.attribute_names = names).await;
+            let got = bench.write("POST", ATTRIBUTES, json!([{ "name": name, "type": "string" }])).await;
+            assert_eq!(got.status, status, "{names:?} {name}");
+            let got = bench.write("PUT", ATTRIBUTES, json!([{ "id": 2, "name": name }])).await;
+            assert_eq!(got.status == 422, names != AttributeNames::Repeatable, "{names:?} {name}: it is had by now");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_longest_value_is_counted_in_characters_or_bytes() {
+    for (length, status) in [(ValueLength::Characters, 200), (ValueLength::Bytes, 422)] {
+        let bench = reading(|readings| readings.value_length = length).await;
+        assert_eq!(bench.upsert(json!([row(1, 1, &"x".repeat(255))])).await.status, 200);
+        assert_eq!(bench.upsert(json!([row(1, 1, &"é".repeat(128))])).await.status, status);
+        assert_eq!(bench.store().report().violations, 0, "a client cannot know");
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_ids_is_as_long_as_it_likes_or_not() {
+    let ids: Vec<String> = (1..=101).map(|id| id.to_string()).collect();
+    for (most, status) in [(IdsPerList::Any, 200), (IdsPerList::Hundred, 422)] {
+        let bench = reading(|readings| readings.ids_per_list = most).await;
+        assert_eq!(bench.get(&format!("{CUSTOMERS}?id:in={}", ids[..100].join(","))).await.status, 200);
+        assert_eq!(bench.get(&format!("{VALUES}?customer_id:in={}", ids.join(","))).await.status, status);
+    }
+}
+
 #[test]
 fn every_reading_has_a_name_words_and_an_opposite() {
     let mut readings = Readings::default();

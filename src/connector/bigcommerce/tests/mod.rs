@@ -58,7 +58,9 @@ struct Call {
 
 impl Call {
     fn of(request: &Request) -> Self {
-        let path = request.url.path().strip_prefix("/stores/abc123/v3").unwrap_or("elsewhere");
+        let path = request.url.path();
+        let path =
+            path.strip_prefix("/stores/abc123/v3").or(path.strip_prefix("/stores/abc123")).unwrap_or("elsewhere");
         let query = request.url.query().map(|query| format!("?{query}")).unwrap_or_default();
         let token = request.headers.get("x-auth-token").map(|token| token.to_str().unwrap().to_owned());
         Self {
@@ -67,6 +69,34 @@ impl Call {
             body: serde_json::from_slice(&request.body).unwrap_or_default(),
         }
     }
+}
+
+/// A server whose answers carry a status, JSON and nothing else, and the lines that it was asked.
+async fn bare_server(
+    answer: impl Fn(&str) -> (u16, Json) + Send + Sync + 'static,
+) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    tokio::spawn({
+        let asked = Arc::clone(&asked);
+        async move {
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 65_536];
+                let length = socket.read(&mut request).await.unwrap_or(0);
+                let head = String::from_utf8_lossy(&request[..length]).into_owned();
+                let line = head.split(" HTTP/").next().unwrap_or_default().replace("/stores/abc123", "");
+                let (status, body) = answer(&line);
+                asked.lock().unwrap().push(line);
+                let body = body.to_string();
+                let head =
+                    format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+                let _ = socket.write_all((head + &body).as_bytes()).await;
+            }
+        }
+    });
+    (address, asked)
 }
 
 async fn calls(server: &MockServer) -> Vec<String> {

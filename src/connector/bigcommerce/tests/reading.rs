@@ -285,3 +285,219 @@ async fn before_it_is_prepared_nothing_is_read_or_written() {
     let outcomes = store.write(&[write(1, 0, Some("x"), None)], NO_RESERVATION).await;
     assert!(matches!(&outcomes[0], Outcome::NotSent(failure) if failure.class == Class::Broken));
 }
+
+// Answers that are sparse, or written otherwise than documented.
+
+#[tokio::test]
+async fn numbers_as_text_and_text_as_numbers_are_read_all_the_same() {
+    let (_server, store) = prepared(|call| {
+        let values = |rows: Json| {
+            json!({"data": rows, "new": {"field": 1}, "meta": {"pagination": {"total": "1", "count": "1",
+                "per_page": "250", "current_page": "1", "total_pages": "1", "links": []}}})
+        };
+        let value = json!({"id": "100", "attribute_id": "1", "attribute_value": 12.5, "customer_id": "10",
+            "date_created": null, "date_modified": "2026-01-02T03:04:05+00:00", "new": [1]});
+        good(if call.line.starts_with("GET /customers?") {
+            let customer = json!({"id": "10", "email": null, "attribute_count": "1", "attributes": [value]});
+            values(json!([customer]))
+        } else {
+            values(json!([value]))
+        })
+    })
+    .await;
+    for name in [FEED_CUSTOMERS, FEED_ATTRIBUTE_VALUES] {
+        let pages = feed(&store, name).await;
+        let page = pages[0].as_ref().unwrap();
+        assert_eq!((pages.len(), page.end), (1, Some(End::Whole)));
+        let cell = &page.observed[0].cells[0];
+        assert_eq!((page.observed[0].key.as_str(), text(cell), cell.token.as_deref()), ("10", "12.5", Some("100")));
+        assert_eq!(cell.modified, Timestamp::parse("2026-01-02T03:04:05Z"));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_list_is_the_end_whatever_stands_beside_it() {
+    for meta in [json!({}), json!(null), json!([]), json!({"pagination": null}), json!({"pagination": {"total": 0}})] {
+        let shown = meta.clone();
+        let (server, store) = prepared(move |_| good(json!({"data": [], "meta": shown}))).await;
+        let pages = feed(&store, FEED_ATTRIBUTE_VALUES).await;
+        assert_eq!(pages[0].as_ref().unwrap().end, Some(End::Whole), "{meta}");
+        assert_eq!(calls(&server).await.len(), 2, "{meta}");
+    }
+}
+
+#[tokio::test]
+async fn a_count_that_is_not_the_number_of_values_shown_is_looked_into() {
+    for count in [json!(0), json!(2), json!(null)] {
+        let shown = count.clone();
+        let (server, store) = prepared(move |call| {
+            let page = |rows: Json| good(json!({"data": rows, "meta": {"pagination": {"total": 1}}}));
+            if call.line.starts_with("GET /customers?") {
+                page(json!([{"id": 10, "attribute_count": shown, "attributes": [value(100, 10, 1, "Buyer")]}]))
+            } else {
+                page(json!([value(100, 10, 1, "Buyer")]))
+            }
+        })
+        .await;
+        let page = feed(&store, FEED_CUSTOMERS).await.remove(0).unwrap();
+        assert_eq!(shown_of(&page), ["Buyer", "absent", "unseen"], "{count}");
+        assert_eq!(calls(&server).await.len(), 3, "{count}: read again once, not for ever");
+    }
+}
+
+fn shown_of(page: &Page) -> Vec<&str> {
+    page.observed[0].cells.iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn a_store_that_dates_no_answer_is_asked_for_its_time() {
+    let time_s = since().as_millis() as u64 / 1000 + 500;
+    let (address, asked) = bare_server(move |line| match line {
+        "GET /v2/time" => (200, json!({"time": time_s})),
+        line if line.starts_with("GET /v3/customers/attributes?") => (200, definitions()),
+        _ => (200, json!({"data": [], "meta": {"pagination": {"total": 0}}})),
+    })
+    .await;
+    let store = BigCommerce::new(settings(&address, FIELDS)).unwrap();
+    let time = since() + Duration::from_secs(500);
+    let clock = store.prepare(&[], false).await.unwrap().clock;
+    assert!(clock <= time + Duration::from_secs(2) && clock + Duration::from_secs(2) > time, "{clock}");
+    let page = feed(&store, FEED_ATTRIBUTE_VALUES).await.remove(0).unwrap();
+    assert!(page.clock >= clock && page.clock <= time + Duration::from_secs(2), "{}", page.clock);
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.iter().filter(|line| *line == "GET /v2/time").count(), 1, "{asked:?}");
+    assert_eq!(asked.len(), 4, "the first question again, once: {asked:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_tells_no_time_at_all_says_so_and_can_be_read_directly() {
+    let (address, asked) = bare_server(|line| match line {
+        "GET /v2/time" => (403, json!({"title": "no scope"})),
+        line if line.starts_with("GET /v3/customers/attributes?") => (200, definitions()),
+        _ => (200, json!({"data": [{"id": 1, "email": "a@example.com"}]})),
+    })
+    .await;
+    let failure = BigCommerce::new(settings(&address, FIELDS)).unwrap().prepare(&[], false).await.unwrap_err();
+    assert!(failure.message.contains("`/v2/time`"), "{failure}");
+    let store = BigCommerce::new(settings(&address, &["customer:email"])).unwrap();
+    for _ in 0..3 {
+        let records = store.fetch(&[Key::new("1")], &[0], NO_RESERVATION).await.unwrap();
+        assert_eq!(text(&records[0].cells[0]), "a@example.com");
+    }
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.len(), 2 + 4, "its time is asked for once: {asked:?}");
+}
+
+#[tokio::test]
+async fn a_list_of_ids_that_is_refused_is_halved_and_that_is_remembered() {
+    let (server, store) = prepared(|call| {
+        let ids = call.line.split("id:in=").nth(1).unwrap().split('&').next().unwrap();
+        let ids: Vec<u64> = ids.split(',').map(|id| id.parse().unwrap()).collect();
+        if ids.len() > 40 {
+            return ResponseTemplate::new(422).set_body_json(json!({"title": "too many ids"}));
+        }
+        let rows: Vec<Json> = ids.iter().map(|id| value(*id, *id, 1, "x")).collect();
+        good(json!({"data": rows, "meta": {"pagination": {"total": ids.len()}}}))
+    })
+    .await;
+    let keys: Vec<Key> = (1..=100).map(|id| Key::new(id.to_string())).collect();
+    for calls_so_far in [1 + 2 + 4, 1 + 2 + 4 + 4] {
+        let records = store.fetch(&keys, &[0], NO_RESERVATION).await.unwrap();
+        assert!(records.iter().all(|record| text(&record.cells[0]) == "x"));
+        assert_eq!(calls(&server).await.len(), calls_so_far);
+    }
+}
+
+#[tokio::test]
+async fn definitions_that_were_not_all_seen_are_not_taken_for_deleted() {
+    let server = server(|_| {
+        let mut shown = definitions();
+        shown["meta"]["pagination"]["total"] = json!(3);
+        good(shown)
+    })
+    .await;
+    let mut settings = settings(&server.uri(), &["attribute:Grade"]);
+    settings.create_attributes = true;
+    let store = BigCommerce::new(settings).unwrap();
+    let failure = store.prepare(&[Some("3".to_owned())], true).await.unwrap_err();
+    assert_eq!(failure.class, Class::Broken, "the second page repeats the first: {failure}");
+    assert!(calls(&server).await.iter().all(|call| call.starts_with("GET ")), "and none is made a second time");
+}
+
+#[tokio::test]
+async fn an_attribute_that_does_not_appear_at_once_is_not_made_twice() {
+    for status in [200, 500] {
+        let server = server(move |call| match call.line.as_str() {
+            "POST /customers/attributes" => ResponseTemplate::new(status).set_body_json(json!({"data": []})),
+            _ => good(definitions()),
+        })
+        .await;
+        let mut settings = settings(&server.uri(), &["attribute:Grade"]);
+        settings.create_attributes = true;
+        let store = BigCommerce::new(settings).unwrap();
+        assert_eq!(store.prepare(&[], true).await.unwrap_err().class, Class::Retry);
+        for _ in 0..3 {
+            let found = store.prepare(&[], true).await.unwrap();
+            assert!(matches!(found.definitions[0].state, DefinitionState::ToCreate(_)));
+        }
+        let made = calls(&server).await.iter().filter(|call| call.starts_with("POST")).count();
+        assert_eq!(made, 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_is_too_much_for_the_store_is_asked_for_in_smaller_ones() {
+    let page = |ids: std::ops::Range<u64>, next: bool| {
+        let end = ids.end;
+        let rows: Vec<Json> = ids.map(|id| json!({"id": id, "attribute_count": 0})).collect();
+        let links = if next { json!({"next": format!("?after={end}")}) } else { json!({}) };
+        let mut meta = json!({"cursor_pagination": {"end_cursor": end.to_string(), "links": links}});
+        if end == 250 {
+            meta["pagination"] = json!({"total": 320});
+        }
+        good(json!({"data": rows, "meta": meta}))
+    };
+    let (server, store) = prepared(move |call| match call.line.as_str() {
+        "GET /customers?limit=250&include=attributes" => page(0..250, true),
+        "GET /customers?limit=50&include=attributes&after=250" => page(250..300, true),
+        "GET /customers?limit=50&include=attributes&after=300" => page(300..320, false),
+        "GET /customers?limit=250&include=attributes&after=250" => ResponseTemplate::new(504),
+        other => panic!("{other}"),
+    })
+    .await;
+    let pages: Vec<Page> = store.everything().map(Result::unwrap).collect().await;
+    assert_eq!(pages.iter().map(|page| page.observed.len()).collect::<Vec<_>>(), [250, 50, 20]);
+    assert_eq!(pages[2].end, Some(End::Whole));
+    assert_eq!(calls(&server).await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_page_that_is_too_large_to_be_read_is_asked_for_in_smaller_ones() {
+    let (server, store) = prepared(|call| {
+        let notes = if call.line.contains("limit=250") { 17 * 1024 * 1024 } else { 100 };
+        good(json!({"data": [{"id": 1, "attribute_count": 0, "notes": "x".repeat(notes)}],
+            "meta": {"pagination": {"total": 1}, "cursor_pagination": {"end_cursor": "a", "links": {}}}}))
+    })
+    .await;
+    let pages: Vec<Page> = store.everything().map(Result::unwrap).collect().await;
+    assert_eq!(pages.len(), 1);
+    assert_eq!(calls(&server).await[1..].len(), 2);
+}
+
+#[tokio::test]
+async fn a_direct_read_without_a_reservation_waits_its_turn() {
+    let (server, store) = prepared(|_| {
+        good(json!({"data": [], "meta": {"pagination": {"total": 0}}}))
+            .insert_header("x-rate-limit-requests-quota", "100")
+            .insert_header("x-rate-limit-requests-left", "0")
+            .insert_header("x-rate-limit-time-reset-ms", "600")
+            .insert_header("x-rate-limit-time-window-ms", "30000")
+    })
+    .await;
+    let keys = [Key::new("1")];
+    store.fetch(&keys, &[0], NO_RESERVATION).await.unwrap();
+    let began = std::time::Instant::now();
+    store.fetch(&keys, &[0], NO_RESERVATION).await.unwrap();
+    assert!(began.elapsed() > Duration::from_millis(500), "nothing was left: {:?}", began.elapsed());
+    assert_eq!(calls(&server).await.len(), 3);
+}

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use futures::{Stream, TryStreamExt};
 use secrecy::ExposeSecret;
 use sqlx::error::DatabaseError;
 use sqlx::pool::Pool;
@@ -21,7 +22,7 @@ use super::Settings;
 use super::cells::RawCell;
 use super::fault::{Label, Meaning};
 use super::table::{Layout, Table};
-use super::times::TimeSample;
+use super::times::{TimeSample, Times};
 use crate::model::{Class, Failure, Timestamp};
 
 /// The most rows of a page.
@@ -54,6 +55,8 @@ pub(super) struct Inspection {
 pub(super) struct Relation {
     /// Its name, quoted.
     pub(super) quoted: String,
+    /// A view: it has no indexes of its own.
+    pub(super) is_view: bool,
     pub(super) columns: Vec<Column>,
     /// Columns that alone are unique by an index.
     pub(super) unique: Vec<String>,
@@ -70,7 +73,7 @@ pub(super) struct Column {
     pub(super) native: Native,
     pub(super) nullable: bool,
     pub(super) max_chars: Option<u32>,
-    /// Whether it can be written at all (a generated column cannot).
+    /// Whether it can be written at all (a generated column cannot, nor can most views).
     pub(super) writable: bool,
     /// The type that text is cast to on its way into the column; none where the column itself converts.
     pub(super) cast: Option<String>,
@@ -290,6 +293,50 @@ where
         }
     }
 }
+
+/// Collects a page from the rows of an answer; `read` makes a row of each, and says how many bytes it holds.
+async fn page_of<R>(
+    mut rows: impl Stream<Item = Result<R, sqlx::Error>> + Unpin,
+    read: impl Fn(&R) -> Result<(RawRow, usize), sqlx::Error>,
+) -> Result<RawPage, sqlx::Error> {
+    let mut page = RawPage { rows: Vec::new(), more: false };
+    let mut bytes = 0;
+    while let Some(row) = rows.try_next().await? {
+        let (row, row_bytes) = read(&row)?;
+        bytes += row_bytes;
+        page.rows.push(row);
+        if bytes > PAGE_BYTES || page.rows.len() == PAGE_ROWS {
+            page.more = true;
+            break;
+        }
+    }
+    Ok(page)
+}
+
+/// The columns that a batch sets, each once.
+fn slots_of(rows: &[RowUpdate]) -> Vec<usize> {
+    let mut slots: Vec<usize> = rows.iter().flat_map(|row| row.sets.iter().map(|set| set.slot)).collect();
+    slots.sort_unstable();
+    slots.dedup();
+    slots
+}
+
+/// The day by which an index finds the rows of a window whose times are text: a day earlier, and the day only, so that
+/// no row of the window is below it, whatever the zone and the separator.
+fn day_before(since: Timestamp) -> String {
+    let day_before = since.max(Timestamp::EPOCH) - Duration::from_secs(24 * 60 * 60);
+    day_before.to_seconds_text().chars().take("0000-00-00".len()).collect()
+}
+
+/// The rows below that day whose text is no time (empty, `02.01.2026`), and numbers among text: whatever sorts before
+/// the years.
+fn odd_times_sql(column: &str, times: &Times) -> String {
+    if matches!(times, Times::Text(_)) { format!(" OR {column} < '0:'") } else { String::new() }
+}
+
+/// What marks no row as deleted: nothing, false, and zero in every spelling (`0`, `0.00`, `0000-00-00 00:00:00`).
+const NOT_DELETED_SQL: &str = "('', 'f', 'false')";
+const ZEROS_SQL: &str = "'0.-: '";
 
 /// The error of a call that was given up.
 fn timed_out() -> sqlx::Error {

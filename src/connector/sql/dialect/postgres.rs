@@ -6,19 +6,18 @@
 use std::fmt::Write as _;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::{FutureExt, TryStreamExt};
+use futures::FutureExt;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgPool, PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use tokio::sync::OnceCell;
 
 use super::{
-    CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NARROW_ROWS, Native, PAGE_BYTES, PAGE_ROWS, RawPage,
-    RawRow, Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Set, Statements, UpdateError, Updated, misconfigured,
-    on_connection, reach, timed_out,
+    CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NARROW_ROWS, NOT_DELETED_SQL, Native, PAGE_ROWS, RawPage,
+    RawRow, Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Set, Statements, UpdateError, Updated, ZEROS_SQL,
+    day_before, misconfigured, odd_times_sql, on_connection, page_of, reach, slots_of, timed_out,
 };
 use crate::connector::sql::cells::RawCell;
 use crate::connector::sql::fault::{Label, Meaning};
@@ -81,17 +80,27 @@ impl Postgres {
         }
     }
 
-    async fn relation(&self, oid: i64, schema: &str, table: &str) -> Result<Relation, sqlx::Error> {
-        let sql = "SELECT c.column_name::text AS name, c.data_type::text AS declared, c.udt_schema::text AS type_schema, \
-                   c.udt_name::text AS type_name, c.is_nullable::text = 'YES' AS nullable, \
-                   c.character_maximum_length::int4 AS max_chars, \
-                   (c.is_generated::text = 'ALWAYS' OR coalesce(c.identity_generation::text, '') = 'ALWAYS') AS generated, \
-                   coalesce(y.typtype::text, '') AS type_type, coalesce(c.column_default::text, '') AS default_value \
-                   FROM information_schema.columns c \
-                   LEFT JOIN pg_namespace n ON n.nspname = c.udt_schema \
-                   LEFT JOIN pg_type y ON y.typnamespace = n.oid AND y.typname = c.udt_name \
-                   WHERE c.table_schema = $1 AND c.table_name = $2 ORDER BY c.ordinal_position";
-        let rows = sqlx::query(sql).bind(schema).bind(table).fetch_all(&self.pool).await?;
+    async fn relation(&self, oid: i64, is_view: bool, schema: &str, table: &str) -> Result<Relation, sqlx::Error> {
+        // The standard's list of columns leaves out materialized views; what it alone knows in every version is asked of it.
+        let sql = "SELECT a.attname::text AS name, format_type(b.oid, NULL) AS declared, n.nspname::text AS type_schema, \
+                   b.typname::text AS type_name, b.typtype::text AS type_type, \
+                   (b.typname = 'numeric' AND m.typmod >= 4 AND (m.typmod - 4) % 65536 = 0 AND (m.typmod - 4) / 65536 <= 18) \
+                   AS whole, \
+                   NOT (a.attnotnull OR (t.typtype = 'd' AND t.typnotnull)) AS nullable, \
+                   CASE WHEN b.typname IN ('varchar', 'bpchar') THEN nullif(greatest(m.typmod, 4), 4) - 4 END::int4 \
+                   AS max_chars, \
+                   pg_column_is_updatable(a.attrelid::regclass, a.attnum, true) \
+                   AND coalesce(c.is_generated::text, '') <> 'ALWAYS' AND a.attidentity::text <> 'a' AS writable, \
+                   coalesce(c.column_default::text, '') AS default_value \
+                   FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
+                   JOIN pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END \
+                   JOIN pg_namespace n ON n.oid = b.typnamespace \
+                   CROSS JOIN LATERAL (SELECT CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE a.atttypmod END) AS m(typmod) \
+                   LEFT JOIN information_schema.columns c \
+                   ON c.table_schema = $2 AND c.table_name = $3 AND c.column_name = a.attname \
+                   WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped \
+                   AND has_column_privilege(a.attrelid, a.attnum, 'SELECT') ORDER BY a.attnum";
+        let rows = sqlx::query(sql).bind(oid).bind(schema).bind(table).fetch_all(&self.pool).await?;
         let columns = rows.iter().map(|row| self.column(row)).collect::<Result<_, _>>()?;
         let sql = "SELECT a.attname::text, bool_or(i.indisunique AND i.indnkeyatts = 1) FROM pg_index i \
                    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
@@ -99,25 +108,26 @@ impl Postgres {
         let indexes: Vec<(String, bool)> = sqlx::query_as(sql).bind(oid).fetch_all(&self.pool).await?;
         let unique = indexes.iter().filter(|(_, unique)| *unique).map(|(column, _)| column.clone()).collect();
         let indexed = indexes.into_iter().map(|(column, _)| column).collect();
-        Ok(Relation { quoted: format!("{}.{}", self.quote(schema), self.quote(table)), columns, unique, indexed })
+        let quoted = format!("{}.{}", self.quote(schema), self.quote(table));
+        Ok(Relation { quoted, is_view, columns, unique, indexed })
     }
 
     /// A column from its row of the schema.
     fn column(&self, row: &PgRow) -> Result<Column, sqlx::Error> {
-        let declared: String = row.try_get("declared")?;
         let (type_schema, type_name): (String, String) = (row.try_get("type_schema")?, row.try_get("type_name")?);
         let max_chars: Option<i32> = row.try_get("max_chars")?;
         let default: String = row.try_get("default_value")?;
         Ok(Column {
             name: row.try_get("name")?,
-            native: native(&type_name, row.try_get("type_type")?),
+            // Without a fraction, and few enough digits for what we take for whole numbers.
+            native: if row.try_get("whole")? { Native::Integer } else { native(&type_name, row.try_get("type_type")?) },
             nullable: row.try_get("nullable")?,
             max_chars: max_chars.and_then(|length| u32::try_from(length).ok()),
-            writable: !row.try_get::<bool, _>("generated")?,
+            writable: row.try_get("writable")?,
             // Without its length: a cast to varchar(5) would cut a longer text instead of refusing it.
             cast: Some(format!("{}.{}", self.quote(&type_schema), self.quote(&type_name))),
             defaults_to_now: default.contains("now()") || default.contains("CURRENT_TIMESTAMP"),
-            declared: if declared == "USER-DEFINED" { type_name } else { declared },
+            declared: row.try_get("declared")?,
         })
     }
 }
@@ -151,14 +161,14 @@ impl Dialect for Postgres {
         };
         let name =
             schema.map_or_else(|| self.quote(table), |schema| format!("{}.{}", self.quote(schema), self.quote(table)));
-        let sql = "SELECT c.oid::int8, n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+        let sql = "SELECT c.oid::int8, n.nspname::text, c.relkind = 'v' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                    WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')";
-        let found: Option<(i64, String)> = sqlx::query_as(sql).bind(&name).fetch_optional(&self.pool).await?;
+        let found: Option<(i64, String, bool)> = sqlx::query_as(sql).bind(&name).fetch_optional(&self.pool).await?;
         let database: String = sqlx::query_scalar("SELECT current_database()::text").fetch_one(&self.pool).await?;
-        let schema = found.as_ref().map_or(schema.unwrap_or("public"), |(_, schema)| schema.as_str());
+        let schema = found.as_ref().map_or(schema.unwrap_or("public"), |(_, schema, _)| schema.as_str());
         let identity = format!("postgres:{}/{database}/{schema}.{table}", self.server().await);
         let (relation, tables) = match &found {
-            Some((oid, schema)) => (Some(self.relation(*oid, schema, table).await?), Vec::new()),
+            Some((oid, schema, is_view)) => (Some(self.relation(*oid, *is_view, schema, table).await?), Vec::new()),
             None => {
                 let sql = "SELECT CASE WHEN table_schema = current_schema() THEN table_name::text \
                            ELSE table_schema || '.' || table_name END FROM information_schema.tables \
@@ -172,7 +182,9 @@ impl Dialect for Postgres {
     async fn sample(&self, layout: &Layout) -> Result<Sample, sqlx::Error> {
         let Layout { quoted: table, key, modified, .. } = layout;
         let (key, key_column, column) = (&key.quoted, &key.column, &modified.quoted);
-        let sql = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NULL)");
+        let native = modified.column.native;
+        let empty = if native == Native::Text { format!(" OR {column} = ''") } else { String::new() };
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NULL{empty})");
         let without_time = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.pool).await?;
         let duplicate_keys = if layout.key_is_unique {
             false
@@ -182,7 +194,6 @@ impl Dialect for Postgres {
             );
             sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.pool).await?
         };
-        let native = modified.column.native;
         let times = if matches!(native, Native::Text | Native::Integer | Native::Number) {
             let sql = format!(
                 "SELECT {column}::text FROM {table} WHERE {column} IS NOT NULL AND {column}::text <> '' \
@@ -264,22 +275,13 @@ impl Dialect for Postgres {
         let query = query.bind(i64::try_from(PAGE_ROWS).unwrap_or(i64::MAX));
         on_connection(&self.pool, move |connection| {
             async move {
-                let mut stream = query.fetch(connection);
-                let mut rows = Vec::new();
-                let mut bytes = 0;
-                while let Some(row) = stream.try_next().await? {
-                    let row = raw_row(&row)?;
-                    bytes += row
-                        .cells
-                        .iter()
-                        .map(|cell| if let RawCell::Text(text) = cell { text.len() } else { 0 })
-                        .sum::<usize>();
-                    rows.push(row);
-                    if bytes > PAGE_BYTES || rows.len() == PAGE_ROWS {
-                        return Ok(RawPage { rows, more: true });
-                    }
-                }
-                Ok(RawPage { rows, more: false })
+                page_of(query.fetch(connection), |row| {
+                    let row = raw_row(row)?;
+                    let bytes = |cell: &RawCell| if let RawCell::Text(text) = cell { text.len() } else { 0 };
+                    let row_bytes = row.cells.iter().map(bytes).sum();
+                    Ok((row, row_bytes))
+                })
+                .await
             }
             .boxed()
         })
@@ -298,9 +300,7 @@ impl Dialect for Postgres {
     /// One statement, committed by itself. A row that another transaction holds is waited for and compared again as that
     /// transaction left it.
     async fn update(&self, table: &Table, fetch_sql: &Arc<str>, rows: &[RowUpdate]) -> Result<Updated, UpdateError> {
-        let mut slots: Vec<usize> = rows.iter().flat_map(|row| row.sets.iter().map(|set| set.slot)).collect();
-        slots.sort_unstable();
-        slots.dedup();
+        let slots = slots_of(rows);
         let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
         let times: Vec<i64> = rows.iter().map(|row| row.modified.map_or(0, Timestamp::as_millis)).collect();
         let mut query = sqlx::query(AssertSqlSafe(update_sql(table, &slots)))
@@ -426,7 +426,9 @@ fn columns_sql(layout: &Layout) -> String {
 fn gone_sql(layout: &Layout) -> String {
     layout.deleted.as_ref().map_or_else(
         || "false".to_owned(),
-        |Slot { quoted, .. }| format!("(coalesce(t.{quoted}::text, '') NOT IN ('', '0', 'f', 'false'))"),
+        |Slot { quoted, .. }| {
+            format!("(btrim(lower(coalesce(t.{quoted}::text, '')), {ZEROS_SQL}) NOT IN {NOT_DELETED_SQL})")
+        },
     )
 }
 
@@ -444,7 +446,8 @@ fn window_sql(table: &Table) -> String {
         }
     };
     format!(
-        "({column} >= {bound} OR {column} IS NULL) AND coalesce({} >= $2::int8, true)",
+        "({column} >= {bound}{} OR {column} IS NULL) AND coalesce({} >= $2::int8, true)",
+        odd_times_sql(&column, &table.times),
         millis_sql(&column, &table.times)
     )
 }
@@ -456,11 +459,7 @@ fn bound(times: &Times, since: Timestamp) -> String {
         Times::Instant | Times::Local => since.max(Timestamp::EPOCH).to_string(),
         Times::Unix(Unit::Milliseconds) => millis.to_string(),
         Times::Unix(_) => millis.div_euclid(1000).to_string(),
-        // A day earlier, and the day only: whatever the zone and the separator, no row of the window is below it.
-        Times::Text(_) => {
-            let day_before = since.max(Timestamp::EPOCH) - Duration::from_secs(24 * 60 * 60);
-            day_before.to_seconds_text().chars().take("0000-00-00".len()).collect()
-        }
+        Times::Text(_) => day_before(since),
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::{FutureExt, TryStreamExt};
+use futures::FutureExt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use sqlx::error::DatabaseError;
@@ -21,9 +21,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoo
 use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 
 use super::{
-    CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NARROW_ROWS, Native, PAGE_BYTES, PAGE_ROWS, RawPage,
-    RawRow, Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Statements, UpdateError, Updated, misconfigured,
-    on_connection, timed_out,
+    CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NARROW_ROWS, NOT_DELETED_SQL, Native, PAGE_ROWS, RawPage,
+    RawRow, Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Statements, UpdateError, Updated, ZEROS_SQL, day_before,
+    misconfigured, odd_times_sql, on_connection, page_of, slots_of, timed_out,
 };
 use crate::connector::sql::cells::RawCell;
 use crate::connector::sql::fault::{Label, Meaning};
@@ -89,6 +89,10 @@ impl Sqlite {
                    WHERE hidden <> 1 ORDER BY cid";
         let rows: Vec<(String, String, bool, String, i64, i64)> =
             sqlx::query_as(sql).bind(table).fetch_all(&self.pool).await?;
+        // A view takes writes only where somebody said what they mean.
+        let sql = "SELECT (SELECT type FROM sqlite_schema WHERE name = ?1) = 'view', \
+                   EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 AND sql LIKE '%INSTEAD%OF%UPDATE%')";
+        let (is_view, replaced): (bool, bool) = sqlx::query_as(sql).bind(table).fetch_one(&self.pool).await?;
         let mut unique = Vec::new();
         let mut indexed = Vec::new();
         let primary: Vec<&String> = rows.iter().filter(|row| row.4 > 0).map(|row| &row.0).collect();
@@ -116,14 +120,14 @@ impl Sqlite {
                     max_chars: if native == Native::Text { declared_length(&declared) } else { None },
                     native,
                     nullable: !not_null && primary == 0,
-                    writable: hidden == 0,
+                    writable: hidden == 0 && (replaced || !is_view),
                     cast: None,
                     defaults_to_now: default.contains("CURRENT_TIMESTAMP") || default.contains("DATETIME("),
                     declared: if declared.is_empty() { "(none)".to_owned() } else { declared },
                 }
             })
             .collect();
-        Ok(Relation { quoted: self.quote(table), columns, unique, indexed })
+        Ok(Relation { quoted: self.quote(table), is_view, columns, unique, indexed })
     }
 }
 
@@ -168,7 +172,7 @@ impl Dialect for Sqlite {
         let sql = format!(
             "SELECT coalesce((SELECT typeof(min({key})) FROM {table}), 'null'), \
              coalesce((SELECT typeof(max({key})) FROM {table}), 'null'), \
-             EXISTS (SELECT 1 FROM {table} WHERE {modified} IS NULL)"
+             EXISTS (SELECT 1 FROM {table} WHERE {modified} IS NULL OR {modified} = '')"
         );
         let (least, greatest, without_time): (String, String, bool) =
             sqlx::query_as(AssertSqlSafe(sql)).fetch_one(&self.pool).await?;
@@ -273,18 +277,11 @@ impl Dialect for Sqlite {
         let query = query.bind(i64::try_from(PAGE_ROWS).unwrap_or(i64::MAX));
         on_connection(&self.pool, move |connection| {
             async move {
-                let mut stream = query.fetch(connection);
-                let mut rows = Vec::new();
-                let mut bytes = 0;
-                while let Some(row) = stream.try_next().await? {
+                page_of(query.fetch(connection), |row| {
                     let json: &[u8] = row.try_get(0)?;
-                    bytes += json.len();
-                    rows.push(parse(json)?);
-                    if bytes > PAGE_BYTES || rows.len() == PAGE_ROWS {
-                        return Ok(RawPage { rows, more: true });
-                    }
-                }
-                Ok(RawPage { rows, more: false })
+                    Ok((parse(json)?, json.len()))
+                })
+                .await
             }
             .boxed()
         })
@@ -299,9 +296,7 @@ impl Dialect for Sqlite {
     /// A transaction around one `UPDATE`: `RAISE(FAIL)` in a trigger would otherwise leave half a batch behind, and the
     /// rows are read back as they are after all triggers, which `RETURNING` does not show.
     async fn update(&self, table: &Table, fetch_sql: &Arc<str>, rows: &[RowUpdate]) -> Result<Updated, UpdateError> {
-        let mut slots: Vec<usize> = rows.iter().flat_map(|row| row.sets.iter().map(|set| set.slot)).collect();
-        slots.sort_unstable();
-        slots.dedup();
+        let slots = slots_of(rows);
         let sql = update_sql(table, &slots);
         let payload = payload(rows, &slots).map_err(UpdateError::not_done)?;
         let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
@@ -470,7 +465,9 @@ fn row_sql(table: &Table) -> String {
 fn gone_sql(layout: &Layout) -> String {
     layout.deleted.as_ref().map_or_else(
         || "0".to_owned(),
-        |Slot { quoted, .. }| format!("(coalesce(CAST(t.{quoted} AS TEXT), '') NOT IN ('', '0', '0.0', 'f', 'false'))"),
+        |Slot { quoted, .. }| {
+            format!("(trim(lower(coalesce(CAST(t.{quoted} AS TEXT), '')), {ZEROS_SQL}) NOT IN {NOT_DELETED_SQL})")
+        },
     )
 }
 
@@ -478,7 +475,8 @@ fn gone_sql(layout: &Layout) -> String {
 /// without a time, or with one that cannot be read, belong to every window.
 fn window_sql(table: &Table) -> String {
     let column = format!("t.{}", table.layout.modified.quoted);
-    format!("({column} >= ?1 OR {column} IS NULL) AND coalesce({} >= ?2, 1)", millis_sql(&column, &table.times))
+    let odd = odd_times_sql(&column, &table.times);
+    format!("({column} >= ?1{odd} OR {column} IS NULL) AND coalesce({} >= ?2, 1)", millis_sql(&column, &table.times))
 }
 
 /// A time in milliseconds since the Unix epoch, whatever it is stored as; null if it is no time.
@@ -529,11 +527,7 @@ impl Bound {
             Times::Unix(Unit::Seconds) => Self::Integer(millis.div_euclid(1000)),
             Times::Unix(Unit::Milliseconds) => Self::Integer(millis),
             Times::Unix(Unit::FractionalSeconds) => Self::Real(millis.div_euclid(1000) as f64),
-            // A day earlier, and the day only: whatever the zone and the separator, no row of the window is below it.
-            Times::Text(_) | Times::Instant | Times::Local => {
-                let day_before = since.max(Timestamp::EPOCH) - Duration::from_secs(24 * 60 * 60);
-                Self::Text(day_before.to_seconds_text().chars().take("0000-00-00".len()).collect())
-            }
+            Times::Text(_) | Times::Instant | Times::Local => Self::Text(day_before(since)),
         }
     }
 }
