@@ -184,6 +184,18 @@ edit_store "while it was stopped" >/dev/null
 holds "a pass by root while it is stopped" as_root sync
 holds "it starts again behind that" systemctl start attune
 travels "after the pass by root"
+systemctl stop attune
+restore() {
+    cd /var/lib/attune/ && sqlite3 attune.db ".backup copy" && rm -f attune.db attune.db-wal attune.db-shm && mv copy attune.db &&
+        chown --reference=. attune.db
+}
+holds "a copy is put in place of the checkpoint" restore
+mark
+holds "it starts with the copy" systemctl start attune
+travels "with the copy"
+linked_again() { has_event link.created || has_event checkpoint.behind; }
+not_linked_again() { ! linked_again; }
+holds "and knows who is who" not_linked_again
 
 say "kill -9"
 process="$(property MainPID)"
