@@ -5,7 +5,7 @@
 #     cargo build --release
 #     sudo deploy/systemd/prove.sh
 #
-# Needs root, debootstrap, systemd-nspawn and a Debian mirror (DEBIAN_MIRROR names another one). Takes about five
+# Needs root, debootstrap, systemd-nspawn and a Debian mirror (DEBIAN_MIRROR names another one). Takes about three
 # minutes. Everything happens in a temporary folder, and the machine has no network but its own loopback.
 #
 #     --binary PATH     the program to install; by default target/release/attune
@@ -62,6 +62,8 @@ install -d -m 0755 "$root/etc/attune"
 install -m 0644 "$repository/config/minimal.toml" "$root/etc/attune/attune.toml"
 install -d -m 0700 "$root/etc/attune/credentials"
 install -m 0644 "$here/attune.service" "$root/etc/systemd/system/attune.service"
+
+echo "127.0.0.1 localhost" >"$root/etc/hosts"
 
 # What happens inside is a unit of the machine, which ends it.
 install -m 0755 "$here/prove-inside.sh" "$root/usr/local/bin/prove-inside.sh"
