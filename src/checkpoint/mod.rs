@@ -21,6 +21,8 @@ mod requests;
 mod seen;
 mod sources;
 
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -222,7 +224,13 @@ impl Shared {
     fn write_mark(&self, newest: i64) {
         if let Some(mark) = &self.mark {
             // Best effort by design: without the mark a restored checkpoint is recognised by what the sides hold.
-            let _ = std::fs::write(mark, newest.to_string());
+            let _ = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(mark)
+                .and_then(|mut file| file.write_all(newest.to_string().as_bytes()));
         }
         self.marked.store(newest, Ordering::SeqCst);
     }
@@ -343,7 +351,6 @@ async fn initialise(connection: &mut SqliteConnection) -> Result<(), sqlx::Error
 }
 
 fn create_private(path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::OpenOptionsExt;
     match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),

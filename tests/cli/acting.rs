@@ -224,6 +224,11 @@ async fn the_checkpoint_is_ours_alone() {
     use std::os::unix::fs::PermissionsExt;
     let world = World::small().await;
     world.run("sync").await.ended(0);
-    let mode = std::fs::metadata(checkpoint(world.folder.path())).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    let path = checkpoint(world.folder.path());
+    // What lies beside it too.
+    for ending in ["", ".lock", ".mark"] {
+        let file = format!("{}{ending}", path.display());
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
 }
