@@ -129,10 +129,12 @@ impl Sql {
                 Some(Err(failure)) => failure,
                 None => return Err(self.stopped()),
             };
-            let delay = delays.next().unwrap_or(DELAY_MAX);
-            if failure.class != Class::Retry || started.elapsed() + delay > self.settings.patience {
+            // The last attempt is made when patience ends, not a whole delay before.
+            let left = self.settings.patience.saturating_sub(started.elapsed());
+            if failure.class != Class::Retry || left.is_zero() {
                 return Err(failure);
             }
+            let delay = delays.next().unwrap_or(DELAY_MAX).min(left);
             if cancel.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
                 return Err(self.stopped());
             }
