@@ -192,7 +192,7 @@ impl PairLoop {
     async fn concluded(&mut self, report: PassReport, began: Instant) -> Option<Passed> {
         let (state, works) = (Arc::clone(&self.state), Arc::clone(&self.works));
         let balance = &report.balance;
-        if is_news(balance) {
+        if is_news(balance) || report.newly_held > 0 {
             self.put_off_heartbeat();
         }
         // What was written here is news to whoever shares the source.

@@ -187,7 +187,7 @@ impl Engine {
             return Err(source.error(Failure::new(Class::Misconfigured, problems.join("; "))));
         }
         for warning in &prepared.warnings {
-            tracing::warn!(target: "attune", name = %source.name, "{warning}");
+            crate::telemetry::note_of(tracing::Level::WARN, source.event(), warning);
         }
         let mut transaction = self.checkpoint.begin().await?;
         for (at, now) in rows {
@@ -332,6 +332,7 @@ fn assemble_pair(settings: &PairSettings, store: &Arc<Source>, crm: &Arc<Source>
         fields,
         rules,
         first_since_start: AtomicBool::new(true),
+        rails_said: AtomicBool::new(false),
     };
     Ok(pair)
 }

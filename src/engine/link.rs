@@ -34,14 +34,15 @@ struct Group {
 }
 
 impl Engine {
-    /// Makes the links that can be made, and holds what is ambiguous. Answers (links made, fields left without link).
+    /// Makes the links that can be made, and holds what is ambiguous. Answers (links made, fields left without
+    /// link, records that are ambiguous and were not before).
     pub(super) async fn link(
         &self,
         pair: &Pair,
         pass: u64,
         since: i64,
         matching_changed: bool,
-    ) -> Result<(u64, u64), Error> {
+    ) -> Result<(u64, u64, u64), Error> {
         let since = if matching_changed { 0 } else { since };
         let mut transaction = self.checkpoint.begin().await?;
         let waiting = self.gather(&mut transaction, pair, since).await?;
@@ -84,7 +85,7 @@ impl Engine {
             Event::RecordHeld { pair: pair.event(), pass, side: held.side, key, reason, candidates }
                 .emit_at(number as u64 >= Event::RECORDS_PER_PASS);
         }
-        Ok((made, without * pair.fields.len() as u64))
+        Ok((made, without * pair.fields.len() as u64, news.len() as u64))
     }
 
     /// Gathers the customers for which a link must be looked for.
@@ -99,6 +100,13 @@ impl Engine {
     }
 }
 
+impl Ambiguous {
+    /// Its candidates, as they are kept with what is held.
+    pub(super) fn detail(&self) -> String {
+        self.candidates.join(", ")
+    }
+}
+
 fn held(ambiguous: &Ambiguous) -> NewHeld {
     NewHeld {
         link: None,
@@ -107,7 +115,7 @@ fn held(ambiguous: &Ambiguous) -> NewHeld {
         reason: HeldReason::Ambiguous,
         store_value: "null".to_owned(),
         crm_value: "null".to_owned(),
-        detail: Some(ambiguous.candidates.join(", ")),
+        detail: Some(ambiguous.detail()),
     }
 }
 

@@ -222,6 +222,8 @@ pub struct Pair {
     pub(crate) only_store: BTreeMap<i64, Vec<String>>,
     pub(crate) only_crm: BTreeMap<i64, Vec<String>>,
     pub(crate) first_since_start: AtomicBool,
+    /// Whether this process has said that a rail stops it.
+    pub(crate) rails_said: AtomicBool,
 }
 
 impl Pair {

@@ -53,6 +53,8 @@ pub struct PassReport {
     pub standing: Standing,
     /// Where every field is.
     pub balance: Balance,
+    /// Fields and records that it found to wait for a person, and that did not before.
+    pub newly_held: u64,
     /// The failure that ended its pushing early.
     pub failure: Option<Error>,
 }
@@ -117,11 +119,12 @@ impl Engine {
         transaction.commit().await?;
 
         let number = u64::try_from(pass).unwrap_or(0);
-        let (made, unlinked) = self.link(pair, number, row.decided, row.decided == 0).await?;
+        let (made, unlinked, ambiguous) = self.link(pair, number, row.decided, row.decided == 0).await?;
         let (survey, mood) = self.survey(pair, &row, row.decided).await?;
         let mut report = self.carry_out(pair, pass, &row, survey, mood, options).await?;
         report.pass = number;
         report.balance.links_created = made;
+        report.newly_held += ambiguous;
         report.balance.put_unlinked(unlinked);
 
         let ended = self.clock.now();
@@ -342,6 +345,7 @@ impl Engine {
             push.run(&survey.due).await?;
         }
         report.failure = push.failure.take();
+        report.newly_held = push.newly_held;
         let crossed = if crossed.is_empty() { std::mem::take(&mut push.crossed) } else { crossed };
         add(&mut report.balance, &push.balance);
         if writes {
@@ -406,7 +410,9 @@ impl Engine {
             transaction.add_stopped(pair.id, &stopped_of(pair, &decided)).await?;
             transaction.commit().await?;
         }
-        let known = row.stopped.as_deref().unwrap_or_default();
+        // Said once, and once more by each process that finds it so.
+        let said = pair.rails_said.swap(true, Ordering::SeqCst);
+        let known = row.stopped.as_deref().filter(|_| said).unwrap_or_default();
         for rail in crossed.iter().filter(|rail| !known.contains(rail.rail)) {
             Event::RailStopped {
                 pair: pair.event(),
@@ -468,7 +474,7 @@ impl Engine {
 
     fn say_completed(&self, pair: &Pair, report: &PassReport, started: Timestamp, ended: Timestamp, calls: (u64, u64)) {
         let balance = &report.balance;
-        Event::PassCompleted {
+        let completed = Event::PassCompleted {
             pair: pair.event(),
             pass: report.pass,
             duration_ms: u64::try_from(ended.millis_since(started)).unwrap_or(0),
@@ -491,8 +497,8 @@ impl Engine {
             store_calls: pair.store.calls() - calls.0,
             crm_calls: pair.crm.calls() - calls.1,
             recheck_window_ms: balance.recheck_window_ms,
-        }
-        .emit();
+        };
+        if report.newly_held > 0 { completed.emit_as_news() } else { completed.emit() }
     }
 }
 
@@ -577,7 +583,7 @@ fn say_would_write(pair: &Pair, row: &PairRow, pending: u64) {
     let before: Balance = row.pass.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     if pending != before.pending {
         tracing::info!(
-            target: "attune", store = %pair.store.name, crm = %pair.crm.name, pending,
+            target: "attune", event = "note", store = %pair.store.name, crm = %pair.crm.name, pending,
             "observing: {pending} fields would be written and nothing is sent; `attune plan` lists them"
         );
     }
