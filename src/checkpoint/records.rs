@@ -189,6 +189,19 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Has the next pass look at these records as if they had changed, and at whoever could be linked to them.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn touch_records(&mut self, records: &[i64]) -> Result<(), Error> {
+        let change = self.next_change().await?;
+        let query = sqlx::query("UPDATE record SET changed = ?1 WHERE id IN (SELECT value FROM json_each(?2))")
+            .bind(change)
+            .bind(json(records)?);
+        drive(self.shared.on_the_spot, query.execute(&mut *self.connection)).await?;
+        Ok(())
+    }
+
     /// Notes that a sweep in progress has met these records.
     ///
     /// # Errors
