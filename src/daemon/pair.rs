@@ -185,6 +185,9 @@ impl PairLoop {
             return Ok(pair);
         }
         let pair = Arc::new(self.works.engine.pair(&self.state.plan.settings, store, crm).await?);
+        if self.state.pair().is_none() {
+            pair.say_rails_anew();
+        }
         *self.state.pair.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pair));
         Ok(pair)
     }

@@ -332,7 +332,7 @@ fn assemble_pair(settings: &PairSettings, store: &Arc<Source>, crm: &Arc<Source>
         fields,
         rules,
         first_since_start: AtomicBool::new(true),
-        rails_said: AtomicBool::new(false),
+        rails_said: AtomicBool::new(true),
     };
     Ok(pair)
 }

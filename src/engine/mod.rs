@@ -222,7 +222,7 @@ pub struct Pair {
     pub(crate) only_store: BTreeMap<i64, Vec<String>>,
     pub(crate) only_crm: BTreeMap<i64, Vec<String>>,
     pub(crate) first_since_start: AtomicBool,
-    /// Whether this process has said that a rail stops it.
+    /// Whether somebody was told already that a rail stops it, where one does.
     pub(crate) rails_said: AtomicBool,
 }
 
@@ -246,6 +246,11 @@ impl Pair {
         if self.store.started.load(Ordering::SeqCst) && self.crm.started.load(Ordering::SeqCst) {
             self.first_since_start.store(false, Ordering::SeqCst);
         }
+    }
+
+    /// Has the next pass say that a rail stops it, also where an earlier process has said so: a daemon begins.
+    pub fn say_rails_anew(&self) {
+        self.rails_said.store(false, Ordering::SeqCst);
     }
 
     /// Whether a record takes part.

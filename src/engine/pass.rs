@@ -410,7 +410,6 @@ impl Engine {
             transaction.add_stopped(pair.id, &stopped_of(pair, &decided)).await?;
             transaction.commit().await?;
         }
-        // Said once, and once more by each process that finds it so.
         let said = pair.rails_said.swap(true, Ordering::SeqCst);
         let known = row.stopped.as_deref().filter(|_| said).unwrap_or_default();
         for rail in crossed.iter().filter(|rail| !known.contains(rail.rail)) {
