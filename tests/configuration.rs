@@ -942,7 +942,7 @@ fn a_target_is_written_by_one_field() {
     ));
     assert_eq!(
         problem(&two("store = \"attribute:A\", crm = \"x\"", "store = \"attribute:A\", crm = \"y\"")),
-        "attune.toml:17: mapping.b2b.field[1]: `attribute:A` is mapped twice (line 16): a store field stands once in a mapping"
+        "attune.toml:17: mapping.b2b.field[1]: two fields write one target: `attribute:A` is mapped twice (line 16): a store field stands once in a mapping"
     );
 }
 

@@ -164,6 +164,18 @@ impl Transaction<'_> {
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
+    /// The records of a pair that a person let go of, and between which candidates they were then.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn dropped_records(&mut self, pair: i64) -> Result<BTreeMap<i64, Option<String>>, Error> {
+        let query =
+            statement("SELECT record, detail FROM held WHERE pair = ?1 AND record IS NOT NULL AND state = 'dropped'")
+                .bind(pair);
+        let rows = self.database.rows(query).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
     /// All that a filter names, oldest first. What a person has dropped is not held any more, and not shown.
     ///
     /// # Errors

@@ -120,21 +120,13 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets links, what is agreed on them, and what is held on them; their records count as changed. Their open attempts
-    /// stay: they may still take effect, whatever the records are linked with next.
+    /// Forgets links, what is agreed on them, and what is held on them. Their open attempts stay: they may still take
+    /// effect, whatever the records are linked with next.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn remove_links(&mut self, links: &[i64], change: i64) -> Result<(), Error> {
+    pub async fn remove_links(&mut self, links: &[i64]) -> Result<(), Error> {
         let list = json(links)?;
-        let touch = statement(
-            "UPDATE record SET changed = ?2 WHERE id IN (
-                 SELECT store_record FROM link WHERE id IN (SELECT value FROM json_each(?1))
-                 UNION SELECT crm_record FROM link WHERE id IN (SELECT value FROM json_each(?1)))",
-        )
-        .bind(list.as_str())
-        .bind(change);
-        self.database.execute(touch).await?;
         let statements: [&'static str; 2] = [
             "DELETE FROM held WHERE link IN (SELECT value FROM json_each(?1))",
             "DELETE FROM link WHERE id IN (SELECT value FROM json_each(?1))",

@@ -187,6 +187,19 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Has the next pass look at these records as if they had changed, and at whoever could be linked to them.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn touch_records(&mut self, records: &[i64]) -> Result<(), Error> {
+        let change = self.next_change().await?;
+        let query = statement("UPDATE record SET changed = ?1 WHERE id IN (SELECT value FROM json_each(?2))")
+            .bind(change)
+            .bind(json(records)?);
+        self.database.execute(query).await?;
+        Ok(())
+    }
+
     /// Notes that a sweep in progress has met these records.
     ///
     /// # Errors

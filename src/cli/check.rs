@@ -62,7 +62,10 @@ fn offline(config: &Config, json: bool) -> Result<Exit, Trouble> {
     if json {
         let (sources, pairs): ([Json; 0], [Json; 0]) = ([], []);
         let warnings: Vec<String> = config.warnings.iter().map(Problem::to_string).collect();
-        output::document(&json!({ "problems": [], "warnings": warnings, "sources": sources, "pairs": pairs }))?;
+        let stores: Vec<&String> = config.stores.keys().collect();
+        output::document(
+            &json!({ "stores": stores, "problems": [], "warnings": warnings, "sources": sources, "pairs": pairs }),
+        )?;
         return Ok(Exit::Done);
     }
     let count = |count: usize, one: &str, many: &str| counted(count as u64, one, many);

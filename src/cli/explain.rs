@@ -5,10 +5,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::arguments::{Common, Explain};
 use super::exit::Exit;
+use super::held;
 use super::history;
 use super::output::{self, plain, value};
 use super::session::{Access, Session, Trouble};
-use crate::checkpoint::SeenCell;
+use crate::checkpoint::{HeldFilter, HeldRow, SeenCell};
 use crate::daemon::Fleet;
 use crate::engine::{Explained, ExplainedField};
 use crate::model::Side;
@@ -23,7 +24,10 @@ pub async fn run(common: &Common, options: &Explain, stop: &CancellationToken) -
     let mut documents = Vec::new();
     let mut texts = Vec::new();
     for pair in fleet.ready() {
-        for explained in session.engine.explain(pair, &options.record).await? {
+        let found = session.engine.explain(pair, &options.record).await?;
+        let held = if found.is_empty() { Vec::new() } else { held_of(&session, &pair.store.name).await? };
+        for mut explained in found {
+            name_commands(&mut explained, held.iter().filter(|row| row.crm == pair.crm.name));
             let (store, crm) = (&pair.store.name, &pair.crm.name);
             if options.json {
                 documents.push(document(store, crm, &explained));
@@ -51,6 +55,31 @@ pub async fn run(common: &Common, options: &Explain, stop: &CancellationToken) -
         return Err(Trouble::new(Exit::Attention, what));
     }
     Ok(Exit::Done)
+}
+
+async fn held_of(session: &Session, store: &str) -> Result<Vec<HeldRow>, Trouble> {
+    let mut transaction = session.engine.checkpoint().read().await?;
+    let filter = HeldFilter { stores: vec![store.to_owned()], ..HeldFilter::default() };
+    let rows = transaction.held(&filter).await?;
+    transaction.end().await?;
+    Ok(rows)
+}
+
+/// Puts the names and numbers of this very record into the commands that help.
+fn name_commands<'a>(explained: &mut Explained, held: impl Iterator<Item = &'a HeldRow>) {
+    let (store_key, crm_key) = keys(explained);
+    let (store_key, crm_key) = (store_key.map(str::to_owned), crm_key.map(str::to_owned));
+    for row in held.filter(|row| row.store_key == store_key && row.crm_key == crm_key) {
+        let (any, own) = (row.reason.next_step(), held::next_step(row));
+        match &row.field {
+            None => explained.why = explained.why.replace(any, &own),
+            Some(name) => {
+                for field in explained.fields.iter_mut().filter(|field| field.field == *name) {
+                    field.next = field.next.replace(any, &own);
+                }
+            }
+        }
+    }
 }
 
 /// The customer's and the contact's key.

@@ -69,7 +69,7 @@ fn item(row: &HeldRow) -> serde_json::Value {
 }
 
 /// What to do about it, with the names of this very thing in the command.
-fn next_step(row: &HeldRow) -> String {
+pub fn next_step(row: &HeldRow) -> String {
     let side = match row.state {
         HeldState::Take(Side::Store) => "store",
         HeldState::Take(Side::Crm) => "CRM",

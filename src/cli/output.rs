@@ -82,6 +82,24 @@ pub fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
+/// A text without the e-mail addresses in it.
+pub fn without_addresses(text: &str) -> String {
+    let is_part = |letter: char| !letter.is_whitespace() && !"\"'<>()[]{},;:=".contains(letter);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('@') {
+        let begins = rest[..at]
+            .rfind(|letter| !is_part(letter))
+            .map_or(0, |before| before + rest[before..].chars().next().map_or(0, char::len_utf8));
+        let ends = rest[at..].find(|letter| !is_part(letter)).map_or(rest.len(), |after| at + after);
+        out.push_str(&rest[..begins]);
+        out.push('…');
+        rest = &rest[ends..];
+    }
+    out.push_str(rest);
+    out
+}
+
 /// A value for a person's own terminal: quoted, `nothing` where there is none.
 pub fn value(value: Option<&Value>) -> String {
     value.map_or_else(|| "nothing".to_owned(), |value| quoted(&serde_json::json!(value)))
@@ -142,6 +160,18 @@ pub fn counted(count: u64, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_left_out() {
+        assert_eq!(
+            without_addresses("The email 'jané@example.com' is in use; ask <a.b+c@x.org>, or é"),
+            "The email '…' is in use; ask <…>, or é"
+        );
+        assert_eq!(
+            [without_addresses("none"), without_addresses("@"), without_addresses("a@b@c d")],
+            ["none", "…", "… d"]
+        );
+    }
 
     #[test]
     fn values_cannot_speak_to_the_terminal() {

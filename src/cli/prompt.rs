@@ -1,6 +1,6 @@
 //! Asking a person. No answer, and anything but yes, is no.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, IsTerminal, Write};
 
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,8 @@ pub async fn confirmed(question: &str, stop: &CancellationToken) -> bool {
         let _ = answer.send(read > 0 && is_yes(&line));
     });
     let yes = stop.run_until_cancelled(answered).await.is_some_and(|answer| answer == Ok(true));
-    if !yes {
+    // Who types an answer ends the line as well; what follows begins a line of its own in any case.
+    if !yes || !std::io::stdin().is_terminal() {
         let _ = writeln!(stderr);
     }
     yes

@@ -180,6 +180,10 @@ fn say_failure(side: Side, name: &str, exit: Exit, failure: &Failure) {
     }
 }
 
+fn paused_sentence(side: Side, name: &str) -> String {
+    format!("{side} {name} is paused: nothing is read or written there until `attune resume {name}`")
+}
+
 impl Reached {
     /// The pairs whose sources were both reached and read, and have not failed since.
     pub fn pairs(&self) -> Vec<&Arc<Pair>> {
@@ -204,7 +208,7 @@ impl Reached {
     pub fn paused(&self, pair: &PairPlan) -> Option<String> {
         let names = [(Side::Store, &pair.store), (Side::Crm, &pair.crm)];
         let (side, name) = names.into_iter().find(|(side, name)| self.paused.contains(&(*side, (*name).clone())))?;
-        Some(format!("{side} {name} is paused: nothing is read or written there until `attune resume {name}`"))
+        Some(paused_sentence(side, name))
     }
 
     /// Says of every pair that a person paused that it is, on stderr.
@@ -235,6 +239,11 @@ pub async fn recall(session: &Session) -> Result<Vec<Arc<Pair>>, Trouble> {
         seen.push(format!("{} {} {}", plan.side, plan.name, output::ago(row.and_then(|row| row.read_at), now)));
     }
     output::note(&format!("a daemon is running: this is by what it has read last: {}", seen.join(", ")));
+    for row in rows.iter().filter(|row| row.paused) {
+        if fleet.sources.iter().any(|slot| slot.plan.side == row.side && slot.plan.name == row.name) {
+            output::note(&paused_sentence(row.side, &row.name));
+        }
+    }
     let mut pairs = Vec::new();
     for slot in fleet.pairs {
         match slot.pair {

@@ -1,6 +1,7 @@
 //! `attune run`: the daemon.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::arguments::Common;
 use super::exit::Exit;
@@ -8,6 +9,9 @@ use super::session::{self, Trouble};
 use crate::checkpoint::Checkpoint;
 use crate::config::{self, Environment};
 use crate::daemon::{self, Control, Error, RunSettings};
+
+/// The daemon never gives up; after so long it says that a system fails, and goes on asking at longer intervals.
+const TURN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -27,7 +31,7 @@ pub async fn run(common: &Common) -> Result<Exit, Trouble> {
     let loader = Arc::new(move || config::load(&files, std::env::vars_os()));
     let mut settings = RunSettings::new(config, loader, environment, checkpoint, lock, control);
     settings.stores.clone_from(&common.store);
-    settings.patience = common.patience;
+    settings.patience = common.patience.min(TURN_PATIENCE);
     match daemon::run(settings).await {
         Ok(_) => Ok(Exit::Done),
         Err(Error::Engine(error)) => Err(error.into()),

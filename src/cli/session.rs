@@ -1,5 +1,6 @@
 //! What every command starts from: the configuration, the checkpoint, the lock or the knowledge that somebody has it.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::arguments::Common;
 use super::exit::Exit;
+use super::output;
 use crate::checkpoint::{self, Checkpoint, Lock};
 use crate::config::{self, Config, Environment, LogFormat};
 use crate::daemon::{Blueprint, Surroundings};
 use crate::engine::{self, Answer, Engine, Request, SystemClock};
-use crate::http::Client;
+use crate::http::{Client, Timeouts};
 use crate::model::{Class, Failure};
 use crate::telemetry::{self, CannotLog, Format};
 
@@ -22,6 +24,9 @@ pub const DAEMON: &str = "attune run";
 
 /// How often the answer to a request is looked for.
 const ANSWER_POLL: Duration = Duration::from_millis(100);
+
+/// However short somebody's patience is: a call to a system that works well takes up to this long.
+const ANSWER_MIN: Duration = Duration::from_secs(1);
 
 /// How often somebody who waits for the daemon looks whether it is still there.
 const ALIVE_POLL: Duration = Duration::from_secs(2);
@@ -73,10 +78,15 @@ impl From<engine::Error> for Trouble {
     }
 }
 
-/// A failure as a line for a person's own terminal.
+/// A failure as a line for a person's own terminal; elsewhere, where it may be kept, without the e-mails in what the
+/// system said.
 pub fn said(side: crate::model::Side, name: &str, failure: &Failure) -> String {
-    let detail = failure.detail.as_deref().map(|detail| format!("\n  it said: {detail}")).unwrap_or_default();
-    format!("{side} {name}: {failure}{detail}")
+    let detail = failure.detail.as_deref().map(|detail| {
+        let detail =
+            if std::io::stderr().is_terminal() { detail.to_owned() } else { output::without_addresses(detail) };
+        format!("\n  it said: {detail}")
+    });
+    format!("{side} {name}: {failure}{}", detail.unwrap_or_default())
 }
 
 /// The exit code that a source's failure leads to.
@@ -162,6 +172,11 @@ pub async fn checkpoint_path(config: &Config, environment: &Environment) -> Resu
         return Err(refused("a checkpoint is a SQLite file for now: sqlite:attune.db".to_owned()));
     };
     let path = path.strip_prefix("//").unwrap_or(path);
+    // What others need to be told, and what is done anyway.
+    let path = path.strip_suffix("?mode=rwc").unwrap_or(path);
+    if path.contains('?') {
+        return Err(refused("a checkpoint takes no options: remove everything from the `?` on".to_owned()));
+    }
     if path.is_empty() || path == ":memory:" {
         return Err(refused("name a file: what is only in memory is forgotten with the process".to_owned()));
     }
@@ -188,7 +203,7 @@ impl Session {
             environment: Arc::new(environment),
             patience: common.patience,
             stop: stop.clone(),
-            client: Client::shared(),
+            client: Client::new(timeouts(common.patience)),
         };
         Ok(Self { config, engine, surroundings, beside, lock, path })
     }
@@ -253,6 +268,12 @@ impl Session {
             tokio::time::sleep(ANSWER_POLL).await;
         }
     }
+}
+
+/// A call may take as long as the command waits for a system that does not answer.
+fn timeouts(patience: Duration) -> Timeouts {
+    let most = patience.max(ANSWER_MIN);
+    Timeouts { connect: most.min(Timeouts::default().connect), total: most, read: most }
 }
 
 async fn sleep_or_for_ever(time: Option<Duration>) {

@@ -297,20 +297,46 @@ async fn ask_daemon(common: &Common, session: &Session, options: &Sync) -> Resul
         exit = exit.combine(Exit::Attention);
     }
     let said = |failed: &Failed| format!("{} {}: {}", failed.side, failed.name, failed.message);
+    let standings = remembered(session).await?;
     if options.json {
         let failed: Vec<_> = failed
             .iter()
             .map(|failed| json!({ "side": failed.side, "name": failed.name, "reason": said(failed) }))
             .collect();
-        output::document(&json!({ "held": held, "pending": pending, "stopped": stopped, "failed": failed }))?;
+        let stores: Vec<_> = standings.iter().map(store_beside).collect();
+        output::document(
+            &json!({ "stores": stores, "failed": failed, "held": held, "pending": pending, "stopped": stopped }),
+        )?;
     } else {
-        let stopped = if stopped > 0 {
-            format!(", {} stopped at a rail", counted(stopped, "pair", "pairs"))
-        } else {
-            String::new()
-        };
-        output::show(&format!("The daemon passed over every pair: {pending} pending, {held} held{stopped}"))?;
+        for (store, crm, status) in &standings {
+            let is_told = failed.iter().any(|failed| failed.name == *store || failed.name == *crm);
+            let reason = status.reason.as_deref().filter(|_| !is_told);
+            let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            output::show(&plain(&format!(
+                "{store} ⇄ {crm}: {}{reason}; {} linked, {} pending, {} held",
+                status.state, status.linked, status.pending, status.held
+            )))?;
+        }
     }
     failed.iter().for_each(|failed| output::note(&said(failed)));
     Ok(exit)
+}
+
+/// How each pair stands by what the daemon has written down, in the configuration's order.
+async fn remembered(session: &Session) -> Result<Vec<(String, String, PairStatus)>, Trouble> {
+    let mut standings = Vec::new();
+    for slot in Fleet::recall(&session.engine, &session.blueprint().await).await.pairs {
+        if let Some(Ok(pair)) = slot.pair {
+            let status = session.engine.pair_status(&pair).await?;
+            standings.push((slot.plan.store, slot.plan.crm, status));
+        }
+    }
+    Ok(standings)
+}
+
+fn store_beside((store, crm, status): &(String, String, PairStatus)) -> serde_json::Value {
+    json!({
+        "name": store, "crm": crm, "state": status.state, "reason": status.reason, "linked": status.linked,
+        "pending": status.pending, "held": status.held,
+    })
 }

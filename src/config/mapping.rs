@@ -229,10 +229,16 @@ fn values(reader: &Reader, node: &Node, direction: Direction) -> Option<BTreeMap
 fn written_once(reader: &Reader, rules: &[(&Node, FieldRule)]) {
     for (index, (node, rule)) in rules.iter().enumerate() {
         let line = |other: &Node| other.origin.line.map_or_else(String::new, |line| format!(" (line {line})"));
-        if let Some((other, _)) = rules[..index].iter().find(|(_, other)| other.store == rule.store) {
+        if let Some((other, first)) = rules[..index].iter().find(|(_, other)| other.store == rule.store) {
+            let both_write = [first, rule].iter().all(|rule| rule.direction != Direction::ToCrm);
+            let what = if both_write { "two fields write one target: " } else { "" };
             reader.problem(
                 node,
-                format!("`{}` is mapped twice{}: a store field stands once in a mapping", rule.store, line(other)),
+                format!(
+                    "{what}`{}` is mapped twice{}: a store field stands once in a mapping",
+                    rule.store,
+                    line(other)
+                ),
             );
         }
         let to_crm = |rule: &FieldRule| rule.direction != Direction::ToStore;

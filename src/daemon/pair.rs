@@ -185,6 +185,9 @@ impl PairLoop {
             return Ok(pair);
         }
         let pair = self.works.engine.pair(&self.state.plan.settings, store, crm).await?;
+        if self.state.pair().is_none() {
+            pair.say_rails_anew();
+        }
         *self.state.pair.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pair));
         Ok(pair)
     }
@@ -192,7 +195,7 @@ impl PairLoop {
     async fn concluded(&mut self, report: PassReport, began: Instant) -> Option<Passed> {
         let (state, works) = (Arc::clone(&self.state), Arc::clone(&self.works));
         let balance = &report.balance;
-        if is_news(balance) {
+        if is_news(balance) || report.newly_held > 0 {
             self.put_off_heartbeat();
         }
         // What was written here is news to whoever shares the source.

@@ -190,7 +190,7 @@ pub async fn run(settings: RunSettings) -> Result<Ended, Error> {
 
 fn say_warnings(config: &Config) {
     for warning in &config.warnings {
-        tracing::warn!(target: "attune", "{warning}");
+        tracing::warn!(target: "attune", event = "note", "{warning}");
     }
 }
 
@@ -259,7 +259,7 @@ impl Daemon<'_> {
         say_warnings(&config);
         let (old, new) = (&self.config, &config);
         if old.state != new.state || old.server != new.server || old.log != new.log {
-            tracing::warn!(target: "attune", "changes of [state], [server] and [log] take effect at the next start");
+            tracing::warn!(target: "attune", event = "note", "changes of [state], [server] and [log] take effect at the next start");
         }
         let same = old.stores == new.stores && old.crms == new.crms && old.mappings == new.mappings;
         self.config = config.clone();
@@ -311,7 +311,7 @@ impl Running {
         let sweeps = match Sweeps::start(&works.sources).await {
             Ok(sweeps) => Some(sweeps),
             Err(error) => {
-                tracing::error!(target: "attune", "a defect: no sweep will begin by itself, the schedule refuses: {error}");
+                tracing::error!(target: "attune", event = "note", "a defect: no sweep will begin by itself, the schedule refuses: {error}");
                 None
             }
         };

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use croner::parser::{CronParser, Seconds};
 use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use super::source::SourceState;
 use crate::config::Sweep;
+use crate::model::Timestamp;
 
 /// `daily` sweeps begin at one of the minutes from 00:00 to 05:59 UTC.
 const NIGHT_MINUTES: u64 = 360;
@@ -61,6 +64,19 @@ fn pattern(sweep: &Sweep, name: &str) -> Option<String> {
             Some(format!("0 {} {} * * *", minute % 60, minute / 60))
         }
     }
+}
+
+/// Whether a sweep came due since the last one ended: nobody was there to begin it.
+pub(super) fn is_overdue(sweep: &Sweep, name: &str, swept_at: Timestamp, now: Timestamp) -> bool {
+    let due = || {
+        let parser = CronParser::builder().seconds(Seconds::Required).dom_and_dow(true).build();
+        let cron = parser.parse(&pattern(sweep, name)?).ok()?;
+        let last = DateTime::<Utc>::from_timestamp_millis(swept_at.as_millis())?;
+        // A pattern that never comes due again has no next occurrence.
+        let next = cron.find_next_occurrence(&last, false).ok()?;
+        Some(next.timestamp_millis() <= now.as_millis())
+    };
+    due().unwrap_or(false)
 }
 
 /// What wakes the loops of sources for their sweeps, and does nothing else.
@@ -126,5 +142,17 @@ mod tests {
         }
         assert!(minutes.len() > 60, "{}", minutes.len());
         assert_eq!(pattern(&Sweep::Off, "acme"), None);
+    }
+
+    #[test]
+    fn a_sweep_is_overdue_when_one_came_due_since_the_last() {
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        let cron = Sweep::Cron("0 30 3 * * *".to_owned());
+        let swept = at("2026-11-22T03:30:41Z");
+        assert!(!is_overdue(&cron, "acme", swept, at("2026-11-23T03:29:59Z")));
+        assert!(is_overdue(&cron, "acme", swept, at("2026-11-23T03:30:00Z")));
+        assert!(is_overdue(&cron, "acme", swept, at("2026-12-24T00:00:00Z")));
+        assert!(is_overdue(&Sweep::Daily, "acme", swept, at("2026-11-23T06:00:00Z")));
+        assert!(!is_overdue(&Sweep::Off, "acme", swept, at("2027-11-23T06:00:00Z")));
     }
 }

@@ -12,7 +12,7 @@ use super::blueprint::draw_source;
 use super::fleet::attach_one;
 use super::outage::{Delays, Failed, Outage};
 use super::pulse::{BEAT, Pulse};
-use super::schedule::Polls;
+use super::schedule::{Polls, is_overdue};
 use super::works::Works;
 use crate::config::{Sweep, Times};
 use crate::engine::{Error, Pulled, Reach, Source};
@@ -143,7 +143,9 @@ pub(super) async fn run(works: Arc<Works>, state: Arc<SourceState>) {
         away: true,
         next: now,
         resting: false,
+        paused_since: None,
     };
+    turning.make_up_for_a_sweep().await;
     while let Some(mut wishes) = turning.wait().await {
         let told = turning.turn(wishes.sweep).await;
         if let Some(told) = told {
@@ -165,9 +167,28 @@ struct SourceLoop {
     next: Instant,
     /// It failed: only a person may wake it before its time.
     resting: bool,
+    /// Since when it is paused.
+    paused_since: Option<Instant>,
 }
 
 impl SourceLoop {
+    /// A sweep that came due while nobody was there is made with the first read.
+    async fn make_up_for_a_sweep(&self) {
+        let (state, engine) = (&self.state, &self.works.engine);
+        let swept_at = async {
+            let mut transaction = engine.checkpoint().read().await?;
+            let row = transaction.source(state.side, &state.name).await?;
+            transaction.end().await?;
+            Ok::<_, crate::checkpoint::Error>(row.and_then(|row| row.swept_at))
+        };
+        // Who was never swept is read whole anyway; a checkpoint that fails is told of by the turn that follows.
+        if let Ok(Some(swept_at)) = swept_at.await
+            && is_overdue(&state.sweep, &state.name, swept_at, engine.clock().now())
+        {
+            state.bell.sweep();
+        }
+    }
+
     /// Waits for the next turn; none when stopped.
     async fn wait(&self) -> Option<Wishes<Told>> {
         let (state, stop) = (&self.state, &self.works.stop);
@@ -199,11 +220,18 @@ impl SourceLoop {
                     state.bell.sweep_later();
                 }
                 self.away = true;
+                self.paused_since.get_or_insert_with(Instant::now);
                 self.goes_on();
                 Some(Told::Paused)
             }
             Ok(Some(pulled)) => {
                 self.works.note_checkpoint(None);
+                if let Some(since) = self.paused_since.take()
+                    && state.outage().is_none()
+                {
+                    let source = Named::of(state.side, &state.name);
+                    Event::SourceRecovered { source, duration_ms: super::millis(since.elapsed()) }.emit();
+                }
                 state.works_again(&self.works, None).await;
                 let news = pulled.records > 0 || pulled.gone > 0 || pulled.swept;
                 // A store's pairs also look, once a poll, at what waits for its time; a CRM may have many pairs.

@@ -39,7 +39,7 @@ pub(super) async fn supervised<F, Fut>(
         let delay = delays.next();
         let (panics, retry_in_ms) = (panics.fetch_add(1, Ordering::Relaxed) + 1, super::millis(delay));
         tracing::error!(
-            target: "attune", name, panics, retry_in_ms,
+            target: "attune", event = "note", name, panics, retry_in_ms,
             "a defect: the loop of {name} panicked; the others go on, it starts again by itself; please report it"
         );
         if !pulse.rest(delay, stop).await {

@@ -94,11 +94,11 @@ impl Works {
         let mut known = self.checkpoint_failure.lock().unwrap_or_else(PoisonError::into_inner);
         match (known.as_deref(), failure) {
             (None, Some(reason)) => {
-                tracing::error!(target: "attune", "{reason}; it is tried again by itself");
+                tracing::error!(target: "attune", event = "note", "{reason}; it is tried again by itself");
                 *known = Some(reason.to_owned());
             }
             (Some(_), None) => {
-                tracing::info!(target: "attune", "the checkpoint works again");
+                tracing::info!(target: "attune", event = "note", "the checkpoint works again");
                 *known = None;
             }
             _ => {}

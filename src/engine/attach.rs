@@ -188,7 +188,7 @@ impl Engine {
             return Err(source.error(Failure::new(Class::Misconfigured, problems.join("; "))));
         }
         for warning in &prepared.warnings {
-            tracing::warn!(target: "attune", name = %source.name, "{warning}");
+            crate::telemetry::note_of(tracing::Level::WARN, source.event(), warning);
         }
         let mut transaction = self.checkpoint.begin().await?;
         for (at, now) in rows {
@@ -345,6 +345,7 @@ fn assemble_pair(settings: &PairSettings, store: &Arc<Source>, crm: &Arc<Source>
         rules,
         first_since_start: AtomicBool::new(true),
         linking: tokio::sync::Mutex::default(),
+        rails_said: AtomicBool::new(true),
     };
     Ok(pair)
 }

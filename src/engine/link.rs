@@ -26,6 +26,17 @@ pub(super) struct Ambiguous {
     pub candidates: Vec<String>,
 }
 
+/// What a search for links came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Linked {
+    /// Links made.
+    pub made: u64,
+    /// Mapped fields of records that are left without a link.
+    pub unlinked: u64,
+    /// Records that are ambiguous and were not before.
+    pub held: u64,
+}
+
 /// All records that share one match value, on both sides.
 #[derive(Default)]
 struct Group {
@@ -34,18 +45,19 @@ struct Group {
 }
 
 impl Engine {
-    /// Makes the links that can be made, and holds what is ambiguous. Answers (links made, fields left without link).
+    /// Makes the links that can be made, and holds what is ambiguous.
     pub(super) async fn link(
         &self,
         pair: &Pair,
         pass: u64,
         since: i64,
         matching_changed: bool,
-    ) -> Result<(u64, u64), Error> {
+    ) -> Result<Linked, Error> {
         let mut ahead = pair.linking.lock().await;
         let since = if matching_changed { 0 } else { since };
-        let (made, without) = self.make_links(pair, pass, since).await?;
-        Ok((std::mem::take(&mut *ahead) + made, without))
+        let mut linked = self.make_links(pair, pass, since).await?;
+        linked.made += std::mem::take(&mut *ahead);
+        Ok(linked)
     }
 
     /// Makes the links of pairs that write one way into the same fields as this one and never passed: whoever passes
@@ -64,14 +76,14 @@ impl Engine {
                 let decided = transaction.pair(rival.id).await?.decided;
                 transaction.end().await?;
                 if decided == 0 && self.cannot_pass(&rival).await?.is_none() {
-                    *ahead += self.make_links(&rival, pass, 0).await?.0;
+                    *ahead += self.make_links(&rival, pass, 0).await?.made;
                 }
             }
         }
         Ok(())
     }
 
-    async fn make_links(&self, pair: &Pair, pass: u64, since: i64) -> Result<(u64, u64), Error> {
+    async fn make_links(&self, pair: &Pair, pass: u64, since: i64) -> Result<Linked, Error> {
         let mut transaction = self.checkpoint.begin().await?;
         let waiting = self.gather(&mut transaction, pair, since).await?;
         let mut before = transaction.held_records(pair.id).await?;
@@ -113,7 +125,7 @@ impl Engine {
             Event::RecordHeld { pair: pair.event(), pass, side: held.side, key, reason, candidates }
                 .emit_at(number as u64 >= Event::RECORDS_PER_PASS);
         }
-        Ok((made, without * pair.fields.len() as u64))
+        Ok(Linked { made, unlinked: without * pair.fields.len() as u64, held: news.len() as u64 })
     }
 
     /// Gathers the customers for which a link must be looked for.
@@ -128,6 +140,13 @@ impl Engine {
     }
 }
 
+impl Ambiguous {
+    /// Its candidates, as they are kept with what is held.
+    pub(super) fn detail(&self) -> String {
+        self.candidates.join(", ")
+    }
+}
+
 fn held(ambiguous: &Ambiguous) -> NewHeld {
     NewHeld {
         link: None,
@@ -136,7 +155,7 @@ fn held(ambiguous: &Ambiguous) -> NewHeld {
         reason: HeldReason::Ambiguous,
         store_value: "null".to_owned(),
         crm_value: "null".to_owned(),
-        detail: Some(ambiguous.candidates.join(", ")),
+        detail: Some(ambiguous.detail()),
     }
 }
 

@@ -243,6 +243,8 @@ pub struct Pair {
     pub(crate) first_since_start: AtomicBool,
     /// Held while links are made; links that were made before its own pass, by the pass of a rival.
     pub(crate) linking: tokio::sync::Mutex<u64>,
+    /// Whether somebody was told already that a rail stops it, where one does.
+    pub(crate) rails_said: AtomicBool,
 }
 
 impl Pair {
@@ -265,6 +267,11 @@ impl Pair {
         if self.store.started.load(Ordering::SeqCst) && self.crm.started.load(Ordering::SeqCst) {
             self.first_since_start.store(false, Ordering::SeqCst);
         }
+    }
+
+    /// Has the next pass say that a rail stops it, also where an earlier process has said so: a daemon begins.
+    pub fn say_rails_anew(&self) {
+        self.rails_said.store(false, Ordering::SeqCst);
     }
 
     /// Whether a record takes part.

@@ -1,5 +1,7 @@
 //! What a person asks for: the same whether a command does it by itself or the running daemon is asked to.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, Error};
@@ -129,29 +131,20 @@ impl Engine {
         let (action, answer) = match request {
             Request::Sync { .. } => return Ok(Answer::refused("a pass cannot be asked for here")),
             Request::Approve { store } => ("approve", self.approve(store).await?),
-            Request::Pause { name } => ("pause", self.set_paused(name, true).await?),
-            Request::Resume { name } => ("resume", self.set_paused(name, false).await?),
-            Request::Held { selection, action } => (
-                match action {
-                    HeldAction::Retry => "held retry",
-                    HeldAction::Take(_) => "held resolve",
-                    HeldAction::Drop => "held drop",
-                },
-                self.decide_held(selection, *action).await?,
-            ),
+            // These say themselves what they were about.
+            Request::Pause { name } => return self.set_paused(name, true).await,
+            Request::Resume { name } => return self.set_paused(name, false).await,
+            Request::Held { selection, action } => return self.decide_held(selection, *action).await,
             Request::LinkAdd { store, crm, customer, contact } => {
                 ("link add", self.link_by_hand(store, crm.as_deref(), customer, contact).await?)
             }
             Request::LinkRemove { store, customer } => ("link remove", self.part(store, customer).await?),
         };
-        if answer.done {
-            let target = match request {
-                Request::Approve { store } | Request::LinkAdd { store, .. } | Request::LinkRemove { store, .. } => {
-                    Some(Named::Store(store.as_str()))
-                }
-                _ => None,
-            };
-            Event::OperatorActed { target, action, count: answer.count }.emit();
+        if answer.done
+            && let Request::Approve { store } | Request::LinkAdd { store, .. } | Request::LinkRemove { store, .. } =
+                request
+        {
+            Event::OperatorActed { target: Some(Named::Store(store)), action, count: answer.count }.emit();
         }
         Ok(answer)
     }
@@ -162,12 +155,14 @@ impl Engine {
     /// When the checkpoint fails.
     pub async fn forget(&self, name: &str) -> Result<Answer, Error> {
         let mut transaction = self.checkpoint.begin().await?;
+        let side = transaction.sources().await?.iter().find(|row| row.name == name).map(|row| row.side);
         let count = transaction.forget_source(name).await?;
         transaction.commit().await?;
         if count == 0 {
             return Ok(Answer::refused(format!("nothing is remembered of {name:?}")));
         }
-        Event::OperatorActed { target: None, action: "forget", count }.emit();
+        let target = side.map(|side| Named::of(side, name));
+        Event::OperatorActed { target, action: "forget", count }.emit();
         Ok(Answer::done(count, format!("all that was remembered of {name} is dropped; its next pass is a first one")))
     }
 
@@ -192,17 +187,33 @@ impl Engine {
 
     async fn set_paused(&self, name: &str, paused: bool) -> Result<Answer, Error> {
         let mut transaction = self.checkpoint.begin().await?;
-        let known: Vec<Side> =
-            transaction.sources().await?.iter().filter(|row| row.name == name).map(|row| row.side).collect();
+        let known: Vec<(Side, bool)> = transaction
+            .sources()
+            .await?
+            .iter()
+            .filter(|row| row.name == name)
+            .map(|row| (row.side, row.paused))
+            .collect();
         let count = transaction.set_paused(name, paused).await?;
         transaction.commit().await?;
-        let Some(side) = known.first() else {
+        if known.is_empty() {
             return Ok(Answer::refused(format!("no store or CRM {name:?} is remembered")));
-        };
-        if paused {
-            Event::SourcePaused { source: Named::of(*side, name), reason: "a person paused it" }.emit();
         }
-        let word = if paused { "paused: nothing is read or written there until `attune resume`" } else { "resumed" };
+        let action = if paused { "pause" } else { "resume" };
+        for (side, was_paused) in &known {
+            let source = Named::of(*side, name);
+            if paused && !was_paused {
+                Event::SourcePaused { source, reason: "a person paused it" }.emit();
+            }
+            Event::OperatorActed { target: Some(source), action, count: 1 }.emit();
+        }
+        let is_news = known.iter().any(|(_, was_paused)| *was_paused != paused);
+        let word = match (paused, is_news) {
+            (true, true) => format!("paused: nothing is read or written there until `attune resume {name}`"),
+            (true, false) => format!("paused already; `attune resume {name}` goes on"),
+            (false, true) => "resumed".to_owned(),
+            (false, false) => "not paused: nothing to do".to_owned(),
+        };
         Ok(Answer::done(count, format!("{name} is {word}")))
     }
 
@@ -238,6 +249,18 @@ impl Engine {
         }
         transaction.unsettle_links(&links, self.clock.now()).await?;
         transaction.commit().await?;
+        let mut touched: BTreeMap<&str, u64> = BTreeMap::new();
+        for row in rows.iter().filter(|row| row.link.is_some() || !matches!(action, HeldAction::Take(_))) {
+            *touched.entry(&row.store).or_default() += 1;
+        }
+        let word = match action {
+            HeldAction::Retry => "held retry",
+            HeldAction::Take(_) => "held resolve",
+            HeldAction::Drop => "held drop",
+        };
+        for (store, count) in touched {
+            Event::OperatorActed { target: Some(Named::Store(store)), action: word, count }.emit();
+        }
         let missing: Vec<String> =
             selection.ids.iter().filter(|id| !rows.iter().any(|row| row.id == **id)).map(i64::to_string).collect();
         if !missing.is_empty() {
@@ -304,6 +327,8 @@ impl Engine {
         let released: Vec<i64> =
             [store_record.id, crm_record.id].iter().filter_map(|record| held.get(record).copied()).collect();
         transaction.release(&released).await?;
+        // Whoever was ambiguous with them may have nobody to choose from any more.
+        transaction.touch_records(&[store_record.id, crm_record.id]).await?;
         transaction.commit().await?;
         Event::LinkCreated {
             pair: crate::telemetry::Pair { store, crm: &pair.crm },
@@ -327,10 +352,11 @@ impl Engine {
             for link in transaction.linked_among(pair.id, &[record.id]).await?.into_values() {
                 for row in transaction.links(&[link]).await? {
                     transaction.set_parted(pair.id, customer, row.crm.key.as_str(), true).await?;
+                    // Others may be linked to either of them now.
+                    transaction.touch_records(&[row.store.id, row.crm.id]).await?;
                     parted.push(row.crm.key.0);
                 }
-                let change = transaction.next_change().await?;
-                transaction.remove_links(&[link], change).await?;
+                transaction.remove_links(&[link]).await?;
             }
         }
         transaction.commit().await?;

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::balance::Balance;
+use super::link::Linked;
 use super::push::{Push, Scope};
 use super::rails::Scale;
 use super::survey::Survey;
@@ -45,6 +46,8 @@ pub struct PassReport {
     pub standing: Standing,
     /// Where every field is.
     pub balance: Balance,
+    /// Fields and records that it found to wait for a person, and that did not before.
+    pub newly_held: u64,
     /// The failure that ended its pushing early.
     pub failure: Option<Error>,
 }
@@ -82,7 +85,7 @@ impl Engine {
         transaction.commit().await?;
 
         let number = u64::try_from(pass).unwrap_or(0);
-        let (mut made, mut unlinked) = self.link(pair, number, row.decided, row.decided == 0).await?;
+        let mut linked = self.link(pair, number, row.decided, row.decided == 0).await?;
         if row.decided == 0 {
             self.link_rivals(pair, number).await?;
         }
@@ -95,17 +98,18 @@ impl Engine {
             deleted = scale.gone;
             let newest_link = self.unlink(pair, pass, &ended, &scale.approved).await?;
             // Whoever lost its partner may have another: somebody who registered again, say.
-            let (more, without) = self.link(pair, number, row.decided, false).await?;
-            (made, unlinked) = (made + more, without);
+            let more = self.link(pair, number, row.decided, false).await?;
+            linked = Linked { made: linked.made + more.made, held: linked.held + more.held, ..more };
             let kept: Vec<i64> = ended.iter().map(|(link, _)| link.id).collect();
             self.survey_also(pair, &row, (newest_link, &kept), &mut survey).await?;
             scale = self.weigh(pair, &survey).await?;
         }
         let mut report = self.carry_out(pair, pass, &row, survey, scale, options).await?;
         report.pass = number;
-        report.balance.links_created = made;
+        report.balance.links_created = linked.made;
         report.balance.records_deleted += deleted;
-        report.balance.put_unlinked(unlinked);
+        report.balance.put_unlinked(linked.unlinked);
+        report.newly_held += linked.held;
 
         let ended = self.clock.now();
         let mut transaction = self.checkpoint.begin().await?;
@@ -206,6 +210,7 @@ impl Engine {
             push.run(&survey.due).await?;
         }
         report.failure = push.failure.take();
+        report.newly_held = push.newly_held;
         let crossed = if crossed.is_empty() { std::mem::take(&mut push.crossed) } else { crossed };
         report.balance.add(&push.balance);
         if writes {
@@ -221,7 +226,7 @@ impl Engine {
 
     fn say_completed(&self, pair: &Pair, report: &PassReport, started: Timestamp, ended: Timestamp, calls: (u64, u64)) {
         let balance = &report.balance;
-        Event::PassCompleted {
+        let completed = Event::PassCompleted {
             pair: pair.event(),
             pass: report.pass,
             duration_ms: u64::try_from(ended.millis_since(started)).unwrap_or(0),
@@ -244,8 +249,8 @@ impl Engine {
             store_calls: pair.store.calls() - calls.0,
             crm_calls: pair.crm.calls() - calls.1,
             recheck_window_ms: balance.recheck_window_ms,
-        }
-        .emit();
+        };
+        if report.newly_held > 0 { completed.emit_as_news() } else { completed.emit() }
     }
 }
 
@@ -254,7 +259,7 @@ fn say_would_write(pair: &Pair, row: &PairRow, pending: u64) {
     let before: Balance = row.pass.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     if pending != before.pending {
         tracing::info!(
-            target: "attune", store = %pair.store.name, crm = %pair.crm.name, pending,
+            target: "attune", event = "note", store = %pair.store.name, crm = %pair.crm.name, pending,
             "observing: {pending} fields would be written and nothing is sent; `attune plan` lists them"
         );
     }

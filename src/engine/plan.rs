@@ -156,6 +156,7 @@ impl Engine {
         sink: &mut dyn PlanSink,
     ) -> Result<bool, Error> {
         let searched = self.gather(transaction, pair, since).await? > 0;
+        let dropped = transaction.dropped_records(pair.id).await?;
         let mut after = 0;
         // Records in groups that reach over chunks are met once in each: they are one candidate all the same.
         let mut met = std::collections::BTreeSet::new();
@@ -170,6 +171,10 @@ impl Engine {
             let decided = self.decide(transaction, pair, links, mood).await?;
             decided.iter().for_each(|decided| planning.take(pair, decided, sink));
             for held in found.ambiguous {
+                // A person let go of it, and nothing has changed about it since.
+                if dropped.get(&held.record.id) == Some(&Some(held.detail())) {
+                    continue;
+                }
                 if met.insert(held.record.id) {
                     let key = Some(held.record.key.0);
                     let (store_key, crm_key) = if held.side == Side::Store { (key, None) } else { (None, key) };

@@ -172,7 +172,8 @@ impl Engine {
         let streamed = self.stream(source, source.connector.everything(), covered, true).await?;
         let mut pulled = Pulled { swept: true, records: streamed.records, torn: !streamed.whole, ..Pulled::default() };
         let Some(clock) = streamed.clock.filter(|_| streamed.whole) else {
-            tracing::warn!(target: "attune", name = %source.name, "a sweep was torn: nothing is taken for gone, it is read again next time");
+            let torn = "a sweep was torn: nothing is taken for gone, it is read again next time";
+            crate::telemetry::note_of(tracing::Level::WARN, source.event(), torn);
             return Ok(pulled);
         };
         pulled.gone = self.find_gone(source).await?;

@@ -1,6 +1,7 @@
 //! The rails of a pair: what they have counted, what they stop, and what a person let through.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::decide::{Decided, Due, Fate, Verdict};
@@ -96,7 +97,8 @@ impl Engine {
             transaction.add_stopped(pair.id, &stopped_of(pair, &decided)).await?;
             transaction.commit().await?;
         }
-        let known = row.stopped.as_deref().unwrap_or_default();
+        let said = pair.rails_said.swap(true, Ordering::SeqCst);
+        let known = row.stopped.as_deref().filter(|_| said).unwrap_or_default();
         for rail in crossed.iter().filter(|rail| !known.contains(rail.rail)) {
             Event::RailStopped {
                 pair: pair.event(),

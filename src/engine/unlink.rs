@@ -20,18 +20,20 @@ impl Engine {
     ) -> Result<i64, Error> {
         let now = self.clock.now();
         let mut transaction = self.checkpoint.begin().await?;
-        let mut removed = Vec::new();
+        let (mut removed, mut parted) = (Vec::new(), Vec::new());
         let (mut counted, mut free) = (0, 0);
         let mut shown = 0;
         for (link, why) in ended {
             let Ended::Gone(side) = *why else {
                 removed.push(link.id);
+                parted.extend([link.store.id, link.crm.id]);
                 continue;
             };
             if self.follow_merge(&mut transaction, pair, link, side).await? {
                 continue;
             }
             removed.push(link.id);
+            parted.extend([link.store.id, link.crm.id]);
             if approved.contains(&link.id) {
                 free += 1;
             } else {
@@ -50,8 +52,8 @@ impl Engine {
         }
         if !removed.is_empty() {
             transaction.note_removals(pair.id, now, counted, free).await?;
-            let change = transaction.next_change().await?;
-            transaction.remove_links(&removed, change).await?;
+            transaction.remove_links(&removed).await?;
+            transaction.touch_records(&parted).await?;
         }
         let newest = transaction.newest_link().await?;
         transaction.commit().await?;

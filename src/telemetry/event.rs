@@ -445,6 +445,12 @@ events! {
     }
 }
 
+/// A line about one source that is no event of its own: its `event` is `note`.
+pub fn note_of(level: Level, source: Source<'_>, text: &str) {
+    let (store, crm) = source.names();
+    at_level!(level, { event = "note", message = text, store, crm, });
+}
+
 impl Event<'_> {
     /// Writes it at its level.
     pub fn emit(&self) {
@@ -455,6 +461,11 @@ impl Event<'_> {
     /// [`Event::RECORDS_PER_PASS`] of a pass are shown; `pass.completed` counts them all.
     pub fn emit_at(&self, debug: bool) {
         self.write(if debug { Level::DEBUG } else { self.level() });
+    }
+
+    /// Writes it at `info` at least, where `debug` would be its level.
+    pub fn emit_as_news(&self) {
+        self.write(self.level().min(Level::INFO));
     }
 
     /// How many events about one record a pass shows above `debug`.

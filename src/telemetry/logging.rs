@@ -111,7 +111,7 @@ pub fn install_panic_hook() {
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed");
         tracing::event!(target: "attune", Level::ERROR, {
-            message = format!("a defect: panicked at {place}; please report it").as_str(), place, thread
+            event = "note", message = format!("a defect: panicked at {place}; please report it").as_str(), place, thread
         });
         if let Some(payload) = panic.payload_as_str() {
             tracing::event!(target: "attune", Level::DEBUG, {

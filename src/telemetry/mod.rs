@@ -11,5 +11,5 @@ mod message;
 #[cfg(test)]
 mod page_test;
 
-pub use event::{Event, Pair, Source};
+pub use event::{Event, Pair, Source, note_of};
 pub use logging::{CannotLog, Format, init, install_panic_hook};

@@ -1,5 +1,6 @@
 //! What commands do.
 
+use attune::simulator::NewCustomer;
 use serde_json::json;
 
 use crate::world::{TITLE, World, checkpoint};
@@ -116,6 +117,7 @@ async fn links_are_made_and_parted_by_hand() {
     assert_eq!(said.stdout, "customer 5 of acme is contact c7 of erp\n");
     world.run("sync").await.ended(1);
     assert_eq!(world.title("c7").await.as_deref(), Some("Farmer"));
+    assert_eq!(held(&world, "ambiguous").await, [0; 0], "there is nobody left to choose between");
     world.run("sync --sweep").await.ended(1);
     assert_eq!(held(&world, "ambiguous").await, [0; 0], "a person has seen it, and nothing changed since");
     let said = world.run("link remove acme 1").await.ended(0);
@@ -124,6 +126,47 @@ async fn links_are_made_and_parted_by_hand() {
     world.run("sync --sweep").await.ended(1);
     assert_eq!(world.store().value(1, "Job title").as_deref(), Some("Buyer"));
     world.run("link remove acme 1").await.ended(1).complains(&["has no link"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_ambiguous_with_somebody_linked_by_hand_waits_no_more() {
+    let world = World::new().await;
+    world.crm("DELETE FROM contacts WHERE id IN ('c3', 'c7')").await;
+    world.store().add_customer(NewCustomer::new("fay@example.com", vec![])).unwrap();
+    world.run("sync").await.ended(1);
+    assert_eq!(held(&world, "ambiguous").await.len(), 3, "two customers, one contact");
+    let said = world.run("link add acme 5 c6").await.ended(0);
+    assert!(
+        said.events.iter().any(|event| event["event"] == "operator.acted" && event["store"] == "acme"),
+        "{said:#?}"
+    );
+    world.run("sync").await.ended(0);
+    assert_eq!(
+        world.run("held --json").await.json(),
+        json!([]),
+        "customer 6 has no partner, and nobody to ask about it"
+    );
+    world.run("link remove acme 5").await.ended(0);
+    world.run("sync").await.ended(1);
+    assert_eq!(held(&world, "ambiguous").await.len(), 3, "the contact is free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_dropped_is_not_planned_as_held_when_something_else_changes() {
+    let world = World::new().await;
+    world.crm("DELETE FROM contacts WHERE id = 'c3'").await;
+    world.run("sync").await.ended(1);
+    let said = world.run("held drop --reason ambiguous --yes").await.ended(0);
+    let acted = said.events.iter().find(|event| event["event"] == "operator.acted").unwrap();
+    assert_eq!((&acted["store"], &acted["action"], &acted["count"]), (&json!("acme"), &json!("held drop"), &json!(3)));
+    world.edit_title("c1", "Head buyer").await;
+    let plan = world.run("plan --json").await.ended(0).json();
+    assert_eq!(plan["stores"][0]["held"], json!([]), "{plan}");
+    assert_eq!(plan["stores"][0]["writes"].as_array().unwrap().len(), 1, "{plan}");
+    world.run("sync").await.ended(0);
+    world.crm("INSERT INTO contacts VALUES ('c9', 'fay@example.com', NULL, NULL, '2030-01-01T00:00:00Z')").await;
+    world.run("sync").await.ended(1);
+    assert_eq!(held(&world, "ambiguous").await.len(), 4, "there is one more to choose from");
 }
 
 #[tokio::test(flavor = "multi_thread")]

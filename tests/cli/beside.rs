@@ -166,7 +166,11 @@ async fn a_daemon_keeps_both_sides_in_agreement_and_does_what_it_is_asked() {
     world.run("link add acme 2 c2").await.ended(0);
     world.run("pause erp").await.ended(0);
     assert_eq!(world.run("status --json").await.json()["stores"][0]["state"], "paused");
-    world.run("sync").await.ended(0);
+    let said = world.run("sync").await.ended(0);
+    assert!(said.stdout.contains("acme ⇄ erp: paused (crm erp is paused; `attune resume erp`)"), "{said:#?}");
+    let sync = world.run("sync --json").await.ended(0).json();
+    assert_eq!((&sync["stores"][0]["name"], &sync["stores"][0]["state"]), (&json!("acme"), &json!("paused")), "{sync}");
+    world.run("plan").await.ended(0).complains(&["crm erp is paused"]);
     world.run("resume erp").await.ended(0);
     world.run("sync --sweep").await.ended(0);
     world.run("forget acme --yes").await.ended(75);

@@ -64,6 +64,8 @@ async fn who_pauses_a_store_stops_it_and_who_decides_is_obeyed_at_once() {
 
     daemon.ask(&Request::Resume { name: "paused".to_owned() }).await;
     until("it goes on", async || world.customer("paused", 1).as_deref() == Some("Buyer")).await;
+    until("it is said to work again", async || events("source.recovered", "paused").len() == 1).await;
+    assert_eq!(events("operator.acted", "paused").len(), 2, "pausing and resuming");
 
     world.edit_contact(1, &"x".repeat(256)).await;
     until("it is held", async || !events("field.held", "paused").is_empty()).await;

@@ -67,7 +67,6 @@ impl BigCommerce {
     ) -> Result<Prepared, Failure> {
         let Listed { mut rows, clock } = self.list_definitions().await?;
         let mut definitions = Vec::with_capacity(self.fields.len());
-        let mut warnings = Vec::new();
         for (index, field) in self.fields.iter().enumerate() {
             definitions.push(match field {
                 Field::Unusable(sentence) => {
@@ -84,14 +83,6 @@ impl BigCommerce {
                 }
             });
         }
-        for (name, definition) in self.names.iter().zip(&definitions) {
-            if let DefinitionState::Renamed(_, to) = &definition.state {
-                warnings.push(format!(
-                    "the attribute of `{name}` has been renamed to `{to}`; it is still used: change its name in the \
-                     mapping when convenient"
-                ));
-            }
-        }
         let by_field = definitions
             .iter()
             .map(|definition| match definition.state {
@@ -102,7 +93,7 @@ impl BigCommerce {
             })
             .collect();
         *self.attributes.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(Attributes::new(by_field)));
-        Ok(Prepared { identity: self.store_hash.clone(), clock, definitions, warnings })
+        Ok(Prepared { identity: self.store_hash.clone(), clock, definitions, warnings: Vec::new() })
     }
 
     async fn list_definitions(&self) -> Result<Listed, Failure> {

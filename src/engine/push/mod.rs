@@ -35,6 +35,8 @@ pub(super) struct Push<'a> {
     resends: u32,
     unknown_rounds: u32,
     shown: u64,
+    /// Fields that this pass found to wait for a person.
+    pub newly_held: u64,
     /// What the fields came to.
     pub balance: Balance,
     /// Links with a field that changed under our hands: decided again in this pass.
@@ -108,6 +110,7 @@ impl<'a> Push<'a> {
             resends: 0,
             unknown_rounds: 0,
             shown: 0,
+            newly_held: 0,
             balance: Balance::default(),
             redo: Vec::new(),
             last: false,
@@ -268,6 +271,7 @@ impl<'a> Push<'a> {
             }
             .emit_at(self.shown >= Event::RECORDS_PER_PASS);
             self.shown += 1;
+            self.newly_held += 1;
         }
     }
 

@@ -254,7 +254,7 @@ pub(super) async fn open(settings: &Settings, label: &Label) -> Result<Arc<dyn D
     let url = settings.url.expose_secret();
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
     match scheme {
-        "sqlite" => Ok(Arc::new(sqlite::Sqlite::open(url, label).await?)),
+        "sqlite" => Ok(Arc::new(sqlite::Sqlite::open(url, label, settings.patience).await?)),
         "postgres" | "postgresql" => Ok(Arc::new(postgres::Postgres::open(url, label)?)),
         "mysql" | "mariadb" => Err(misconfigured(
             label,

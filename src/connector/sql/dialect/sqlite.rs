@@ -35,6 +35,8 @@ use crate::model::{Class, Failure, Timestamp};
 const CONNECTIONS: u32 = 2;
 /// How long SQLite waits for another process's lock.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
+/// However short somebody's patience is: other processes hold the lock for moments all the time.
+const BUSY_LEAST: Duration = Duration::from_millis(500);
 /// Rows that the driver's thread may be ahead.
 const ROWS_AHEAD: usize = 256;
 /// The database's clock in milliseconds, cut: never later than the truth.
@@ -51,7 +53,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// When the URL cannot be read, or the file is not there.
-    pub(super) async fn open(url: &str, label: &Label) -> Result<Self, Failure> {
+    pub(super) async fn open(url: &str, label: &Label, patience: Duration) -> Result<Self, Failure> {
         let next = "write sqlite:FILE";
         let options = SqliteConnectOptions::from_str(url)
             .map_err(|_| misconfigured(label, "`url` is no URL of a SQLite database", next))?;
@@ -69,7 +71,7 @@ impl Sqlite {
         let options = options
             .filename(&path)
             .create_if_missing(false)
-            .busy_timeout(BUSY_LIMIT)
+            .busy_timeout(BUSY_LIMIT.min(patience.max(BUSY_LEAST)))
             .row_buffer_size(ROWS_AHEAD)
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
