@@ -127,12 +127,12 @@ impl Pace {
         }
     }
 
-    /// How long so many calls take at least, in seconds, by the share as it is known.
+    /// How long so many calls take at least, in seconds, by the share of the system's own windows as it is known.
     pub(super) fn seconds_for(&self, calls: u64) -> f64 {
         // Calls are few enough for the loss of precision to be none.
         #[allow(clippy::cast_precision_loss)]
         let calls = calls as f64;
-        self.allowance.map_or(0.0, |allowance| calls / allowance.rate)
+        self.allowance.map_or(0.0, |allowance| calls / (allowance.rate * STRETCH))
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -458,6 +458,15 @@ mod tests {
         let (calls, refused) = work(&mut pace, &mut system, began, WINDOW * 4, Duration::from_millis(50));
         assert_eq!(refused, 0);
         assert!((4 * 30..4 * 75).contains(&calls), "of 150 a window, others ask for 120: {calls} in four");
+    }
+
+    #[test]
+    fn how_long_calls_take_goes_by_the_window_that_was_told() {
+        let now = Instant::now();
+        let mut pace = Pace::new(0.8, None, now);
+        assert!(pace.seconds_for(1000) <= 0.0, "nothing is known");
+        pace.learn(&Told { window: Some(Duration::from_secs(10)), ..told(100, 99, WINDOW) }, now);
+        assert!((pace.seconds_for(80) - 10.0).abs() < 1e-9, "{}", pace.seconds_for(80));
     }
 
     #[test]
