@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::wire::number;
+use super::wire::{Object, number};
 use super::{BigCommerce, Paid};
 use crate::http::{Answer, Request};
 use crate::model::Timestamp;
@@ -81,7 +81,7 @@ impl BigCommerce {
         let endpoint = &self.endpoints.time;
         let turn = self.caller.turn(endpoint, paid.read()).await.ok()?;
         let answer = self.caller.send(turn, &Request::get("")).await.ok()?;
-        let seconds = answer.json::<Time>().ok()?.time;
+        let Object(Time { time: seconds }) = answer.json().ok()?;
         Some(Timestamp::from_millis(i64::try_from(seconds).ok()?.checked_mul(1000)?))
     }
 }

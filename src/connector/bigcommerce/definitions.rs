@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::fields::{Field, attribute_shape, attribute_type};
 use super::paging::{Paging, Step};
-use super::wire::{AttributeRow, Listing, NewAttribute};
+use super::wire::{AttributeRow, Listing, NewAttribute, Object};
 use super::{BigCommerce, Lane, PAGE_ROWS, Paid, Prepared, explained};
 use crate::connector::End;
 use crate::connector::names::nearest;
@@ -101,7 +101,10 @@ impl BigCommerce {
         let mut listed: Option<Listed> = None;
         loop {
             let query = format!("limit={PAGE_ROWS}{}", paging.query());
-            let parse = |answer: &Answer| answer.json::<Listing<AttributeRow>>().map(|listing| (listing, answer.clock));
+            let parse = |answer: &Answer| {
+                let Object(listing) = answer.json::<Object<Listing<AttributeRow>>>()?;
+                Ok((listing, answer.clock))
+            };
             let endpoint = &self.endpoints.attributes;
             let (listing, clock) = self.read(endpoint, &query, Paid::in_lane(Lane::Fresh), parse).await?;
             let clock = clock.ok_or_else(|| self.undated(endpoint))?;

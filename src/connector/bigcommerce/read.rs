@@ -8,7 +8,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use super::definitions::Attributes;
 use super::fields::Field;
 use super::paging::{Paging, Step};
-use super::wire::{CustomerRow, Listing, Meta, ValueRow};
+use super::wire::{CustomerRow, Listing, Meta, Object, ValueRow};
 use super::{BigCommerce, FEED_ATTRIBUTE_VALUES, FEED_CUSTOMERS, Lane, Paid, query};
 use crate::connector::{End, Page};
 use crate::http::{Answer, Endpoint, is_too_large};
@@ -75,7 +75,7 @@ impl BigCommerce {
             }
             let query = query::values_since(attributes.ids(), since) + &paging.query();
             let parse = |answer: &Answer| {
-                let listing = answer.json::<Listing<ValueRow<'_>>>()?;
+                let Object(listing) = answer.json::<Object<Listing<ValueRow<'_>>>>()?;
                 let mut ids = Vec::with_capacity(listing.data.len());
                 for row in &listing.data {
                     ids.push(row.id.ok_or_else(|| answer.unreadable("values without their ids"))?);
@@ -186,7 +186,7 @@ impl BigCommerce {
         let mut seen = Vec::new();
         loop {
             let parse = |answer: &Answer| {
-                let listing = answer.json::<Listing<ValueRow<'_>>>()?;
+                let Object(listing) = answer.json::<Object<Listing<ValueRow<'_>>>>()?;
                 let mut ids = Vec::with_capacity(listing.data.len());
                 let mut cells = Vec::with_capacity(listing.data.len());
                 for row in &listing.data {
@@ -251,7 +251,7 @@ impl BigCommerce {
         paid: Paid<'_>,
     ) -> Result<CustomersPage, Failure> {
         let parse = |answer: &Answer| {
-            let listing = answer.json::<Listing<CustomerRow<'_>>>()?;
+            let Object(listing) = answer.json::<Object<Listing<CustomerRow<'_>>>>()?;
             let mut page = CustomersPage {
                 ids: Vec::with_capacity(listing.data.len()),
                 observed: Vec::with_capacity(listing.data.len()),

@@ -7,15 +7,40 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use crate::model::{Cell, Seen, Timestamp, Value};
 
-/// A list: rows, and where the next ones are.
+/// A list: rows, and where the next ones are. Read as `Object<Listing<…>>`.
 #[derive(Debug, Deserialize)]
+#[serde(bound(deserialize = "R: Deserialize<'de>"))]
 pub(super) struct Listing<R> {
+    #[serde(deserialize_with = "rows")]
     pub(super) data: Vec<R>,
     #[serde(default, deserialize_with = "object_or_default")]
     pub(super) meta: Meta,
+}
+
+/// An object that must be there and be one: what is derived for a structure would also take a list, by position, and so
+/// `[[]]` for a list without rows.
+#[derive(Debug)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let there = object(deserializer)?;
+        there.map(Self).ok_or_else(|| de::Error::custom("nothing where an object is expected"))
+    }
+}
+
+fn rows<'de, D: Deserializer<'de>, R: Deserialize<'de>>(deserializer: D) -> Result<Vec<R>, D::Error> {
+    let rows: Vec<Object<R>> = Deserialize::deserialize(deserializer)?;
+    Ok(rows.into_iter().map(|Object(row)| row).collect())
+}
+
+fn optional_rows<'de, D: Deserializer<'de>, R: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<R>>, D::Error> {
+    let rows: Option<Vec<Object<R>>> = Deserialize::deserialize(deserializer)?;
+    Ok(rows.map(|rows| rows.into_iter().map(|Object(row)| row).collect()))
 }
 
 /// The first page of customers shows both paginations; a page after a cursor shows only the cursor's.
@@ -63,7 +88,7 @@ impl Links {
 }
 
 /// Text that may be missing or null: missing is unseen, null and empty are absent. Documented as text whatever it means;
-/// a number or a boolean that comes as one is taken as its text.
+/// a number or a boolean that comes as one is taken as it is written.
 #[derive(Debug, Default)]
 pub(super) enum Shown<'a> {
     #[default]
@@ -73,44 +98,20 @@ pub(super) enum Shown<'a> {
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Shown<'a> {
+    /// Read as it is written: a number that went through a binary fraction would come back as another.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
-            type Value = Shown<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("text")
+        let written = <&'de RawValue>::deserialize(deserializer)?.get();
+        match written.as_bytes() {
+            b"null" => Ok(Self::Null),
+            [b'"', inside @ .., b'"'] if !inside.contains(&b'\\') => {
+                Ok(Self::Text(Cow::Borrowed(&written[1..written.len() - 1])))
             }
-
-            fn visit_unit<E>(self) -> Result<Shown<'de>, E> {
-                Ok(Shown::Null)
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Shown<'de>, E> {
-                Ok(Shown::Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Shown<'de>, E> {
-                Ok(Shown::Text(Cow::Owned(text.to_owned())))
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Shown<'de>, E> {
-                Ok(Shown::Text(Cow::Owned(number.to_string())))
-            }
-
-            fn visit_i64<E>(self, number: i64) -> Result<Shown<'de>, E> {
-                Ok(Shown::Text(Cow::Owned(number.to_string())))
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<Shown<'de>, E> {
-                Ok(Shown::Text(Cow::Owned(number.to_string())))
-            }
-
-            fn visit_bool<E>(self, flag: bool) -> Result<Shown<'de>, E> {
-                Ok(Shown::Text(Cow::Owned(flag.to_string())))
-            }
+            [b'"', ..] => serde_json::from_str(written)
+                .map(|text| Self::Text(Cow::Owned(text)))
+                .map_err(|_| de::Error::custom("text with an escape that stands for no character")),
+            [b'[' | b'{', ..] => Err(de::Error::custom("a list or an object where text is expected")),
+            _ => Ok(Self::Text(Cow::Borrowed(written))),
         }
-        deserializer.deserialize_any(Text)
     }
 }
 
@@ -147,8 +148,8 @@ pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, 
 
 /// An object; nothing where there is a null or an empty list, which is how some servers write an empty object.
 fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    struct Object<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+    struct Entries<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
         type Value = Option<T>;
 
         fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,7 +171,7 @@ fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Re
             T::deserialize(MapAccessDeserializer::new(map)).map(Some)
         }
     }
-    deserializer.deserialize_any(Object(PhantomData))
+    deserializer.deserialize_any(Entries(PhantomData))
 }
 
 fn object_or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
@@ -218,7 +219,7 @@ pub(super) struct CustomerRow<'a> {
     date_modified: Shown<'a>,
     #[serde(default, deserialize_with = "optional_number")]
     pub(super) attribute_count: Option<u64>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional_rows")]
     pub(super) attributes: Option<Vec<ValueRow<'a>>>,
 }
 

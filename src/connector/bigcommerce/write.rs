@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use reqwest::Method;
 
 use super::read::id_of;
-use super::wire::{Listing, Upsert, ValueRow};
+use super::wire::{Listing, Object, Upsert, ValueRow};
 use super::{BigCommerce, Lane, Paid, Reservation, explained, query};
 use crate::http::{Answer, Endpoint, Request};
 use crate::model::{Cell, Class, Failure, Outcome, Value, Write};
@@ -232,7 +232,7 @@ struct Stored {
 
 fn stored_values(answer: &Answer) -> Result<Stored, Failure> {
     let incomplete = answer.unreadable("without the value that was sent");
-    let listing = answer.json::<Listing<ValueRow<'_>>>()?;
+    let Object(listing) = answer.json::<Object<Listing<ValueRow<'_>>>>()?;
     let cells = listing
         .data
         .iter()
