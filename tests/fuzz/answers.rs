@@ -245,6 +245,14 @@ fn what_was_once_misread() {
     }
 }
 
+#[test]
+fn what_once_showed_the_token() {
+    // Echoed as the id of a call that cannot be read.
+    for status in ["200 OK", "422 X"] {
+        answers::exchange(format!("HTTP/1.1 {status}\r\nx-request-id: {TOKEN}\r\n\r\n?").as_bytes());
+    }
+}
+
 /// A body that is a thousand times larger once it is unpacked: sixty-four thousand zeros in gzip.
 #[test]
 fn a_body_that_unpacks_to_more_than_the_limit() {

@@ -8,7 +8,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod answers;
+mod columns;
+mod configuration;
 mod harness;
 mod mutation;
+mod remembered;
 mod targets;
 mod values;
+mod words;

@@ -84,7 +84,7 @@ pub(super) fn expected(cell: &Cell) -> Option<Option<String>> {
 
 /// A decimal without its exponent; none if it has none, or is no number, or would become absurdly long.
 fn without_exponent(raw: &str) -> Option<String> {
-    const SHIFT_MAX: i32 = 400;
+    const SHIFT_MAX: u32 = 400;
     let (mantissa, exponent) = raw.split_once(['e', 'E'])?;
     let exponent: i32 = exponent.parse().ok()?;
     let (sign, mantissa) = match mantissa.strip_prefix('-') {
@@ -93,7 +93,7 @@ fn without_exponent(raw: &str) -> Option<String> {
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{whole}{fraction}");
-    if whole.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) || exponent.abs() > SHIFT_MAX {
+    if whole.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) || exponent.unsigned_abs() > SHIFT_MAX {
         return None;
     }
     let point = i32::try_from(whole.len()).ok()? + exponent;
@@ -134,7 +134,7 @@ mod tests {
         ] {
             assert_eq!(without_exponent(raw).as_deref(), Some(plain), "{raw}");
         }
-        for raw in ["12.5", "e5", "1e", "one", "1e999999", "Infinity"] {
+        for raw in ["12.5", "e5", "1e", "one", "1e999999", "1e-2147483648", "Infinity"] {
             assert_eq!(without_exponent(raw), None, "{raw}");
         }
     }

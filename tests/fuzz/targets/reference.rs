@@ -146,6 +146,9 @@ pub enum Unread {
 
 const DEPTH_MAX: usize = 256;
 
+/// Stands in a text for what is no text (half of a pair, bytes that are no UTF-8): it may be skipped, and never shown.
+const BROKEN: &str = "\u{10fffe}no text\u{10fffe}";
+
 impl Json {
     pub fn parse(bytes: &[u8]) -> Result<Self, Unread> {
         let mut reader = JsonReader { bytes, at: 0 };
@@ -282,13 +285,17 @@ impl JsonReader<'_> {
             match self.bytes.get(self.at).ok_or(Unread::NotJson)? {
                 b'"' => {
                     self.at += 1;
-                    return String::from_utf8(bytes).map_err(|_| Unread::NotJson);
+                    let text = String::from_utf8_lossy(&bytes);
+                    let broken = text.len() != bytes.len() || text.as_bytes() != bytes;
+                    return Ok(if broken { format!("{text}{BROKEN}") } else { text.into_owned() });
                 }
                 0..0x20 => return Err(Unread::NotJson),
                 b'\\' => {
                     self.at += 1;
-                    let symbol = self.escape()?;
-                    bytes.extend_from_slice(symbol.encode_utf8(&mut [0; 4]).as_bytes());
+                    match self.escape()? {
+                        Some(symbol) => bytes.extend_from_slice(symbol.encode_utf8(&mut [0; 4]).as_bytes()),
+                        None => bytes.extend_from_slice(BROKEN.as_bytes()),
+                    }
                 }
                 byte => {
                     bytes.push(*byte);
@@ -298,10 +305,11 @@ impl JsonReader<'_> {
         }
     }
 
-    fn escape(&mut self) -> Result<char, Unread> {
+    /// None: half of a pair, which stands for no character.
+    fn escape(&mut self) -> Result<Option<char>, Unread> {
         let letter = *self.bytes.get(self.at).ok_or(Unread::NotJson)?;
         self.at += 1;
-        Ok(match letter {
+        Ok(Some(match letter {
             b'"' | b'\\' | b'/' => char::from(letter),
             b'b' => '\u{8}',
             b'f' => '\u{c}',
@@ -310,17 +318,18 @@ impl JsonReader<'_> {
             b't' => '\t',
             b'u' => {
                 let unit = self.unit()?;
-                let units = if (0xd800..0xdc00).contains(&unit) && self.takes(b"\\u") {
-                    vec![unit, self.unit()?]
-                } else {
-                    vec![unit]
-                };
-                // Half of a pair stands for no character.
-                let text = String::from_utf16(&units).map_err(|_| Unread::NotJson)?;
-                return text.chars().next().ok_or(Unread::NotJson);
+                let before = self.at;
+                if (0xd800..0xdc00).contains(&unit) && self.takes(b"\\u") {
+                    let pair = [unit, self.unit()?];
+                    if let Some(symbol) = String::from_utf16(&pair).ok().and_then(|text| text.chars().next()) {
+                        return Ok(Some(symbol));
+                    }
+                    self.at = before;
+                }
+                return Ok(char::from_u32(u32::from(unit)));
             }
             _ => return Err(Unread::NotJson),
-        })
+        }))
     }
 
     fn unit(&mut self) -> Result<u16, Unread> {

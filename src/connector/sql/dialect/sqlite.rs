@@ -418,11 +418,11 @@ fn update_sql(table: &Table, slots: &[usize]) -> String {
             Some(kind) => format!("CAST(w.v{index} AS {kind})"),
             None => format!("w.v{index}"),
         };
+        let text = text_sql(&format!("t.{quoted}"));
         sets.push(format!("{quoted} = CASE WHEN w.s{index} THEN {value} ELSE t.{quoted} END"));
         let _ = write!(
             conditions,
-            " AND CASE w.s{index} WHEN 0 THEN 1 WHEN 1 THEN CAST(t.{quoted} AS TEXT) IS w.e{index} \
-             ELSE hex(CAST(t.{quoted} AS TEXT)) IS w.e{index} END"
+            " AND CASE w.s{index} WHEN 0 THEN 1 WHEN 1 THEN {text} IS w.e{index} ELSE hex({text}) IS w.e{index} END"
         );
     }
     if table.sets_modified {
@@ -458,10 +458,19 @@ fn row_sql(table: &Table) -> String {
     let modified = millis_sql(&format!("t.{}", layout.modified.quoted), &table.times);
     let mut sql = format!("json_array(CAST(t.{} AS TEXT), {modified}, {}", layout.key.quoted, gone_sql(layout));
     for Slot { quoted, .. } in &layout.slots {
-        let _ = write!(sql, ", CASE typeof(t.{quoted}) WHEN 'blob' THEN 0 ELSE CAST(t.{quoted} AS TEXT) END");
+        let column = format!("t.{quoted}");
+        let _ = write!(sql, ", CASE typeof({column}) WHEN 'blob' THEN 0 ELSE {} END", text_sql(&column));
     }
     sql.push(')');
     sql
+}
+
+/// A value as text. SQLite writes 15 digits of a real number, which are another number where it takes 17 to tell it.
+fn text_sql(column: &str) -> String {
+    format!(
+        "CASE WHEN typeof({column}) = 'real' AND CAST(CAST({column} AS TEXT) AS REAL) <> {column} \
+         THEN printf('%!.17g', {column}) ELSE CAST({column} AS TEXT) END"
+    )
 }
 
 fn gone_sql(layout: &Layout) -> String {
