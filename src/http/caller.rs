@@ -204,7 +204,14 @@ impl Caller {
         } else {
             sending.await
         };
-        result.map_err(|failure| redacted(failure, secret))
+        match result {
+            Ok(mut answer) => {
+                // What cannot be read later becomes a failure that names the call.
+                answer.request_id = answer.request_id.filter(|id| !id.contains(secret.expose_secret().trim()));
+                Ok(answer)
+            }
+            Err(failure) => Err(redacted(failure, secret)),
+        }
     }
 
     async fn send_unguarded(
