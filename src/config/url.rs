@@ -83,7 +83,13 @@ fn database(reader: &Reader, node: &Node, text: &str) -> Option<Database> {
 
 /// Whether an address may hold a password. Rather once too often: what follows may be a password that nobody escaped.
 fn holds_password(url: &str) -> bool {
-    let Some((_, rest)) = url.split_once("://") else { return false };
+    // Whoever forgets the slashes has still written the password; a file's name may hold a colon and an `@`.
+    let rest = match url.split_once(':') {
+        Some((_, rest)) if rest.starts_with("//") => &rest[2..],
+        Some((scheme, _)) if scheme == "sqlite" => return false,
+        Some((_, rest)) => rest,
+        None => return false,
+    };
     let in_user = rest.rfind('@').is_some_and(|at| rest[..at].contains(':'));
     let lower = rest.to_ascii_lowercase();
     let in_query = lower.split(['?', '&']).skip(1).any(|pair| {
@@ -147,12 +153,19 @@ mod tests {
             "postgres://attune:hun?ter2@db/erp",
             "postgres://db/erp?user=attune&password=hunter2",
             "mysql://a:b@h",
+            "postgres:attune:hunter2@db/erp",
+            "postgres:/attune:hunter2@db/erp",
         ] {
             assert!(holds_password(url), "{url}");
         }
-        for url in
-            ["sqlite:erp.db", "sqlite:///var/lib/erp.db", "postgres://attune@db:5432/erp", "postgres:///erp?host=/run"]
-        {
+        for url in [
+            "sqlite:erp.db",
+            "sqlite:a:b@c.db",
+            "postgres:erp",
+            "sqlite:///var/lib/erp.db",
+            "postgres://attune@db:5432/erp",
+            "postgres:///erp?host=/run",
+        ] {
             assert!(!holds_password(url), "{url}");
         }
     }
