@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Problem;
 use super::file::parse_inline;
+use super::secret;
 use super::tree::{Node, Origin, Value, child_path};
 
 /// What starts a variable that is ours; others (`ATTUNE_TEST_POSTGRES`) are not.
@@ -120,6 +121,8 @@ fn insert(root: &mut Node, names: &[String], origin: &Origin, variable: &str, te
     }
     // A list or a table is written as in a file.
     let inline = if text.starts_with(['[', '{']) { parse_inline(&text, variable, &node.path) } else { None };
+    // A secret that happens to be TOML is still that secret: only a table that names a way to give it is one.
+    let inline = inline.filter(|value| !takes_one_way(names) || secret::names_a_way(value));
     node.value = inline.unwrap_or_else(|| Value::Variable { name: variable.to_owned(), text });
     node.origin = origin.clone();
 }

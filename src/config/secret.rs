@@ -147,6 +147,11 @@ async fn run(words: &[String], environment: &Environment) -> Result<String, Stri
 
 const KEYS: [&str; 4] = ["credential", "file", "env", "command"];
 
+/// Whether this is a table whose keys are ways to give a secret.
+pub(super) fn names_a_way(value: &Value) -> bool {
+    matches!(value, Value::Table(entries) if !entries.is_empty() && entries.keys().all(|key| KEYS.contains(&key.as_str())))
+}
+
 /// A secret: one of the ways, never a literal in a file.
 pub(super) fn read(reader: &Reader, node: &Node) -> Option<Secret> {
     match &node.value {
