@@ -1,10 +1,15 @@
 //! The known word that somebody who wrote another one most likely meant.
 
+/// What is longer than any word that anybody would mistype is not compared beyond this: the comparison takes memory for
+/// every pair of letters.
+const CHARS_COMPARED: usize = 128;
+
 /// The candidate with the fewest edits (letters added, dropped, changed or swapped) from `word`, in any case; none only
 /// if there are no candidates.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_lowercase();
-    candidates.into_iter().min_by_key(|candidate| strsim::damerau_levenshtein(&word, &candidate.to_lowercase()))
+    let compared = |word: &str| word.chars().take(CHARS_COMPARED).collect::<String>().to_lowercase();
+    let word = compared(word);
+    candidates.into_iter().min_by_key(|candidate| strsim::damerau_levenshtein(&word, &compared(candidate)))
 }
 
 /// `; did you mean `x`?`, or nothing where there are no candidates.
