@@ -257,7 +257,7 @@ impl Transaction<'_> {
         .bind(crm)
         .bind(since)
         .bind(json(rules)?);
-        Ok(self.database.execute(query).await?)
+        self.database.execute(query).await
     }
 
     /// The next customers for which a link must be looked for, by id.

@@ -247,7 +247,7 @@ impl Transaction<'_> {
         .bind(store)
         .bind(crm)
         .bind(since);
-        Ok(self.database.execute(query).await?)
+        self.database.execute(query).await
     }
 
     /// Makes exactly these links the work of the pass.
@@ -390,7 +390,7 @@ impl Transaction<'_> {
             statement("UPDATE pair SET approved_at = ?2, stopped = NULL WHERE id = ?1").bind(pair).bind(at.as_millis());
         self.database.execute(query).await?;
         let query = statement("UPDATE stopped SET approved = 1 WHERE pair = ?1").bind(pair);
-        Ok(self.database.execute(query).await?)
+        self.database.execute(query).await
     }
 
     /// What a person approved of these links, after a moment (ours).

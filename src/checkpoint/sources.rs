@@ -369,7 +369,7 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn set_paused(&mut self, name: &str, paused: bool) -> Result<u64, Error> {
         let query = statement("UPDATE source SET paused = ?2 WHERE name = ?1").bind(name).bind(paused);
-        Ok(self.database.execute(query).await?)
+        self.database.execute(query).await
     }
 
     /// Whether a person paused the source.

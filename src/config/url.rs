@@ -86,7 +86,7 @@ fn holds_password(url: &str) -> bool {
     // Whoever forgets the slashes has still written the password; a file's name may hold a colon and an `@`.
     let rest = match url.split_once(':') {
         Some((_, rest)) if rest.starts_with("//") => &rest[2..],
-        Some((scheme, _)) if scheme == "sqlite" => return false,
+        Some(("sqlite", _)) => return false,
         Some((_, rest)) => rest,
         None => return false,
     };

@@ -5,7 +5,7 @@ use proptest::sample::{Index, select};
 
 use crate::harness::{Bytes, Cost, fuzz};
 use crate::mutation::{broken, json, number, text, time};
-use crate::targets::answers;
+use crate::targets::answers::{self, Paged};
 use crate::targets::server::TOKEN;
 
 /// An object of a sound answer: its entries as they are written.
@@ -218,6 +218,16 @@ fn whole_answers() {
 #[test]
 fn cursors() {
     fuzz("cursors", Cost::Trip, &text(), |cursor| answers::cursor(cursor));
+}
+
+#[test]
+fn walks() {
+    let said = any::<(bool, bool, bool, bool, bool)>();
+    fuzz("walks", Cost::Trip, &(0_usize..14, 1_usize..6, said), |(customers, page_rows, said)| {
+        let (by_cursor, says_total, says_pages, says_page_rows, links) = *said;
+        let (customers, page_rows) = (*customers, *page_rows);
+        answers::walk(Paged { customers, page_rows, by_cursor, says_total, says_pages, says_page_rows, links });
+    });
 }
 
 #[test]

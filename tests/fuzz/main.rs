@@ -12,6 +12,7 @@ mod columns;
 mod configuration;
 mod harness;
 mod mutation;
+mod noise;
 mod remembered;
 mod targets;
 mod values;

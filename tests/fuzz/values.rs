@@ -130,13 +130,3 @@ fn instants() {
     let written = any::<i64>().prop_map(|millis| attune::model::Timestamp::from_millis(millis / 40_000).to_string());
     fuzz("instants", Cost::Text, &prop_oneof![6 => time(), 2 => written, 1 => text()], |text| times::instant(text));
 }
-
-#[test]
-fn noise() {
-    fuzz("noise", Cost::Text, &prop::collection::vec(any::<u8>(), 0..80), |bytes| {
-        let text = String::from_utf8_lossy(bytes);
-        values::any(&text);
-        times::duration(&text);
-        times::instant(&text);
-    });
-}

@@ -323,6 +323,88 @@ fn unescaped(text: &str) -> Vec<u8> {
     bytes
 }
 
+/// How a store that hides nothing pages through its customers.
+#[derive(Clone, Copy, Debug)]
+pub struct Paged {
+    pub customers: usize,
+    pub page_rows: usize,
+    pub by_cursor: bool,
+    pub says_total: bool,
+    pub says_pages: bool,
+    pub says_page_rows: bool,
+    pub links: bool,
+}
+
+impl Paged {
+    /// Whether its answers say enough for the end to be known.
+    fn tells(self) -> bool {
+        self.says_total || self.says_page_rows || if self.by_cursor { self.links } else { self.says_pages }
+    }
+
+    fn page(self, line: &str) -> Vec<u8> {
+        let asked = |name: &str| {
+            let (_, rest) = line.split_once(name)?;
+            rest.split('&').next()?.parse::<usize>().ok()
+        };
+        let first = match (asked("&after="), asked("&page=")) {
+            (Some(after), _) => after,
+            (_, Some(page)) => (page - 1) * self.page_rows,
+            _ => 0,
+        };
+        let end = (first + self.page_rows).min(self.customers);
+        let row = |id| format!(r#"{{"id":{},"email":"a@b.c","attribute_count":0,"attributes":[]}}"#, id + 1);
+        let rows: Vec<String> = (first..end).map(row).collect();
+        let mut numbered = Vec::new();
+        let mut push = |said: bool, entry: String| numbered.extend(said.then_some(entry));
+        push(self.says_total, format!(r#""total":{}"#, self.customers));
+        push(self.says_page_rows, format!(r#""per_page":{}"#, self.page_rows));
+        push(self.says_pages, format!(r#""total_pages":{}"#, self.customers.div_ceil(self.page_rows)));
+        let mut meta = Vec::new();
+        if !self.by_cursor || line.matches("&after=").count() == 0 {
+            meta.push(format!(r#""pagination":{{{}}}"#, numbered.join(",")));
+        }
+        if self.by_cursor {
+            let next = match (self.links, end < self.customers) {
+                (false, _) => String::new(),
+                (true, true) => format!(r#","links":{{"next":"?limit=250&after={end}"}}"#),
+                (true, false) => r#","links":{"next":null}"#.to_owned(),
+            };
+            let rows = if self.says_page_rows { format!(r#""per_page":{},"#, self.page_rows) } else { String::new() };
+            meta.push(format!(r#""cursor_pagination":{{{rows}"end_cursor":"{end}"{next}}}"#));
+        }
+        good(format!(r#"{{"data":[{}],"meta":{{{}}}}}"#, rows.join(","), meta.join(",")).as_bytes())
+    }
+}
+
+/// A walk ends soon, and one that says that it was whole has shown every customer once.
+pub fn walk(paged: Paged) {
+    with_server(|server| {
+        let definitions = good(DEFINITIONS.as_bytes());
+        server.answers(
+            move |line| {
+                if line.contains("/customers/attributes?") { definitions.clone() } else { paged.page(line) }
+            },
+        );
+        let store = server.store();
+        server.runtime.block_on(store.prepare(&[], false)).expect("the definitions are sound");
+        let walked: Vec<_> = server.runtime.block_on(store.everything().take(100).collect());
+        let calls = server.asked().len() - 1;
+        assert!(calls <= paged.customers.div_ceil(paged.page_rows) + 1, "{paged:?} took {calls} calls");
+        let mut seen = Vec::new();
+        let mut end = None;
+        for page in &walked {
+            let page = page.as_ref().unwrap_or_else(|failure| panic!("{paged:?}: {failure}"));
+            seen.extend(page.observed.iter().map(|observed| observed.key.to_string()));
+            end = page.end;
+        }
+        assert_eq!(end, Some(End::Whole), "{paged:?}");
+        if paged.tells() {
+            let all: Vec<String> = (1..=paged.customers).map(|id| id.to_string()).collect();
+            assert_eq!(seen, all, "{paged:?}");
+        }
+    });
+}
+
 /// All of this family, by the first byte.
 pub fn any(data: &[u8]) {
     match data.split_first() {

@@ -148,7 +148,7 @@ fn is_shown(name: &str, kind: FieldType, seen: &Seen, stored: &Stored) {
             let read: f64 = shown.parse().unwrap_or_else(|_| panic!("{name}: {number} is shown as {shown:?}"));
             // SQLite itself cannot write the far ends exactly; no number that far out is taken for a value.
             let exact = (1e-30..1e30).contains(&number.abs()) || *number == 0.0;
-            let near = (read - number).abs() <= number.abs() * 1e-15;
+            let near = number.abs() < 1e-300 || (read - number).abs() <= number.abs() * 1e-15;
             assert!(if exact { read == *number } else { near }, "{name}: {number} is shown as {shown:?}");
         }
         Stored::Text(text) if kind == FieldType::Number && Decimal::parse(text).is_some() => {

@@ -6,6 +6,7 @@ use attune::merge::{canonical, encode};
 use attune::model::{FieldRule, FieldType, Side, Value};
 
 use super::reference::{Decimal, day_of};
+use super::times::{duration, instant};
 
 fn rule(kind: FieldType) -> FieldRule {
     FieldRule { kind, ..FieldRule::new("attribute:A", "a") }
@@ -160,8 +161,10 @@ pub fn words(kind: FieldType, values: &BTreeMap<String, String>, text: &str) {
     }
 }
 
-/// All of one text.
+/// All of this family, by one text.
 pub fn any(text: &str) {
+    duration(text);
+    instant(text);
     number(text);
     day(text);
     truth(text);
