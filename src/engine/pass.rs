@@ -9,7 +9,7 @@ use super::push::{Push, Scope};
 use super::rails::Scale;
 use super::survey::Survey;
 use super::{Engine, Error, Pair};
-use crate::checkpoint::{PairRow, Transaction};
+use crate::checkpoint::{Behind, PairRow, Transaction};
 use crate::model::{Mode, Timestamp};
 use crate::telemetry::Event;
 
@@ -116,14 +116,14 @@ impl Engine {
         // Told to stop or failed half-way, every link of the work is looked at again; it is cheap, and safe.
         let decided = if report.failure.is_some() { row.decided } else { newest };
         let complete = writes
-            && !mood.behind
+            && !mood.behind.compares_only()
             && report.standing == Standing::Done
             && report.failure.is_none()
             && options.limit.is_none()
             && !self.stop.is_cancelled();
         transaction.note_pass(pair.id, decided, ended, &text_of(&report.balance), complete).await?;
-        if mood.behind && report.failure.is_none() {
-            transaction.set_behind(false, Some(pair.id)).await?;
+        if mood.behind.compares_only() && report.failure.is_none() {
+            transaction.set_behind(Behind::No, Some(pair.id)).await?;
         }
         transaction.commit().await?;
         pair.has_compared();
@@ -149,7 +149,7 @@ impl Engine {
     }
 
     async fn nothing_left(&self, transaction: &mut Transaction<'_>, pair: &Pair) -> Result<bool, Error> {
-        Ok(transaction.count_unsettled(pair.id).await? == 0 && !transaction.pair(pair.id).await?.behind)
+        Ok(transaction.count_unsettled(pair.id).await? == 0 && !transaction.pair(pair.id).await?.behind.compares_only())
     }
 
     /// Creates the attribute definitions that are to be created: only here, in a pass that may write.
