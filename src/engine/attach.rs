@@ -124,6 +124,7 @@ impl Engine {
             pairs: Mutex::default(),
             lane: tokio::sync::Mutex::new(()),
             calls: AtomicU64::new(0),
+            covered: Mutex::default(),
             offset_ms: AtomicI64::new(offset_ms),
         };
         if let Some(prepared) = prepared {

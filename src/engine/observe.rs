@@ -196,7 +196,7 @@ fn absorb(
         // The date of a whole record says nothing about an absent value of a source that dates each field.
         let dated = cell.modified.or(if source.dates_fields && value.is_none() { None } else { shown.modified });
         let known = record.seen.get(field.id);
-        let verdict = compare(known.as_ref(), value, dated, reading, source.times.replica_lag);
+        let verdict = compare(known.as_ref(), value, dated, reading, source.times.replica_lag, now);
         let pending = record.id.and_then(|id| second.waiting.iter().find(|w| w.record == id && w.field == field.id));
         match verdict {
             Verdict::Drop => {}
@@ -260,19 +260,26 @@ fn compare(
     dated: Option<Timestamp>,
     reading: Reading,
     replica_lag: Duration,
+    now: Timestamp,
 ) -> Verdict {
     let Some(known) = known else { return Verdict::New };
     if known.value.as_ref() == value {
         return Verdict::Same;
     }
-    if known.acknowledged.is_some_and(|acknowledged| reading.started <= acknowledged) {
+    // An acknowledgement of the future is one of an earlier process, whose clock was ahead of ours.
+    let acknowledged = known.acknowledged.filter(|acknowledged| *acknowledged <= now);
+    if acknowledged.is_some_and(|acknowledged| reading.started <= acknowledged) {
         return Verdict::Drop;
     }
-    if known.modified.zip(dated).is_some_and(|(known, dated)| dated < known) {
+    // An absence has no date of its own: it is younger than the value that it replaced, which has this very date.
+    let older = |(modified, dated): (Timestamp, Timestamp)| {
+        if known.value.is_none() { dated <= modified } else { dated < modified }
+    };
+    if known.modified.zip(dated).is_some_and(older) {
         return Verdict::Older;
     }
     // What has no date may be as old as a replica: right after our own write it proves nothing.
-    let just_written = || known.acknowledged.is_some_and(|acknowledged| reading.started < acknowledged + replica_lag);
+    let just_written = || acknowledged.is_some_and(|acknowledged| reading.started < acknowledged + replica_lag);
     if dated.is_none() && known.ours && just_written() {
         return Verdict::Older;
     }
@@ -295,8 +302,9 @@ fn take(
         let record_date = dated.filter(|_| known.is_some() && !source.dates_fields)?;
         reading.covered.filter(|covered| *covered + DATED_WITHIN >= record_date).map(|_| record_date)
     });
-    let acknowledged = known.and_then(|known| known.acknowledged);
-    record.seen.set(field, SeenCell { value: value.cloned(), modified: dated, edited, acknowledged, ours: false });
+    let acknowledged = known.as_ref().and_then(|known| known.acknowledged);
+    let modified = dated.or(known.as_ref().and_then(|known| known.modified));
+    record.seen.set(field, SeenCell { value: value.cloned(), modified, edited, acknowledged, ours: false });
     record.dirty = true;
     record.rematch |= source.is_match_field(field);
 }

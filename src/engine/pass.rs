@@ -244,6 +244,7 @@ impl Engine {
             records_created: 0,
             records_deleted: balance.records_deleted,
             conflicts: balance.conflicts,
+            put_back: balance.put_back,
             store_writes: balance.store_writes,
             crm_writes: balance.crm_writes,
             store_calls: pair.store.calls() - calls.0,

@@ -8,7 +8,7 @@ use futures::stream::{BoxStream, StreamExt};
 use super::observe::Reading;
 use super::{CHUNK, Engine, Error, OVERREACH, Source};
 use crate::checkpoint::Cursor;
-use crate::connector::{End, Page, Unlimited};
+use crate::connector::{End, Lane, Page, Unreserved};
 use crate::model::{Class, Existence, Failure, Key, Timestamp};
 use crate::telemetry::Event;
 
@@ -64,7 +64,8 @@ impl Engine {
         if never || unknown || source.must_sweep.load(Ordering::SeqCst) {
             return self.sweep(source, None).await;
         }
-        let covered = cursors.values().map(|cursor| cursor.at).min();
+        source.cover(&cursors);
+        let covered = source.covered();
         let mut pulled = Pulled::default();
         for feed in feeds {
             let Some(cursor) = cursors.get_mut(*feed) else { continue };
@@ -84,6 +85,7 @@ impl Engine {
     async fn note_read(&self, source: &Source, cursors: &BTreeMap<String, Cursor>) -> Result<(), Error> {
         let quota = source.connector.quota().and_then(|quota| serde_json::to_string(&quota).ok());
         let now = self.clock.now();
+        source.cover(cursors);
         let mut transaction = self.checkpoint.begin().await?;
         transaction.note_read(source.id, now, cursors, source.offset_ms(), quota.as_deref()).await?;
         transaction.commit().await?;
@@ -222,22 +224,28 @@ impl Engine {
             let keys: Vec<Key> = missing.into_iter().map(|(_, key)| key).collect();
             let started = self.clock.now();
             source.call();
-            let found =
-                source.connector.fetch(&keys, &[], &Unlimited).await.map_err(|failure| source.error(failure))?;
+            let found = source
+                .connector
+                .fetch(&keys, &[], &Unreserved(Lane::Sweep))
+                .await
+                .map_err(|failure| source.error(failure))?;
             gone += found.iter().filter(|shown| shown.existence != Existence::Present).count() as u64;
-            self.record(source, &found, Reading { started, covered: None }, false).await?;
+            self.record(source, &found, Reading { started, covered: source.covered() }, false).await?;
         }
     }
 
     /// Reads records directly and remembers what they show.
-    pub(super) async fn look(&self, source: &Source, keys: &[Key], fields: &[usize]) -> Result<(), Error> {
+    pub(super) async fn look(&self, source: &Source, keys: &[Key], fields: &[usize], lane: Lane) -> Result<(), Error> {
         for chunk in keys.chunks(source.connector.limits().keys_per_fetch.max(1)) {
             self.going_on()?;
             let started = self.clock.now();
             source.call();
-            let shown =
-                source.connector.fetch(chunk, fields, &Unlimited).await.map_err(|failure| source.error(failure))?;
-            self.record(source, &shown, Reading { started, covered: None }, false).await?;
+            let shown = source
+                .connector
+                .fetch(chunk, fields, &Unreserved(lane))
+                .await
+                .map_err(|failure| source.error(failure))?;
+            self.record(source, &shown, Reading { started, covered: source.covered() }, false).await?;
         }
         Ok(())
     }

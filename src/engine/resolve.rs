@@ -6,6 +6,7 @@ use super::conclude::{hold, settled_link};
 use super::decide::as_compared;
 use super::{CHUNK, Engine, Error, Pair};
 use crate::checkpoint::{Attempt, SeenCell, Settled};
+use crate::connector::Lane;
 use crate::merge;
 use crate::model::{Canonical, HeldReason, Key, Side, Timestamp, Value};
 
@@ -37,7 +38,7 @@ impl Engine {
                     .filter(|(_, field)| ids.contains(&field.id))
                     .map(|(at, _)| at)
                     .collect();
-                self.look(source, &keys, &fields).await?;
+                self.look(source, &keys, &fields, Lane::Resolve).await?;
                 self.close_attempts(pair, side, &due).await?;
             }
         }
@@ -127,7 +128,7 @@ impl Engine {
             }
             let keys: Vec<Key> = due.into_iter().map(|(_, key)| key).collect();
             let every: Vec<usize> = (0..source.fields.len()).collect();
-            self.look(source, &keys, &every).await?;
+            self.look(source, &keys, &every, Lane::Resolve).await?;
         }
         Ok(())
     }

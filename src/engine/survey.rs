@@ -9,6 +9,7 @@ use super::decide::{Decided, Fate, Mood, Verdict};
 use super::rails::{DAY, count};
 use super::{CHUNK, Counts, Engine, Error, Pair};
 use crate::checkpoint::{Behind, LinkRow, PairRow};
+use crate::connector::Lane;
 use crate::model::{Key, Side};
 
 /// So many fields of one source that return within a day to superseded values look like a restored backup.
@@ -139,7 +140,7 @@ impl Engine {
             let source = pair.source(side);
             let fields: BTreeSet<usize> = pair.fields.iter().map(|field| field.on(side).0).collect();
             let keys: Vec<Key> = keys.into_iter().collect();
-            self.look(source, &keys, &fields.into_iter().collect::<Vec<_>>()).await?;
+            self.look(source, &keys, &fields.into_iter().collect::<Vec<_>>(), Lane::Fresh).await?;
         }
         let links = std::mem::take(&mut survey.unseen_links);
         let mut transaction = self.checkpoint.begin().await?;

@@ -236,7 +236,7 @@ fn holding(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             found.push(format!("{} is held as {} without cause", rule.store, held.reason));
         }
         // What an operator decided does not come back by itself.
-        let decided = key.and_then(|key| Some((key, *world.decided.get(&(store, key, at + 1))?)));
+        let decided = key.and_then(|key| Some((key, (*world.decided.get(&(store, key, at + 1))?)?)));
         if let Some((key, acts)) = decided
             && matches!(held.reason, HeldReason::Conflict | HeldReason::FirstMeeting)
         {

@@ -86,8 +86,8 @@ impl World {
         }
         let one_way = rule.direction != Direction::Both;
         let restored = before.is_none() && rule.on_clear == OnClear::Restore;
-        let replaced =
-            |act: &usize| cell.knows.contains(act) && !self.doubtful.contains(&(system, key, write.field, *act));
+        let doubtful = |act: &usize| self.doubtful.contains(&(system, key, write.field, *act));
+        let replaced = |act: &usize| cell.knows.contains(act) && !doubtful(act);
         if !one_way && !restored && candidates.iter().all(replaced) {
             return self.violate(now, format!("{what}: it was replaced there, and comes back"));
         }
@@ -149,7 +149,7 @@ impl World {
             Conflict::Newest if at_first => Some("they had never met".to_owned()),
             Conflict::Store if side == Side::Store => Some("the store's value goes first".to_owned()),
             Conflict::Crm if side == Side::Crm => Some("the CRM's value goes first".to_owned()),
-            Conflict::Newest if !self.stepped => {
+            Conflict::Newest => {
                 let later_ms = candidates.iter().map(|act| held.at - self.acts[*act].at).min()?;
                 (later_ms > NEWEST_TOLERANCE_MS).then(|| format!("what it replaces was said {later_ms} ms later"))
             }

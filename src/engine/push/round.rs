@@ -139,10 +139,10 @@ impl Push<'_> {
             let origin = self.pair.source(side.other());
             let keys = keys_of(confirm.iter().copied(), &links, side.other());
             let fields = self.fields_of(confirm.iter().copied(), side.other());
-            self.engine.look(origin, &keys, &fields).await?;
+            self.engine.look(origin, &keys, &fields, Lane::Fresh).await?;
             if !origin.connector.limits().shows_nulls && confirm.iter().any(|item| item.due.intent.value.is_none()) {
                 // Absent values of a record that is gone are no clears.
-                self.engine.look(origin, &keys, &[]).await?;
+                self.engine.look(origin, &keys, &[], Lane::Fresh).await?;
             }
         }
         let keys = keys_of(items.iter(), &links, side);
@@ -155,7 +155,7 @@ impl Push<'_> {
             let found =
                 source.connector.fetch(chunk, &fields, reservation).await.map_err(|failure| source.error(failure))?;
             answered.get_or_insert(self.engine.clock.now());
-            let reading = Reading { started, covered: None };
+            let reading = Reading { started, covered: source.covered() };
             self.engine.record(source, &found, reading, false).await?;
             shown.extend(found.into_iter().map(|observed| (observed.key.clone(), observed)));
         }

@@ -6,7 +6,7 @@ use futures::future::join_all;
 
 use super::{Item, Push, Ready, index};
 use crate::checkpoint::{LinkRow, NewHeld, SeenCell, Settled};
-use crate::connector::{Reservation, Unlimited};
+use crate::connector::{Lane, Reservation, Unreserved};
 use crate::engine::balance::Place;
 use crate::engine::conclude::hold;
 use crate::engine::rails::uncount;
@@ -113,7 +113,7 @@ impl Push<'_> {
         let mut shown: BTreeMap<Key, Observed> = BTreeMap::new();
         for chunk in keys.chunks(source.connector.limits().keys_per_fetch.max(1)) {
             source.call();
-            match source.connector.fetch(chunk, &fields, &Unlimited).await {
+            match source.connector.fetch(chunk, &fields, &Unreserved(Lane::Resolve)).await {
                 Ok(found) => shown.extend(found.into_iter().map(|observed| (observed.key.clone(), observed))),
                 Err(failure) => {
                     let failure = failure.possibly_happened();
@@ -231,6 +231,7 @@ impl Push<'_> {
             Side::Store => self.balance.store_writes += 1,
             Side::Crm => self.balance.crm_writes += 1,
         }
+        self.balance.put_back += u64::from(ready.item.due.intent.why == Why::PutBack);
         if ready.item.due.intent.why == Why::Conflict {
             self.balance.conflicts += 1;
             settling.conflicts.push((ready.item.link, ready.item.field, side.other()));
@@ -301,8 +302,8 @@ impl Push<'_> {
         }
         let source = self.pair.source(side);
         let every: Vec<usize> = self.pair.fields.iter().map(|field| field.on(side).0).collect();
-        self.engine.look(source, &settling.look.into_iter().collect::<Vec<_>>(), &every).await?;
-        self.engine.look(source, &settling.exist.into_iter().collect::<Vec<_>>(), &[]).await
+        self.engine.look(source, &settling.look.into_iter().collect::<Vec<_>>(), &every, Lane::Resolve).await?;
+        self.engine.look(source, &settling.exist.into_iter().collect::<Vec<_>>(), &[], Lane::Resolve).await
     }
 }
 
