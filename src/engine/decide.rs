@@ -8,6 +8,7 @@ use super::{Engine, Error, Pair, PairField};
 use crate::checkpoint::{Behind, HeldRow, HeldState, LinkRow, SeenRecord, Transaction};
 use crate::merge::{self, Decision, Facts, Intent, Target};
 use crate::model::{Agreed, Canonical, Conflict, Direction, FieldRule, HeldReason, Seen, Side, Timestamp, Value, Why};
+use crate::proof::Fault;
 
 /// Flips within this time are counted.
 const OSCILLATION_WINDOW: Duration = Duration::from_secs(3600);
@@ -238,8 +239,9 @@ impl Context {
         if store_defined.changed.is_some() || crm_defined.changed.is_some() {
             return Verdict::Hold(HeldReason::DefinitionChanged);
         }
-        if self.blocked.contains(&(link.store.id, field.store.1)) || self.blocked.contains(&(link.crm.id, field.crm.1))
-        {
+        let blocks = !crate::proof::has(Fault::AttemptBlocksNothing);
+        let is_blocked = |record: i64, field: i64| blocks && self.blocked.contains(&(record, field));
+        if is_blocked(link.store.id, field.store.1) || is_blocked(link.crm.id, field.crm.1) {
             return Verdict::Pending;
         }
         let (store, crm) = (link.store.seen.seen(field.store.1), link.crm.seen.seen(field.crm.1));
@@ -264,6 +266,9 @@ impl Context {
         let held = held.filter(|held| same_values(held, &store, &crm));
         let decision = match held.map(|held| (held.state, held.reason)) {
             Some((HeldState::Dropped, _)) => return Verdict::Kept,
+            Some((HeldState::Take(_), reason)) if crate::proof::has(Fault::DecisionForgotten) => {
+                return Verdict::Hold(reason);
+            }
             Some((HeldState::Take(side), _)) => merge::resolve(&facts, side),
             Some((HeldState::Held, reason)) if sticks(reason, held) => return Verdict::Hold(reason),
             _ => merge::decide(&facts),
@@ -359,7 +364,8 @@ impl Context {
 fn edited(pair: &Pair, link: &LinkRow, field: &PairField, side: Side) -> Option<Timestamp> {
     let record = if side == Side::Store { &link.store } else { &link.crm };
     let theirs = record.seen.get(field.on(side).1)?.edited?;
-    Some(Timestamp::from_millis(theirs.as_millis() - pair.source(side).offset_ms()))
+    let offset_ms = if crate::proof::has(Fault::NoClockOffset) { 0 } else { pair.source(side).offset_ms() };
+    Some(Timestamp::from_millis(theirs.as_millis() - offset_ms))
 }
 
 /// Whether both sides still hold what they held when the field was held.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Engine, Error, Source};
 use crate::checkpoint::{RecordRow, RecordSave, SeenCell, SeenRecord, Transaction, Waiting};
 use crate::model::{Existence, Key, Observed, Seen, Timestamp, Value};
+use crate::proof::Fault;
 
 /// How far back a feed may have been read before a change, so that the date of a whole record stands for a field.
 const DATED_WITHIN: Duration = Duration::from_secs(600);
@@ -189,6 +190,7 @@ fn absorb(
     let mut missed = 0;
     for (cell, field) in shown.cells.iter().zip(&source.fields) {
         let value = match &cell.seen {
+            Seen::Unseen if crate::proof::has(Fault::UnseenIsAbsent) => None,
             Seen::Unseen => continue,
             Seen::Absent => None,
             Seen::Value(value) => Some(value),
@@ -213,7 +215,9 @@ fn absorb(
             Verdict::Older => {
                 let text = serde_json::to_string(&value).unwrap_or_default();
                 match (pending, record.id) {
-                    (Some(waiting), _) if waiting.value == text && now >= waiting.until => {
+                    (Some(waiting), _)
+                        if waiting.value == text && now >= waiting.until && !crate::proof::has(Fault::OlderIsNever) =>
+                    {
                         second.remove.push((waiting.record, waiting.field));
                         take(record, source, field.id, value, dated, cell.modified, reading);
                     }
@@ -268,13 +272,21 @@ fn compare(
     }
     // An acknowledgement of the future is one of an earlier process, whose clock was ahead of ours.
     let acknowledged = known.acknowledged.filter(|acknowledged| *acknowledged <= now);
-    if acknowledged.is_some_and(|acknowledged| reading.started <= acknowledged) {
+    let read_before = |acknowledged: Timestamp| reading.started <= acknowledged;
+    if acknowledged.is_some_and(read_before) && !crate::proof::has(Fault::ReadBeforeOurWrite) {
         return Verdict::Drop;
     }
     // An absence has no date of its own: it is younger than the value that it replaced, which has this very date.
     let older = |(modified, dated): (Timestamp, Timestamp)| {
-        if known.value.is_none() { dated <= modified } else { dated < modified }
+        if known.value.is_none() && !crate::proof::has(Fault::AbsenceWithoutAge) {
+            dated <= modified
+        } else {
+            dated < modified
+        }
     };
+    if crate::proof::has(Fault::NoSecondLook) {
+        return Verdict::New;
+    }
     if known.modified.zip(dated).is_some_and(older) {
         return Verdict::Older;
     }

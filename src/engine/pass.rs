@@ -11,6 +11,7 @@ use super::survey::Survey;
 use super::{Engine, Error, Pair};
 use crate::checkpoint::{Behind, PairRow, Transaction};
 use crate::model::{Mode, Timestamp};
+use crate::proof::Fault;
 use crate::telemetry::Event;
 
 /// How often a pass decides again what changed under its hands.
@@ -139,7 +140,7 @@ impl Engine {
         let mut standing = None;
         for source in [&pair.store, &pair.crm] {
             match transaction.source(source.side, &source.name).await? {
-                Some(row) if row.paused => standing = Some(Standing::Paused),
+                Some(row) if row.paused && !crate::proof::has(Fault::PauseIgnored) => standing = Some(Standing::Paused),
                 Some(row) if row.swept_at.is_some() && !source.must_sweep.load(Ordering::SeqCst) => {}
                 _ => standing = standing.or(Some(Standing::Unread)),
             }

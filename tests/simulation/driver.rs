@@ -119,8 +119,8 @@ impl Process {
                 let system = world.system_named(side, name);
                 let Some(key) = key.as_ref().and_then(|key| key.parse().ok()) else { continue };
                 let then = serde_json::from_str::<Option<String>>(value).unwrap_or_default();
-                let now = oracle::compared(&rule, side, world.holds(system, key, field + 1));
-                is_final &= oracle::compared(&rule, side, then.as_deref()) == now;
+                let now = oracle::compared(&rule, world.holds(system, key, field + 1));
+                is_final &= oracle::compared(&rule, then.as_deref()) == now;
                 cells.push((system, key, field + 1));
             }
             for cell in cells {
@@ -375,10 +375,22 @@ pub fn play(script: &Script, tell: bool) -> History {
         lost_in_window: world.lost_in_window.len(),
         crashes,
         struck: std::mem::take(&mut world.struck),
-        met: std::mem::take(&mut world.met),
+        met: with_merges(std::mem::take(&mut world.met)),
         turns,
         commits,
     }
+}
+
+/// Adds what the merge met, where it counts.
+#[cfg(feature = "proof")]
+fn with_merges(mut met: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    met.extend(attune::proof::met());
+    met
+}
+
+#[cfg(not(feature = "proof"))]
+const fn with_merges(met: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    met
 }
 
 /// Starts the process, a little later; says after how many turns it dies (0: not by that).
