@@ -40,5 +40,8 @@ pub mod web;
 /// Events: their names, fields and how they are written.
 pub mod telemetry;
 
+/// For the proof of the promises only: planted faults, and counts of what was met.
+pub mod proof;
+
 /// A BigCommerce on loopback, with quotas and faults: for the demo, for tests, for rehearsals.
 pub mod simulator;

@@ -51,7 +51,7 @@ work="$(mktemp -d -t "$name.XXXXXX")"
 listeners=()
 tidy() {
     [ "${#listeners[@]}" = 0 ] || kill "${listeners[@]}" 2>/dev/null
-    "${podman[@]}" rm --force --time 1 --ignore "$name" "$name-simulator" >/dev/null 2>&1
+    "${podman[@]}" rm --volumes --force --time 1 --ignore "$name" "$name-simulator" >/dev/null 2>&1
     "${podman[@]}" volume rm --force "$name-state" >/dev/null 2>&1
     "${podman[@]}" secret rm "$name-acme" >/dev/null 2>&1
     rm -rf "$work"
@@ -126,7 +126,7 @@ attune() { "${podman[@]}" run --rm "${run_options[@]}" --read-only --read-only-t
 say "the image"
 "${podman[@]}" create --name "$name" "${run_options[@]}" "$image" >/dev/null
 "${podman[@]}" export "$name" | tar -x -C "$work" --one-top-level=root
-"${podman[@]}" rm "$name" >/dev/null
+"${podman[@]}" rm --volumes "$name" >/dev/null
 contents="etc/nsswitch.conf etc/ssl/certs/ca-certificates.crt usr/local/bin/attune "
 # Podman itself adds etc/hosts and the like, empty.
 only_ours() { [ "$(cd "$work/root" && find . -type f -size +0 -printf '%P\n' | sort | tr '\n' ' ')" = "$contents" ] || { find "$work/root" -type f; return 1; }; }
@@ -196,7 +196,7 @@ known_authority() {
     check -e ERP_URL=sqlite:none.db -e SSL_CERT_FILE=/etc/attune/authority.pem && grep -qE 'store acme +ok' "$work/checked"
 }
 holds "a known one (SSL_CERT_FILE) is answered over TLS" known_authority
-"${podman[@]}" rm --force --time 1 "$name-simulator" >/dev/null
+"${podman[@]}" rm --volumes --force --time 1 "$name-simulator" >/dev/null
 
 say "a daemon, as deploy/README.md says"
 token="a-token-that-must-not-be-seen"
@@ -298,7 +298,7 @@ stop() {
     holds "with 0" test "$("${podman[@]}" inspect --format '{{.State.Status}} {{.State.ExitCode}}' "$name")" = "exited 0"
     holds "its last word is daemon.stopped" has_event daemon.stopped
     logs >>"$work/log"
-    "${podman[@]}" rm "$name" >/dev/null
+    "${podman[@]}" rm --volumes "$name" >/dev/null
 }
 stop
 curl --silent --fail -X PUT "$api/_simulator/stores/abc123/customers/1/values" -d '{"Job title":"while it was away"}' >/dev/null
@@ -311,7 +311,7 @@ linked_once() { has_event daemon.started && ! logs | grep -q '"event":"link.crea
 holds "without linking anybody again" linked_once
 "${podman[@]}" kill --signal KILL "$name" >/dev/null
 logs >>"$work/log"
-"${podman[@]}" rm --force "$name" >/dev/null
+"${podman[@]}" rm --volumes --force "$name" >/dev/null
 holds "after kill -9 the next one starts" daemon
 within 30 "/readyz answers 200" ready
 travels "after kill -9"

@@ -45,7 +45,8 @@ impl Transaction<'_> {
     pub async fn links(&mut self, ids: &[i64]) -> Result<Vec<LinkRow>, Error> {
         let query = statement(
             "SELECT l.id, l.agreed, l.unsettled, l.pending,
-                    s.id, s.key, s.gone, s.merged_into, s.seen, c.id, c.key, c.gone, c.merged_into, c.seen
+                    s.id, s.key, s.gone, s.merged_into, s.seen, s.changed,
+                    c.id, c.key, c.gone, c.merged_into, c.seen, c.changed
              FROM json_each(?1) AS k CROSS JOIN link AS l ON l.id = k.value
              CROSS JOIN record AS s ON s.id = l.store_record CROSS JOIN record AS c ON c.id = l.crm_record ORDER BY k.key",
         )
@@ -59,7 +60,7 @@ impl Transaction<'_> {
                     unsettled: row.get::<Option<i64>>(2).map(Timestamp::from_millis),
                     pending: u64::try_from(row.get::<i64>(3)).unwrap_or(0),
                     store: record_row(row, 4)?,
-                    crm: record_row(row, 9)?,
+                    crm: record_row(row, 10)?,
                 })
             })
             .collect()
@@ -266,7 +267,7 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn candidates(&mut self, pair: i64, after: i64, limit: usize) -> Result<Vec<RecordRow>, Error> {
         let query = statement(
-            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen FROM temp.candidate AS c CROSS JOIN record AS r ON r.id = c.record
+            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen, r.changed FROM temp.candidate AS c CROSS JOIN record AS r ON r.id = c.record
              WHERE c.pair = ?1 AND c.record > ?2 ORDER BY c.record LIMIT ?3",
         )
         .bind(pair)

@@ -39,7 +39,7 @@ pub use error::Error;
 pub use held::{HeldFilter, HeldRow, HeldState, NewHeld};
 pub use links::{LinkRow, LinkUpdate};
 pub use lock::Lock;
-pub use pairs::{MappedRow, PairNames, PairRow, Stopped};
+pub use pairs::{Behind, MappedRow, PairNames, PairRow, Stopped};
 pub use records::{RecordRow, RecordSave, Waiting};
 pub use reports::{ExplainRow, LinkCounts};
 pub use requests::RequestRow;

@@ -5,8 +5,25 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
 use super::{Datum, OnTheSpot};
 
-/// A database in memory.
-pub struct InMemory(std::sync::Mutex<Connection>);
+/// A database in memory. What one history leaves is wiped, and the next one of the same thread goes on with its schema and
+/// its prepared statements: making them anew is a fifth of a short history.
+pub struct InMemory {
+    database: std::sync::Mutex<Option<Kept>>,
+    /// How many of the scripts that made the schema were asked for so far.
+    scripts: usize,
+}
+
+struct Kept {
+    connection: Connection,
+    /// What made its schema.
+    scripts: Vec<String>,
+    /// The tables, each with the rows that its schema puts into it.
+    pristine: Vec<(String, Vec<Vec<Value>>)>,
+}
+
+thread_local! {
+    static KEPT: std::cell::RefCell<Option<Kept>> = const { std::cell::RefCell::new(None) };
+}
 
 /// So many prepared statements are kept: more than the checkpoint has.
 const STATEMENTS: usize = 256;
@@ -17,11 +34,74 @@ impl InMemory {
     /// # Errors
     /// What SQLite says.
     pub fn open() -> Result<Self, String> {
-        let connection = Connection::open_in_memory().map_err(|error| error.to_string())?;
+        let kept = match KEPT.take() {
+            Some(kept) => kept,
+            None => Kept::new().map_err(|error| error.to_string())?,
+        };
+        Ok(Self { database: std::sync::Mutex::new(Some(kept)), scripts: 0 })
+    }
+}
+
+impl Drop for InMemory {
+    fn drop(&mut self) {
+        let kept = self.database.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(kept) = kept
+            && kept.wipe().is_ok()
+        {
+            KEPT.set(Some(kept));
+        }
+    }
+}
+
+impl Kept {
+    fn new() -> rusqlite::Result<Self> {
+        let connection = Connection::open_in_memory()?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let settings = "PRAGMA foreign_keys = ON; PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;";
-        connection.execute_batch(settings).map_err(|error| error.to_string())?;
-        Ok(Self(std::sync::Mutex::new(connection)))
+        connection.execute_batch(settings)?;
+        Ok(Self { connection, scripts: Vec::new(), pristine: Vec::new() })
+    }
+
+    fn script(&mut self, number: usize, sql: &str) -> rusqlite::Result<()> {
+        if self.scripts.get(number).is_some_and(|done| done == sql) {
+            return Ok(());
+        }
+        self.connection.execute_batch(sql)?;
+        self.scripts.push(sql.to_owned());
+        self.pristine = self.rows()?;
+        Ok(())
+    }
+
+    fn rows(&self) -> rusqlite::Result<Vec<(String, Vec<Vec<Value>>)>> {
+        let names = "SELECT name FROM sqlite_master WHERE type = 'table'
+                     UNION ALL SELECT 'temp.' || name FROM temp.sqlite_master WHERE type = 'table'";
+        let mut statement = self.connection.prepare(names)?;
+        let names: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let mut tables = Vec::new();
+        for name in names {
+            let mut statement = self.connection.prepare(&format!("SELECT * FROM {name}"))?;
+            let columns = statement.column_count();
+            let row = |row: &rusqlite::Row<'_>| (0..columns).map(|at| row.get(at)).collect();
+            let rows = statement.query_map([], row)?.collect::<rusqlite::Result<_>>()?;
+            tables.push((name, rows));
+        }
+        Ok(tables)
+    }
+
+    fn wipe(&self) -> rusqlite::Result<()> {
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        self.connection.execute_batch("PRAGMA foreign_keys = OFF; BEGIN")?;
+        for (name, rows) in &self.pristine {
+            self.connection.prepare_cached(&format!("DELETE FROM {name}"))?.execute([])?;
+            for row in rows {
+                let places = vec!["?"; row.len()].join(", ");
+                let insert = format!("INSERT INTO {name} VALUES ({places})");
+                self.connection.prepare_cached(&insert)?.execute(rusqlite::params_from_iter(row))?;
+            }
+        }
+        self.connection.execute_batch("COMMIT; PRAGMA foreign_keys = ON")
     }
 }
 
@@ -57,12 +137,15 @@ fn run(connection: &Connection, sql: &str, arguments: &[Datum]) -> rusqlite::Res
 
 impl OnTheSpot for InMemory {
     fn run(&mut self, sql: &str, arguments: &[Datum]) -> Result<(Vec<Vec<Datum>>, u64), String> {
-        let connection = self.0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        run(connection, sql, arguments).map_err(|error| format!("{error}, in: {sql}"))
+        let kept = self.database.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let kept = kept.as_ref().ok_or("it is closed")?;
+        run(&kept.connection, sql, arguments).map_err(|error| format!("{error}, in: {sql}"))
     }
 
     fn script(&mut self, sql: &str) -> Result<(), String> {
-        let connection = self.0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        connection.execute_batch(sql).map_err(|error| error.to_string())
+        let kept = self.database.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let kept = kept.as_mut().ok_or("it is closed")?;
+        self.scripts += 1;
+        kept.script(self.scripts - 1, sql).map_err(|error| error.to_string())
     }
 }

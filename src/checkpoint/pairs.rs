@@ -24,7 +24,7 @@ pub struct PairRow {
     /// The balance of the last pass, JSON.
     pub pass: Option<String>,
     /// The checkpoint was older than the sides: compare only, write nothing.
-    pub behind: bool,
+    pub behind: Behind,
     /// The rails that stopped it, JSON.
     pub stopped: Option<String>,
     /// Ours: when a person approved what was stopped.
@@ -78,7 +78,7 @@ fn pair_row(row: &Row) -> PairRow {
         first_pass_at: time(4),
         passed_at: time(5),
         pass: row.get(6),
-        behind: row.get(7),
+        behind: Behind::of(row.get(7)),
         stopped: row.get(8),
         approved_at: time(9),
     }
@@ -86,6 +86,41 @@ fn pair_row(row: &Row) -> PairRow {
 
 const PAIR: &str =
     "SELECT id, mapping, matching, decided, first_pass_at, passed_at, pass, behind, stopped, approved_at FROM pair";
+
+/// Whether a checkpoint is older than what the sides hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Behind {
+    /// It is not.
+    #[default]
+    No,
+    /// It looks so: people may have done the same on both sides.
+    Suspected,
+    /// It was restored from a copy.
+    Certain,
+}
+
+impl Behind {
+    const fn of(number: i64) -> Self {
+        match number {
+            0 => Self::No,
+            2 => Self::Suspected,
+            _ => Self::Certain,
+        }
+    }
+
+    const fn number(self) -> i64 {
+        match self {
+            Self::No => 0,
+            Self::Suspected => 2,
+            Self::Certain => 1,
+        }
+    }
+
+    /// Whether a pass compares only.
+    pub const fn compares_only(self) -> bool {
+        !matches!(self, Self::No)
+    }
+}
 
 impl Transaction<'_> {
     /// The pair of these two sources, made where it is new.
@@ -336,11 +371,11 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn set_behind(&mut self, behind: bool, pair: Option<i64>) -> Result<(), Error> {
+    pub async fn set_behind(&mut self, behind: Behind, pair: Option<i64>) -> Result<(), Error> {
         let query = statement(
-            "UPDATE pair SET behind = ?1, decided = CASE WHEN ?1 THEN 0 ELSE decided END WHERE ?2 IS NULL OR id = ?2",
+            "UPDATE pair SET behind = ?1, decided = CASE WHEN ?1 <> 0 THEN 0 ELSE decided END WHERE ?2 IS NULL OR id = ?2",
         )
-        .bind(behind)
+        .bind(behind.number())
         .bind(pair);
         self.database.execute(query).await?;
         Ok(())

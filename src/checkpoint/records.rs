@@ -17,6 +17,8 @@ pub struct RecordRow {
     pub merged_into: Option<Key>,
     /// What was seen of it.
     pub seen: SeenRecord,
+    /// The change that last altered it.
+    pub changed: i64,
 }
 
 /// A record to write, new or changed, with its match values.
@@ -56,6 +58,7 @@ pub(super) fn record_row(row: &Row, at: usize) -> Result<RecordRow, Error> {
         gone: row.get(at + 2),
         merged_into: row.get::<Option<String>>(at + 3).map(Key),
         seen: from_json(row.get::<&str>(at + 4))?,
+        changed: row.get(at + 5),
     })
 }
 
@@ -66,7 +69,7 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn records_by_key(&mut self, source: i64, keys: &[&Key]) -> Result<Vec<RecordRow>, Error> {
         let query = statement(
-            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen
+            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen, r.changed
              FROM json_each(?2) AS k CROSS JOIN record AS r ON r.source = ?1 AND r.key = k.value",
         )
         .bind(source)
@@ -81,7 +84,7 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn records_by_id(&mut self, ids: &[i64]) -> Result<Vec<RecordRow>, Error> {
         let query = statement(
-            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen FROM json_each(?1) AS k CROSS JOIN record AS r ON r.id = k.value",
+            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen, r.changed FROM json_each(?1) AS k CROSS JOIN record AS r ON r.id = k.value",
         )
         .bind(json(ids)?);
         let rows = self.database.rows(query).await?;

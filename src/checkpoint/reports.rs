@@ -63,7 +63,7 @@ impl Transaction<'_> {
         limit: usize,
     ) -> Result<Vec<RecordRow>, Error> {
         let query = statement(
-            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen FROM record AS r
+            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen, r.changed FROM record AS r
              WHERE r.source = ?2 AND r.gone = 0 AND r.id > ?3
                AND NOT EXISTS (SELECT 1 FROM link AS l WHERE l.pair = ?1 AND (l.store_record = r.id OR l.crm_record = r.id))
              ORDER BY r.id LIMIT ?4",
@@ -103,7 +103,7 @@ impl Transaction<'_> {
     /// When the database refuses.
     pub async fn find_records(&mut self, words: &str) -> Result<Vec<ExplainRow>, Error> {
         let query = statement(
-            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen, r.source FROM record AS r
+            "SELECT r.id, r.key, r.gone, r.merged_into, r.seen, r.changed, r.source FROM record AS r
              WHERE r.id IN (SELECT id FROM record WHERE source IN (SELECT id FROM source) AND key = ?1)
                 OR r.id IN (SELECT record FROM match_value WHERE field IN (SELECT id FROM field) AND value IN (?1, ?2)) ORDER BY r.source, r.id LIMIT 100",
         )
@@ -112,7 +112,7 @@ impl Transaction<'_> {
         let rows = self.database.rows(query).await?;
         let mut found = Vec::new();
         for row in &rows {
-            found.push(ExplainRow { record: record_row(row, 0)?, source: row.get(5), links: Vec::new() });
+            found.push(ExplainRow { record: record_row(row, 0)?, source: row.get(6), links: Vec::new() });
         }
         for explained in &mut found {
             let query = statement("SELECT id FROM link WHERE store_record = ?1 OR crm_record = ?1 ORDER BY id")

@@ -408,7 +408,7 @@ field = [
         client: Client::shared(),
     };
     let checkpoint = Checkpoint::open(&folder.file("attune.db")).await?;
-    let engine = Engine::new(checkpoint, Arc::new(SystemClock), stop);
+    let engine = Engine::new(checkpoint, Arc::new(SystemClock::default()), stop);
     let fleet = Fleet::attach(&engine, &Blueprint::draw(&config, &surroundings).await).await;
     for slot in &fleet.sources {
         if let Err(error) = &slot.source {

@@ -195,7 +195,7 @@ impl Session {
         let opening = open_checkpoint(&path, access, common.patience);
         let (checkpoint, lock, beside) =
             stop.run_until_cancelled(opening).await.unwrap_or_else(|| Err(Trouble::stopped()))?;
-        let engine = Engine::new(checkpoint, Arc::new(SystemClock), stop.clone());
+        let engine = Engine::new(checkpoint, Arc::new(SystemClock::default()), stop.clone());
         if lock.is_some() {
             engine.recognise_restored_checkpoint().await?;
         }

@@ -62,14 +62,24 @@ pub struct Prepared {
 pub trait Reservation: Send + Sync {
     /// Takes one prepaid call; false when none is left (the call then waits its turn like any other).
     fn take(&self) -> bool;
+
+    /// Where a call that is not prepaid waits its turn.
+    fn lane(&self) -> Lane {
+        Lane::Fresh
+    }
 }
 
-/// No reservation: nothing is paid for. A source with a quota lets each call wait its turn, one without is not limited.
-pub struct Unlimited;
+/// No reservation: nothing is paid for. In a source with a quota each call waits its turn in this lane, one without is not
+/// limited.
+pub struct Unreserved(pub Lane);
 
-impl Reservation for Unlimited {
+impl Reservation for Unreserved {
     fn take(&self) -> bool {
         false
+    }
+
+    fn lane(&self) -> Lane {
+        self.0
     }
 }
 

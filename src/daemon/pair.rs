@@ -381,7 +381,8 @@ mod tests {
             client: Client::default(),
         };
         let database = Box::new(crate::checkpoint::on_the_spot::InMemory::open().unwrap());
-        let engine = Engine::new(Checkpoint::simulated(database, None).unwrap(), Arc::new(SystemClock), stop.clone());
+        let engine =
+            Engine::new(Checkpoint::simulated(database, None).unwrap(), Arc::new(SystemClock::default()), stop.clone());
         let config = config::load(&[path], []).unwrap();
         let works = Arc::new(Works::new(engine, config, surroundings, Arc::default(), &BTreeSet::new()));
         let heard = Heard::default();

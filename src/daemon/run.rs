@@ -76,7 +76,7 @@ impl RunSettings {
             grace: Duration::from_secs(10),
             patience: Duration::from_secs(30),
             client: Client::shared(),
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SystemClock::default()),
         }
     }
 }

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::{Defined, Engine, Error, Pair, PairField, Source, SourceField, Times, shape_of};
-use crate::checkpoint::FieldRow;
+use crate::checkpoint::{FieldRow, Settled};
 use crate::connector::{Connector, Prepared};
 use crate::model::{Class, DefinitionState, Failure, FieldShape, Mapping, Mode, Rails, Side};
+use crate::proof::Fault;
 use crate::telemetry::Event;
 
 /// A store or CRM to attach.
@@ -124,6 +125,7 @@ impl Engine {
             pairs: Mutex::default(),
             lane: tokio::sync::Mutex::new(()),
             calls: AtomicU64::new(0),
+            covered: Mutex::default(),
             offset_ms: AtomicI64::new(offset_ms),
         };
         if let Some(prepared) = prepared {
@@ -231,6 +233,9 @@ impl Engine {
     ) -> Result<Arc<Pair>, Error> {
         let mut pair = assemble_pair(settings, store, crm)?;
         self.bind_mapping(&mut pair).await?;
+        if crate::proof::has(Fault::AttemptsForgottenAtStart) {
+            self.forget_attempts(&pair).await?;
+        }
         let pair = Arc::new(pair);
         for source in [store, crm] {
             let mut pairs = source.pairs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -261,6 +266,19 @@ impl Engine {
             field.mapped = known.iter().find(same).map_or(0, |row| row.id);
         }
         Ok(Some(pair))
+    }
+
+    /// Closes what the process before left under way, as a planted fault does.
+    async fn forget_attempts(&self, pair: &Pair) -> Result<(), Error> {
+        let mut transaction = self.checkpoint.begin().await?;
+        for side in [Side::Store, Side::Crm] {
+            let open = transaction.attempts_due(pair.id, side, self.clock.now(), usize::from(u16::MAX)).await?;
+            let settled: Vec<Settled> =
+                open.iter().map(|attempt| Settled { id: attempt.id, outcome: "refused", open: false }).collect();
+            transaction.settle(&settled).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
     }
 
     async fn bind_mapping(&self, pair: &mut Pair) -> Result<(), Error> {

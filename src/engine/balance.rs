@@ -31,6 +31,9 @@ pub struct Balance {
     pub records_deleted: u64,
     /// Conflicts that a policy decided.
     pub conflicts: u64,
+    /// Edits on the target of a one-way field that were put back.
+    #[serde(default)]
+    pub put_back: u64,
     /// Values written to the store.
     pub store_writes: u64,
     /// Values written to the CRM.
@@ -96,6 +99,7 @@ impl Balance {
         self.pending += more.pending;
         self.failed += more.failed;
         self.conflicts += more.conflicts;
+        self.put_back += more.put_back;
         self.store_writes += more.store_writes;
         self.crm_writes += more.crm_writes;
         self.recheck_window_ms = self.recheck_window_ms.max(more.recheck_window_ms);

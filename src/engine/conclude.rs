@@ -73,7 +73,7 @@ impl Decided {
             HeldReason::DefinitionChanged => [(&pair.store, field.store.0), (&pair.crm, field.crm.0)]
                 .into_iter()
                 .find_map(|(source, at)| source.defined(at).and_then(|defined| defined.changed)),
-            HeldReason::FirstMeeting if self.behind => Some(super::behind::DETAIL.to_owned()),
+            HeldReason::FirstMeeting if self.behind.compares_only() => Some(super::behind::DETAIL.to_owned()),
             HeldReason::CannotBeTaken => self.obstacle(pair, field),
             _ => None,
         }

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Engine, Error, Pair, PairField};
-use crate::checkpoint::{HeldRow, HeldState, LinkRow, SeenRecord, Transaction};
+use crate::checkpoint::{Behind, HeldRow, HeldState, LinkRow, SeenRecord, Transaction};
 use crate::merge::{self, Decision, Facts, Intent, Target};
-use crate::model::{Agreed, Canonical, Conflict, Direction, FieldRule, HeldReason, Seen, Side, Timestamp, Value};
+use crate::model::{Agreed, Canonical, Conflict, Direction, FieldRule, HeldReason, Seen, Side, Timestamp, Value, Why};
+use crate::proof::Fault;
 
 /// Flips within this time are counted.
 const OSCILLATION_WINDOW: Duration = Duration::from_secs(3600);
@@ -19,7 +20,7 @@ const FLIPS_MAX: usize = 3;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mood {
     /// The checkpoint is older than the sides: compare only.
-    pub behind: bool,
+    pub behind: Behind,
     /// These sides look restored from a backup: what returned to superseded values is held.
     pub reverted: [Option<Side>; 2],
 }
@@ -82,7 +83,7 @@ pub(super) struct Decided {
     /// Both sides changed to the same since they agreed, in so many fields.
     pub met: u64,
     /// It was decided with a checkpoint older than the sides.
-    pub behind: bool,
+    pub behind: Behind,
 }
 
 /// One of our writes: the side, what it held, what it holds since, as JSON.
@@ -238,8 +239,9 @@ impl Context {
         if store_defined.changed.is_some() || crm_defined.changed.is_some() {
             return Verdict::Hold(HeldReason::DefinitionChanged);
         }
-        if self.blocked.contains(&(link.store.id, field.store.1)) || self.blocked.contains(&(link.crm.id, field.crm.1))
-        {
+        let blocks = !crate::proof::has(Fault::AttemptBlocksNothing);
+        let is_blocked = |record: i64, field: i64| blocks && self.blocked.contains(&(record, field));
+        if is_blocked(link.store.id, field.store.1) || is_blocked(link.crm.id, field.crm.1) {
             return Verdict::Pending;
         }
         let (store, crm) = (link.store.seen.seen(field.store.1), link.crm.seen.seen(field.crm.1));
@@ -255,14 +257,18 @@ impl Context {
         // Where the checkpoint is older than the sides, nothing it says was agreed can be believed.
         let cautious = FieldRule { conflict: Conflict::Hold, direction: Direction::Both, ..field.rule.clone() };
         let facts = Facts {
-            rule: if self.mood.behind { &cautious } else { &field.rule },
-            agreed: if self.mood.behind { &Agreed::Unknown } else { &agreed },
+            rule: if self.mood.behind.compares_only() { &cautious } else { &field.rule },
+            agreed: if self.mood.behind == Behind::Certain { &Agreed::Unknown } else { &agreed },
             store: Target { seen: &store, edited: edited(pair, link, field, Side::Store), shape: &store_defined.shape },
             crm: Target { seen: &crm, edited: edited(pair, link, field, Side::Crm), shape: &crm_defined.shape },
         };
+        let was_held = held.is_some();
         let held = held.filter(|held| same_values(held, &store, &crm));
         let decision = match held.map(|held| (held.state, held.reason)) {
             Some((HeldState::Dropped, _)) => return Verdict::Kept,
+            Some((HeldState::Take(_), reason)) if crate::proof::has(Fault::DecisionForgotten) => {
+                return Verdict::Hold(reason);
+            }
             Some((HeldState::Take(side), _)) => merge::resolve(&facts, side),
             Some((HeldState::Held, reason)) if sticks(reason, held) => return Verdict::Hold(reason),
             _ => merge::decide(&facts),
@@ -270,17 +276,24 @@ impl Context {
         match decision {
             Decision::Settled => Verdict::Unchanged,
             Decision::Kept => Verdict::Kept,
+            Decision::Hold(HeldReason::Conflict) if self.mood.behind.compares_only() => {
+                Verdict::Hold(HeldReason::FirstMeeting)
+            }
             Decision::Hold(reason) => Verdict::Hold(reason),
             Decision::Unseen(side) => Verdict::Unseen(side),
             Decision::Agree(now) => {
                 // Only `Absent` and `Value` are ever agreed on.
-                *met += u64::from(agreed != Agreed::Unknown && agreed != now && !self.mood.behind);
+                let is_news = agreed != Agreed::Unknown && agreed != now && !was_held;
+                *met += u64::from(is_news && !self.mood.behind.compares_only());
                 Verdict::Agree(match now {
                     Agreed::Value(value) => Some(value),
                     Agreed::Absent | Agreed::Unknown => None,
                 })
             }
-            Decision::Write(_) if self.mood.behind => Verdict::Hold(HeldReason::FirstMeeting),
+            Decision::Write(intent) if self.mood.behind.compares_only() => {
+                let one_sided = self.mood.behind == Behind::Suspected && intent.why != Why::EditBeatsClear;
+                if one_sided { Verdict::Pending } else { Verdict::Hold(HeldReason::FirstMeeting) }
+            }
             Decision::Write(intent) => self.consider(pair, link, field, &agreed, intent, (&store, &crm)),
         }
     }
@@ -351,7 +364,8 @@ impl Context {
 fn edited(pair: &Pair, link: &LinkRow, field: &PairField, side: Side) -> Option<Timestamp> {
     let record = if side == Side::Store { &link.store } else { &link.crm };
     let theirs = record.seen.get(field.on(side).1)?.edited?;
-    Some(Timestamp::from_millis(theirs.as_millis() - pair.source(side).offset_ms()))
+    let offset_ms = if crate::proof::has(Fault::NoClockOffset) { 0 } else { pair.source(side).offset_ms() };
+    Some(Timestamp::from_millis(theirs.as_millis() - offset_ms))
 }
 
 /// Whether both sides still hold what they held when the field was held.

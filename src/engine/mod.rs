@@ -45,10 +45,10 @@ pub use pull::{Pulled, Reach};
 pub use read_back::ReadBack;
 pub use report::{Explained, ExplainedField, LinkReport, LinkStanding, LinkState, PairStatus};
 
-use crate::checkpoint::{Checkpoint, SeenRecord};
+use crate::checkpoint::{Checkpoint, Cursor, SeenRecord};
 use crate::connector::Connector;
 use crate::merge;
-use crate::model::{DefinitionState, Direction, FieldRule, FieldShape, Mapping, Mode, Rails, Side, Value};
+use crate::model::{DefinitionState, Direction, FieldRule, FieldShape, Mapping, Mode, Rails, Side, Timestamp, Value};
 use crate::telemetry;
 
 /// Every read of a feed begins this much before the cursor: whole-second times, and whether a bound includes its own
@@ -129,6 +129,8 @@ pub struct Source {
     /// Writes of several pairs take turns, a round each.
     pub(crate) lane: tokio::sync::Mutex<()>,
     pub(crate) calls: AtomicU64,
+    /// Theirs: up to when all of its feeds have been read; none before the first read.
+    pub(crate) covered: Mutex<Option<Timestamp>>,
     /// Its clock minus ours, in milliseconds.
     pub(crate) offset_ms: AtomicI64,
 }
@@ -169,6 +171,16 @@ impl Source {
 
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Up to when all of its feeds have been read.
+    pub(crate) fn covered(&self) -> Option<Timestamp> {
+        *self.covered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn cover(&self, cursors: &BTreeMap<String, Cursor>) {
+        let covered = cursors.values().map(|cursor| cursor.at).min();
+        *self.covered.lock().unwrap_or_else(PoisonError::into_inner) = covered;
     }
 
     pub(crate) fn offset_ms(&self) -> i64 {

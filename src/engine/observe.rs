@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Engine, Error, Source};
 use crate::checkpoint::{RecordRow, RecordSave, SeenCell, SeenRecord, Transaction, Waiting};
 use crate::model::{Existence, Key, Observed, Seen, Timestamp, Value};
+use crate::proof::Fault;
 
 /// How far back a feed may have been read before a change, so that the date of a whole record stands for a field.
 const DATED_WITHIN: Duration = Duration::from_secs(600);
@@ -189,6 +190,7 @@ fn absorb(
     let mut missed = 0;
     for (cell, field) in shown.cells.iter().zip(&source.fields) {
         let value = match &cell.seen {
+            Seen::Unseen if crate::proof::has(Fault::UnseenIsAbsent) => None,
             Seen::Unseen => continue,
             Seen::Absent => None,
             Seen::Value(value) => Some(value),
@@ -196,7 +198,7 @@ fn absorb(
         // The date of a whole record says nothing about an absent value of a source that dates each field.
         let dated = cell.modified.or(if source.dates_fields && value.is_none() { None } else { shown.modified });
         let known = record.seen.get(field.id);
-        let verdict = compare(known.as_ref(), value, dated, reading, source.times.replica_lag);
+        let verdict = compare(known.as_ref(), value, dated, reading, source.times.replica_lag, now);
         let pending = record.id.and_then(|id| second.waiting.iter().find(|w| w.record == id && w.field == field.id));
         match verdict {
             Verdict::Drop => {}
@@ -213,7 +215,9 @@ fn absorb(
             Verdict::Older => {
                 let text = serde_json::to_string(&value).unwrap_or_default();
                 match (pending, record.id) {
-                    (Some(waiting), _) if waiting.value == text && now >= waiting.until => {
+                    (Some(waiting), _)
+                        if waiting.value == text && now >= waiting.until && !crate::proof::has(Fault::OlderIsNever) =>
+                    {
                         second.remove.push((waiting.record, waiting.field));
                         take(record, source, field.id, value, dated, cell.modified, reading);
                     }
@@ -260,19 +264,34 @@ fn compare(
     dated: Option<Timestamp>,
     reading: Reading,
     replica_lag: Duration,
+    now: Timestamp,
 ) -> Verdict {
     let Some(known) = known else { return Verdict::New };
     if known.value.as_ref() == value {
         return Verdict::Same;
     }
-    if known.acknowledged.is_some_and(|acknowledged| reading.started <= acknowledged) {
+    // An acknowledgement of the future is one of an earlier process, whose clock was ahead of ours.
+    let acknowledged = known.acknowledged.filter(|acknowledged| *acknowledged <= now);
+    let read_before = |acknowledged: Timestamp| reading.started <= acknowledged;
+    if acknowledged.is_some_and(read_before) && !crate::proof::has(Fault::ReadBeforeOurWrite) {
         return Verdict::Drop;
     }
-    if known.modified.zip(dated).is_some_and(|(known, dated)| dated < known) {
+    // An absence has no date of its own: it is younger than the value that it replaced, which has this very date.
+    let older = |(modified, dated): (Timestamp, Timestamp)| {
+        if known.value.is_none() && !crate::proof::has(Fault::AbsenceWithoutAge) {
+            dated <= modified
+        } else {
+            dated < modified
+        }
+    };
+    if crate::proof::has(Fault::NoSecondLook) {
+        return Verdict::New;
+    }
+    if known.modified.zip(dated).is_some_and(older) {
         return Verdict::Older;
     }
     // What has no date may be as old as a replica: right after our own write it proves nothing.
-    let just_written = || known.acknowledged.is_some_and(|acknowledged| reading.started < acknowledged + replica_lag);
+    let just_written = || acknowledged.is_some_and(|acknowledged| reading.started < acknowledged + replica_lag);
     if dated.is_none() && known.ours && just_written() {
         return Verdict::Older;
     }
@@ -295,8 +314,9 @@ fn take(
         let record_date = dated.filter(|_| known.is_some() && !source.dates_fields)?;
         reading.covered.filter(|covered| *covered + DATED_WITHIN >= record_date).map(|_| record_date)
     });
-    let acknowledged = known.and_then(|known| known.acknowledged);
-    record.seen.set(field, SeenCell { value: value.cloned(), modified: dated, edited, acknowledged, ours: false });
+    let acknowledged = known.as_ref().and_then(|known| known.acknowledged);
+    let modified = dated.or(known.as_ref().and_then(|known| known.modified));
+    record.seen.set(field, SeenCell { value: value.cloned(), modified, edited, acknowledged, ours: false });
     record.dirty = true;
     record.rematch |= source.is_match_field(field);
 }

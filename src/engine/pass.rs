@@ -9,8 +9,9 @@ use super::push::{Push, Scope};
 use super::rails::Scale;
 use super::survey::Survey;
 use super::{Engine, Error, Pair};
-use crate::checkpoint::{PairRow, Transaction};
+use crate::checkpoint::{Behind, PairRow, Transaction};
 use crate::model::{Mode, Timestamp};
+use crate::proof::Fault;
 use crate::telemetry::Event;
 
 /// How often a pass decides again what changed under its hands.
@@ -116,14 +117,14 @@ impl Engine {
         // Told to stop or failed half-way, every link of the work is looked at again; it is cheap, and safe.
         let decided = if report.failure.is_some() { row.decided } else { newest };
         let complete = writes
-            && !mood.behind
+            && !mood.behind.compares_only()
             && report.standing == Standing::Done
             && report.failure.is_none()
             && options.limit.is_none()
             && !self.stop.is_cancelled();
         transaction.note_pass(pair.id, decided, ended, &text_of(&report.balance), complete).await?;
-        if mood.behind && report.failure.is_none() {
-            transaction.set_behind(false, Some(pair.id)).await?;
+        if mood.behind.compares_only() && report.failure.is_none() {
+            transaction.set_behind(Behind::No, Some(pair.id)).await?;
         }
         transaction.commit().await?;
         pair.has_compared();
@@ -139,7 +140,7 @@ impl Engine {
         let mut standing = None;
         for source in [&pair.store, &pair.crm] {
             match transaction.source(source.side, &source.name).await? {
-                Some(row) if row.paused => standing = Some(Standing::Paused),
+                Some(row) if row.paused && !crate::proof::has(Fault::PauseIgnored) => standing = Some(Standing::Paused),
                 Some(row) if row.swept_at.is_some() && !source.must_sweep.load(Ordering::SeqCst) => {}
                 _ => standing = standing.or(Some(Standing::Unread)),
             }
@@ -149,7 +150,7 @@ impl Engine {
     }
 
     async fn nothing_left(&self, transaction: &mut Transaction<'_>, pair: &Pair) -> Result<bool, Error> {
-        Ok(transaction.count_unsettled(pair.id).await? == 0 && !transaction.pair(pair.id).await?.behind)
+        Ok(transaction.count_unsettled(pair.id).await? == 0 && !transaction.pair(pair.id).await?.behind.compares_only())
     }
 
     /// Creates the attribute definitions that are to be created: only here, in a pass that may write.
@@ -244,6 +245,7 @@ impl Engine {
             records_created: 0,
             records_deleted: balance.records_deleted,
             conflicts: balance.conflicts,
+            put_back: balance.put_back,
             store_writes: balance.store_writes,
             crm_writes: balance.crm_writes,
             store_calls: pair.store.calls() - calls.0,

@@ -119,7 +119,7 @@ impl Engine {
         let mood = Mood { behind: row.behind, ..Mood::default() };
         let first_pass = row.first_pass_at.is_none();
         let mut planning = Planning { totals: PlanTotals::default(), planned: Counts::default(), first_pass };
-        let since = if mood.behind { 0 } else { row.decided };
+        let since = if mood.behind.compares_only() { 0 } else { row.decided };
         transaction.gather_work(pair.id, pair.store.id, pair.crm.id, since).await?;
         let mut after = 0;
         loop {

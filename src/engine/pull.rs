@@ -8,8 +8,9 @@ use futures::stream::{BoxStream, StreamExt};
 use super::observe::Reading;
 use super::{CHUNK, Engine, Error, OVERREACH, Source};
 use crate::checkpoint::Cursor;
-use crate::connector::{End, Page, Unlimited};
-use crate::model::{Class, Existence, Failure, Key, Timestamp};
+use crate::connector::{End, Lane, Page, Unreserved};
+use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Timestamp};
+use crate::proof::Fault;
 use crate::telemetry::Event;
 
 /// The most pages of one read: a feed that never ends is a fault of the source.
@@ -64,7 +65,8 @@ impl Engine {
         if never || unknown || source.must_sweep.load(Ordering::SeqCst) {
             return self.sweep(source, None).await;
         }
-        let covered = cursors.values().map(|cursor| cursor.at).min();
+        source.cover(&cursors);
+        let covered = source.covered();
         let mut pulled = Pulled::default();
         for feed in feeds {
             let Some(cursor) = cursors.get_mut(*feed) else { continue };
@@ -84,6 +86,7 @@ impl Engine {
     async fn note_read(&self, source: &Source, cursors: &BTreeMap<String, Cursor>) -> Result<(), Error> {
         let quota = source.connector.quota().and_then(|quota| serde_json::to_string(&quota).ok());
         let now = self.clock.now();
+        source.cover(cursors);
         let mut transaction = self.checkpoint.begin().await?;
         transaction.note_read(source.id, now, cursors, source.offset_ms(), quota.as_deref()).await?;
         transaction.commit().await?;
@@ -94,9 +97,12 @@ impl Engine {
     async fn pull_feed(&self, source: &Source, feed: &'static str, cursor: &mut Cursor) -> Result<Streamed, Error> {
         let now = self.clock.now();
         let overlap_due = !source.started.load(Ordering::SeqCst) || now >= cursor.overlapped_at + source.times.overlap;
-        let since = cursor.at - if overlap_due { source.times.overlap.max(OVERREACH) } else { OVERREACH };
+        let back = if overlap_due { source.times.overlap.max(OVERREACH) } else { OVERREACH };
+        let since = if crate::proof::has(Fault::NoOverlap) { cursor.at } else { cursor.at - back };
         let streamed = self.stream(source, source.connector.changes(feed, since), Some(cursor.at), false).await?;
-        if let (true, Some(clock)) = (streamed.whole, streamed.clock) {
+        let whole = streamed.whole || crate::proof::has(Fault::CursorDespiteTear);
+        let ours = crate::proof::has(Fault::CursorFromOurClock).then_some(now);
+        if let (true, Some(clock)) = (whole, ours.or(streamed.clock)) {
             cursor.at = cursor.at.max(clock);
             if overlap_due {
                 cursor.overlapped_at = now;
@@ -171,7 +177,8 @@ impl Engine {
         transaction.commit().await?;
         let streamed = self.stream(source, source.connector.everything(), covered, true).await?;
         let mut pulled = Pulled { swept: true, records: streamed.records, torn: !streamed.whole, ..Pulled::default() };
-        let Some(clock) = streamed.clock.filter(|_| streamed.whole) else {
+        let whole = streamed.whole || crate::proof::has(Fault::TornSweepIsWhole);
+        let Some(clock) = streamed.clock.filter(|_| whole) else {
             let torn = "a sweep was torn: nothing is taken for gone, it is read again next time";
             crate::telemetry::note_of(tracing::Level::WARN, source.event(), torn);
             return Ok(pulled);
@@ -222,25 +229,37 @@ impl Engine {
             let keys: Vec<Key> = missing.into_iter().map(|(_, key)| key).collect();
             let started = self.clock.now();
             source.call();
-            let found =
-                source.connector.fetch(&keys, &[], &Unlimited).await.map_err(|failure| source.error(failure))?;
+            let found = if crate::proof::has(Fault::GoneUnconfirmed) {
+                keys.into_iter().map(|key| gone_at_sight(source, key)).collect()
+            } else {
+                let fetching = source.connector.fetch(&keys, &[], &Unreserved(Lane::Sweep));
+                fetching.await.map_err(|failure| source.error(failure))?
+            };
             gone += found.iter().filter(|shown| shown.existence != Existence::Present).count() as u64;
-            self.record(source, &found, Reading { started, covered: None }, false).await?;
+            self.record(source, &found, Reading { started, covered: source.covered() }, false).await?;
         }
     }
 
     /// Reads records directly and remembers what they show.
-    pub(super) async fn look(&self, source: &Source, keys: &[Key], fields: &[usize]) -> Result<(), Error> {
+    pub(super) async fn look(&self, source: &Source, keys: &[Key], fields: &[usize], lane: Lane) -> Result<(), Error> {
         for chunk in keys.chunks(source.connector.limits().keys_per_fetch.max(1)) {
             self.going_on()?;
             let started = self.clock.now();
             source.call();
-            let shown =
-                source.connector.fetch(chunk, fields, &Unlimited).await.map_err(|failure| source.error(failure))?;
-            self.record(source, &shown, Reading { started, covered: None }, false).await?;
+            let shown = source
+                .connector
+                .fetch(chunk, fields, &Unreserved(lane))
+                .await
+                .map_err(|failure| source.error(failure))?;
+            self.record(source, &shown, Reading { started, covered: source.covered() }, false).await?;
         }
         Ok(())
     }
+}
+
+/// A record that is gone because nobody has looked for it: a planted fault's reading of a sweep.
+fn gone_at_sight(source: &Source, key: Key) -> Observed {
+    Observed { key, existence: Existence::Gone, modified: None, cells: vec![Cell::default(); source.fields.len()] }
 }
 
 /// A source's clock minus ours, from one answer: the estimate so far, moved no further than this answer proves it wrong. The

@@ -9,6 +9,7 @@ use super::survey::{Ended, Survey};
 use super::{CHUNK, Counts, Engine, Error, Pair};
 use crate::checkpoint::{PairRow, Stopped, Transaction};
 use crate::merge::{self, Crossed, Taken};
+use crate::proof::Fault;
 use crate::telemetry::Event;
 
 /// What rails look back on, and how long an approval lasts.
@@ -43,7 +44,8 @@ impl Engine {
         let deletes = gone.iter().filter(|link| !approved.contains(link)).count() as u64;
         let planned = Counts { deletes, ..survey.planned };
         let base = (links * pair.fields.len() as u64, links);
-        let crossed = merge::crossed(&pair.rails, past, planned, base.0, base.1);
+        let weighed = if crate::proof::has(Fault::RailAfterFirstWrite) { Counts::default() } else { planned };
+        let crossed = merge::crossed(&pair.rails, past, weighed, base.0, base.1);
         Ok(Scale { past, base, gone: gone.len() as u64, approved, crossed })
     }
 

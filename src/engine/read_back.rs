@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::decide::{Fate, Mood, Verdict};
 use super::{CHUNK, Engine, Error, Pair};
 use crate::checkpoint::HistoryFilter;
+use crate::connector::Lane;
 use crate::model::{Key, Side};
 
 /// What both sides were read to hold in the fields that a pass has written.
@@ -71,7 +72,7 @@ impl Engine {
                 .map(|link| if side == Side::Store { &link.store } else { &link.crm }.key.clone())
                 .collect();
             let fields: BTreeSet<usize> = pair.fields.iter().map(|field| field.on(side).0).collect();
-            self.look(pair.source(side), &keys, &fields.into_iter().collect::<Vec<_>>()).await?;
+            self.look(pair.source(side), &keys, &fields.into_iter().collect::<Vec<_>>(), Lane::Fresh).await?;
         }
         Ok(())
     }

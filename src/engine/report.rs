@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::decide::{Fate, Mood, Verdict};
 use super::{CHUNK, Engine, Error, Pair};
-use crate::checkpoint::{HeldState, HistoryFilter, HistoryRow, LinkCounts, RecordRow, SeenCell, Transaction};
+use crate::checkpoint::{Behind, HeldState, HistoryFilter, HistoryRow, LinkCounts, RecordRow, SeenCell, Transaction};
 use crate::model::{HeldReason, Mode, Side, Timestamp};
 
 /// How one pair stands.
@@ -180,7 +180,7 @@ impl Engine {
         transaction: &mut Transaction<'_>,
         pair: &Pair,
         decided: i64,
-        behind: bool,
+        behind: Behind,
     ) -> Result<(u64, Option<Timestamp>), Error> {
         transaction.gather_work(pair.id, pair.store.id, pair.crm.id, decided).await?;
         let (mut pending, mut since) = (0, None::<Timestamp>);
@@ -308,7 +308,7 @@ impl Engine {
         side: Side,
         record: RecordRow,
         link: Option<i64>,
-        behind: bool,
+        behind: Behind,
     ) -> Result<Explained, Error> {
         let filter = HistoryFilter {
             stores: vec![pair.store.name.clone()],
@@ -423,7 +423,7 @@ fn rails_in_words(rails: &str) -> String {
 }
 
 fn standing(pair: &Pair, row: &crate::checkpoint::PairRow) -> (String, Option<String>) {
-    if row.behind {
+    if row.behind.compares_only() {
         return (
             "behind".to_owned(),
             Some("the checkpoint is older than what the sides hold: it compares only".to_owned()),

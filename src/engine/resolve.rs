@@ -6,8 +6,10 @@ use super::conclude::{hold, settled_link};
 use super::decide::as_compared;
 use super::{CHUNK, Engine, Error, Pair};
 use crate::checkpoint::{Attempt, SeenCell, Settled};
+use crate::connector::Lane;
 use crate::merge;
 use crate::model::{Canonical, HeldReason, Key, Side, Timestamp, Value};
+use crate::proof::Fault;
 
 impl Engine {
     /// Reads back what may have been written, once it can no longer take effect late.
@@ -16,7 +18,9 @@ impl Engine {
             let source = pair.source(side);
             loop {
                 self.going_on()?;
-                let until = self.clock.now() - source.times.quarantine;
+                let short = crate::proof::has(Fault::ShortQuarantine);
+                let quarantine = if short { source.times.quarantine / 8 } else { source.times.quarantine };
+                let until = self.clock.now() - quarantine;
                 let mut transaction = self.checkpoint.read().await?;
                 let due = transaction
                     .attempts_due(pair.id, side, until, CHUNK.min(source.connector.limits().keys_per_fetch))
@@ -37,7 +41,7 @@ impl Engine {
                     .filter(|(_, field)| ids.contains(&field.id))
                     .map(|(at, _)| at)
                     .collect();
-                self.look(source, &keys, &fields).await?;
+                self.look(source, &keys, &fields, Lane::Resolve).await?;
                 self.close_attempts(pair, side, &due).await?;
             }
         }
@@ -127,7 +131,7 @@ impl Engine {
             }
             let keys: Vec<Key> = due.into_iter().map(|(_, key)| key).collect();
             let every: Vec<usize> = (0..source.fields.len()).collect();
-            self.look(source, &keys, &every).await?;
+            self.look(source, &keys, &every, Lane::Resolve).await?;
         }
         Ok(())
     }
@@ -157,8 +161,7 @@ fn is_made_of(shown: &Canonical, sent: &Canonical) -> bool {
     };
     let whole = |value: &Canonical| value.value().display().parse::<f64>().ok().map(f64::round);
     let (short, long) = (letters(shown), letters(sent));
-    (!short.is_empty() && (long.starts_with(&short) || short.starts_with(&long)))
-        || whole(shown).is_some_and(|number| whole(sent) == Some(number))
+    (!short.is_empty() && long.starts_with(&short)) || whole(shown).is_some_and(|number| whole(sent) == Some(number))
 }
 
 #[cfg(test)]
@@ -177,7 +180,13 @@ mod tests {
         ] {
             assert!(made(shown, sent), "{shown} of {sent}");
         }
-        for (shown, sent) in [("Buyer", "Head of purchasing"), ("W-13", "W-12"), ("7", "1.125"), ("-", "Head")] {
+        for (shown, sent) in [
+            ("Buyer", "Head of purchasing"),
+            ("Manager EMEA", "Manager"),
+            ("W-13", "W-12"),
+            ("7", "1.125"),
+            ("-", "Head"),
+        ] {
             assert!(!made(shown, sent), "{shown} of {sent}");
         }
     }

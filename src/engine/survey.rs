@@ -8,7 +8,8 @@ use super::conclude::{News, agreed_of, place_of, settled_link};
 use super::decide::{Decided, Fate, Mood, Verdict};
 use super::rails::{DAY, count};
 use super::{CHUNK, Counts, Engine, Error, Pair};
-use crate::checkpoint::{LinkRow, PairRow};
+use crate::checkpoint::{Behind, LinkRow, PairRow};
+use crate::connector::Lane;
 use crate::model::{Key, Side};
 
 /// So many fields of one source that return within a day to superseded values look like a restored backup.
@@ -18,6 +19,8 @@ const RETURNED_MAX: u64 = 20;
 #[derive(Default)]
 pub(super) struct Survey {
     pub mood: Mood,
+    /// The change up to which everything was looked at before.
+    since: i64,
     pub balance: Balance,
     pub due: Vec<i64>,
     pub ended: Vec<(LinkRow, Ended)>,
@@ -44,22 +47,24 @@ impl Engine {
     pub(super) async fn survey(&self, pair: &Pair, row: &PairRow, since: i64) -> Result<Survey, Error> {
         let first_pass = row.first_pass_at.is_none();
         let mut mood = Mood { behind: row.behind, ..Mood::default() };
-        if mood.behind {
+        if mood.behind.compares_only() {
             self.say_behind(pair);
         }
         loop {
             let mut transaction = self.checkpoint.begin().await?;
-            transaction.gather_work(pair.id, pair.store.id, pair.crm.id, if mood.behind { 0 } else { since }).await?;
+            transaction
+                .gather_work(pair.id, pair.store.id, pair.crm.id, if mood.behind.compares_only() { 0 } else { since })
+                .await?;
             transaction.commit().await?;
-            let mut survey = Survey { mood, ..Survey::default() };
+            let mut survey = Survey { mood, since, ..Survey::default() };
             self.look_over(pair, (true, first_pass), &mut survey).await?;
             if !survey.unseen_links.is_empty() {
                 self.read_unseen(pair, &mut survey).await?;
                 self.look_over(pair, (false, first_pass), &mut survey).await?;
             }
             let first = pair.first_since_start.load(Ordering::SeqCst);
-            if first && !mood.behind && self.recognise_by_sides(pair, survey.met, survey.moved).await? {
-                mood.behind = true;
+            if first && !mood.behind.compares_only() && self.recognise_by_sides(pair, survey.met, survey.moved).await? {
+                mood.behind = Behind::Suspected;
                 self.say_behind(pair);
                 continue;
             }
@@ -135,7 +140,7 @@ impl Engine {
             let source = pair.source(side);
             let fields: BTreeSet<usize> = pair.fields.iter().map(|field| field.on(side).0).collect();
             let keys: Vec<Key> = keys.into_iter().collect();
-            self.look(source, &keys, &fields.into_iter().collect::<Vec<_>>()).await?;
+            self.look(source, &keys, &fields.into_iter().collect::<Vec<_>>(), Lane::Fresh).await?;
         }
         let links = std::mem::take(&mut survey.unseen_links);
         let mut transaction = self.checkpoint.begin().await?;
@@ -193,8 +198,11 @@ impl Survey {
             self.unseen_links.push(decided.link.id);
             return None;
         }
-        self.met += decided.met;
-        self.moved += decided.met;
+        // In a restored copy neither side was ever seen with what it holds now.
+        if decided.link.store.changed > self.since && decided.link.crm.changed > self.since {
+            self.met += decided.met;
+            self.moved += decided.met;
+        }
         let mut due = false;
         for verdict in verdicts {
             if let Verdict::Write(write) = verdict {

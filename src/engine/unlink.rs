@@ -6,6 +6,7 @@ use super::survey::Ended;
 use super::{Engine, Error, Pair};
 use crate::checkpoint::{LinkRow, NewHeld, Transaction};
 use crate::model::{HeldReason, Side};
+use crate::proof::Fault;
 use crate::telemetry::Event;
 
 impl Engine {
@@ -53,7 +54,9 @@ impl Engine {
         if !removed.is_empty() {
             transaction.note_removals(pair.id, now, counted, free).await?;
             transaction.remove_links(&removed).await?;
-            transaction.touch_records(&parted).await?;
+            if !crate::proof::has(Fault::PartedForgotten) {
+                transaction.touch_records(&parted).await?;
+            }
         }
         let newest = transaction.newest_link().await?;
         transaction.commit().await?;

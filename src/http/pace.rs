@@ -144,6 +144,11 @@ impl Pace {
         self.allowance.map_or(usize::MAX, |allowance| allowance.calls)
     }
 
+    /// Until when nothing is left of the quota, by what the newest answers say: whatever leaves now is refused.
+    pub(super) fn used_up_until(&self, now: Instant) -> Option<Instant> {
+        self.window.filter(|window| window.left <= 0 && now < window.holds_until).map(|window| window.holds_until)
+    }
+
     /// The instant before which nothing may leave because the system said so.
     pub(super) fn blocked_until(&self, now: Instant) -> Option<Instant> {
         self.blocked_until.filter(|until| *until > now)

@@ -143,11 +143,12 @@ impl Throttle {
     /// Starts a call that a [`Reserved`] has paid for.
     ///
     /// # Errors
-    /// The instant until which the system wants to be left alone, after a 429.
+    /// The instant until which the system wants to be left alone after a 429, or until which nothing is left: other apps
+    /// may have used what was put aside for this call.
     pub(super) fn prepaid_now(self: &Arc<Self>) -> Result<Running, Instant> {
         let now = Instant::now();
         let mut state = self.state();
-        if let Some(until) = state.pace.blocked_until(now) {
+        if let Some(until) = state.pace.blocked_until(now).or_else(|| state.pace.used_up_until(now)) {
             return Err(until);
         }
         state.pace.start(now);

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::day::{canonical_day, is_day};
 use super::number::canonical_number;
 use crate::model::{Canonical, FieldRule, FieldShape, FieldType, Holds, Side, Value};
+use crate::proof::Fault;
 
 /// Why a value cannot be brought over: a sentence without the value itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +26,9 @@ impl CannotBeTaken {
 /// # Errors
 /// When the value is not of the field's type, or not one of its mapped words.
 pub fn canonical(rule: &FieldRule, side: Side, value: &Value) -> Result<Option<Canonical>, CannotBeTaken> {
+    if crate::proof::has(Fault::ComparedAsSpelt) {
+        return Ok(Some(Canonical(value.clone())));
+    }
     if rule.kind == FieldType::List {
         let mut items = Vec::new();
         for item in &*items_of(value) {
@@ -50,12 +54,16 @@ pub fn canonical(rule: &FieldRule, side: Side, value: &Value) -> Result<Option<C
 /// # Errors
 /// When the side has no word for it.
 pub fn encode(rule: &FieldRule, side: Side, value: &Canonical) -> Result<Value, CannotBeTaken> {
-    if side == Side::Store || rule.values.is_empty() {
+    if rule.values.is_empty() {
         return Ok(value.value().clone());
     }
+    let word = |canonical: &String| match side {
+        Side::Store => Ok(spelt_in_store(rule, canonical)),
+        Side::Crm => crm_word(rule, canonical),
+    };
     Ok(match value.value() {
-        Value::Text(word) => Value::Text(crm_word(rule, word)?),
-        Value::List(words) => Value::List(words.iter().map(|word| crm_word(rule, word)).collect::<Result<_, _>>()?),
+        Value::Text(text) => Value::Text(word(text)?),
+        Value::List(items) => Value::List(items.iter().map(word).collect::<Result<_, _>>()?),
     })
 }
 
@@ -161,6 +169,13 @@ fn canonical_text(rule: &FieldRule, side: Side, text: &str) -> Result<Option<Str
 fn store_word(rule: &FieldRule, word: &str) -> Result<Option<String>, CannotBeTaken> {
     let word = trimmed(rule, word);
     if word.is_empty() { Ok(None) } else { of_type(rule, Side::Store, word).map(Some) }
+}
+
+/// The store's word for a canonical text, as `values` spells it. A value that no word stands for comes from the store itself.
+fn spelt_in_store(rule: &FieldRule, canonical: &str) -> String {
+    let stands_for = |store: &&String| store_word(rule, store).ok().flatten().as_deref() == Some(canonical);
+    let word = rule.values.values().find(stands_for);
+    word.map_or_else(|| canonical.to_owned(), |word| trimmed(rule, word).to_owned())
 }
 
 /// The CRM's word for a canonical text. Where a one-way mapping has several, the first of the alphabet.

@@ -13,6 +13,7 @@ use crate::model::{
     Agreed, Canonical, Conflict, Direction, FieldRule, FieldShape, HeldReason, OnClear, Seen, Side, Timestamp, Value,
     Why,
 };
+use crate::proof::Fault;
 
 /// Edits this close to each other have no order: clocks are corrected, not exact, and some count whole seconds.
 const TIE_MS: i64 = 2000;
@@ -93,17 +94,9 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         Ok(field) => field,
         Err(side) => return Decision::Unseen(side),
     };
-    if field.store == field.crm {
-        return field.settle();
-    }
-    if !facts.rule.overwrite && field.store.is_some() && field.crm.is_some() {
-        return Decision::Kept;
-    }
-    match facts.rule.direction {
-        Direction::Both => field.both_ways(),
-        Direction::ToStore => field.one_way(Side::Store),
-        Direction::ToCrm => field.one_way(Side::Crm),
-    }
+    let decision = field.decide();
+    crate::proof::meet(|| field.cell(&decision));
+    decision
 }
 
 /// The decision when a person takes one side: the other side ends equal to it, whatever the mapping says.
@@ -163,6 +156,47 @@ impl<'a> Field<'a> {
         })
     }
 
+    fn decide(&self) -> Decision {
+        let rule = self.facts.rule;
+        if self.store == self.crm {
+            return self.settle();
+        }
+        if !rule.overwrite && self.store.is_some() && self.crm.is_some() {
+            return Decision::Kept;
+        }
+        match rule.direction {
+            Direction::Both => self.both_ways(),
+            Direction::ToStore => self.one_way(Side::Store),
+            Direction::ToCrm => self.one_way(Side::Crm),
+        }
+    }
+
+    /// The cell of the table that a decision was made in, in words.
+    fn cell(&self, decision: &Decision) -> String {
+        let held = |held: &Held| match (held, &self.agreed) {
+            (None, _) => "absent",
+            (Some(_), None) => "a value",
+            (now, Some(agreed)) if now == agreed => "unchanged",
+            (Some(_), Some(_)) => "changed",
+        };
+        let agreed = match &self.agreed {
+            None => "unknown",
+            Some(None) => "absent",
+            Some(Some(_)) => "a value",
+        };
+        let equal = if self.store == self.crm { ", equal" } else { "" };
+        let what = match decision {
+            Decision::Settled => "settled".to_owned(),
+            Decision::Agree(_) => "agree".to_owned(),
+            Decision::Write(intent) => format!("write to the {}: {}", intent.to, intent.why.as_str()),
+            Decision::Hold(reason) => format!("hold: {reason}"),
+            Decision::Kept => "kept".to_owned(),
+            Decision::Unseen(side) => format!("the {side} is unseen"),
+        };
+        let (store, crm) = (held(&self.store), held(&self.crm));
+        format!("merge: {:?}, agreed {agreed}, store {store}, CRM {crm}{equal}: {what}", self.facts.rule.direction)
+    }
+
     const fn held(&self, side: Side) -> &Held {
         match side {
             Side::Store => &self.store,
@@ -196,6 +230,7 @@ impl<'a> Field<'a> {
     /// Nothing was ever agreed, the sides differ.
     fn first_meeting(&self) -> Decision {
         match (&self.store, &self.crm) {
+            (None, Some(_)) if crate::proof::has(Fault::FirstMeetingClears) => self.send(Side::Crm, Why::Cleared),
             (None, _) => self.write(Side::Store, Why::Filled),
             (_, None) => self.write(Side::Crm, Why::Filled),
             (Some(_), Some(_)) => match self.facts.rule.conflict {
@@ -220,6 +255,7 @@ impl<'a> Field<'a> {
     /// Both sides changed, to different values.
     fn both_changed(&self) -> Decision {
         match (&self.store, &self.crm) {
+            (None, Some(_)) if crate::proof::has(Fault::ClearBeatsEdit) => self.send(Side::Crm, Why::Cleared),
             (None, _) => self.write(Side::Store, Why::EditBeatsClear),
             (_, None) => self.write(Side::Crm, Why::EditBeatsClear),
             (Some(_), Some(_)) => match self.winner() {
@@ -237,9 +273,10 @@ impl<'a> Field<'a> {
             Conflict::Hold => None,
             Conflict::Newest => {
                 let (store, crm) = (self.facts.store.edited?, self.facts.crm.edited?);
-                if store.millis_since(crm) > TIE_MS {
+                let tie_ms = if crate::proof::has(Fault::TieByTime) { 0 } else { TIE_MS };
+                if store.millis_since(crm) > tie_ms {
                     Some(Side::Store)
-                } else if crm.millis_since(store) > TIE_MS {
+                } else if crm.millis_since(store) > tie_ms {
                     Some(Side::Crm)
                 } else {
                     None

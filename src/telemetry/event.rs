@@ -192,6 +192,8 @@ events! {
         records_deleted: u64,
         /// Conflicts that a policy decided.
         conflicts: u64,
+        /// Edits on the target of a one-way field that were put back.
+        put_back: u64,
         /// Values written to or cleared in the store.
         store_writes: u64,
         /// Values written to or cleared in the CRM.

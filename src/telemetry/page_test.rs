@@ -167,6 +167,7 @@ fn pass(parts: [u64; 9], observed: u64) -> Event<'static> {
         records_created: 0,
         records_deleted: 0,
         conflicts: 0,
+        put_back: 0,
         store_writes: written,
         crm_writes: 0,
         store_calls: 4,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use attune::connector::FieldWanted;
 use attune::connector::sql::{ModifiedBy, Settings, Sql};
-use attune::connector::{Connector, End, Page, Unlimited};
+use attune::connector::{Connector, End, Lane, Page, Unreserved};
 use attune::model::{
     Cell, Class, DefinitionState, Existence, FieldShape, FieldType, Holds, Key, Observed, Outcome, Seen, Timestamp,
     Value, Write,
@@ -71,7 +71,7 @@ async fn keys_since(connector: &Sql, since: Option<Timestamp>) -> Vec<String> {
 async fn fetch(connector: &Sql, keys: &[&str]) -> Vec<Observed> {
     let keys: Vec<Key> = keys.iter().map(|key| Key::new(*key)).collect();
     let fields: Vec<usize> = (0..connector.fields().len()).collect();
-    connector.fetch(&keys, &fields, &Unlimited).await.expect("the fetch succeeds")
+    connector.fetch(&keys, &fields, &Unreserved(Lane::Fresh)).await.expect("the fetch succeeds")
 }
 
 fn write(record: &Observed, field: usize, value: &str) -> Write {
@@ -80,7 +80,7 @@ fn write(record: &Observed, field: usize, value: &str) -> Write {
 }
 
 async fn write_one(connector: &Sql, write: Write) -> Outcome {
-    connector.write(&[write], &Unlimited).await.remove(0)
+    connector.write(&[write], &Unreserved(Lane::Fresh)).await.remove(0)
 }
 
 fn text(cell: &Cell) -> Option<&str> {
@@ -161,7 +161,7 @@ async fn keys_of_every_type(database: &Database) {
         let existence: Vec<bool> = records.iter().map(|record| record.existence == Existence::Present).collect();
         assert_eq!(existence, [true, true, true, false], "{key_type}");
         let batch: Vec<Write> = records[..3].iter().map(|record| write(record, 0, "new")).collect();
-        for outcome in connector.write(&batch, &Unlimited).await {
+        for outcome in connector.write(&batch, &Unreserved(Lane::Fresh)).await {
             assert_eq!(stored(&outcome), Some("new"), "{key_type}");
         }
     }
@@ -465,7 +465,7 @@ async fn the_key_and_the_time_are_read_only(database: &Database) {
     let record = fetch(&connector, &["7"]).await.remove(0);
     let texts: Vec<_> = record.cells.iter().map(text).collect();
     assert_eq!(texts, [Some("7"), Some("7"), Some("2026-01-01T00:00:00Z"), Some("x")]);
-    let outcomes = connector.write(&[write(&record, 0, "8"), write(&record, 3, "y")], &Unlimited).await;
+    let outcomes = connector.write(&[write(&record, 0, "8"), write(&record, 3, "y")], &Unreserved(Lane::Fresh)).await;
     assert!(matches!(&outcomes[0], Outcome::Rejected(why) if why.contains("`@key`")), "{:?}", outcomes[0]);
     assert_eq!(stored(&outcomes[1]), Some("y"));
 }
@@ -640,7 +640,7 @@ async fn sqlite_triggers_and_conflict_clauses_cannot_leave_half_a_batch() {
             for bad in ["bad", "worse"] {
                 let batch: Vec<Write> =
                     records.iter().map(|record| write(record, 0, if record.key.as_str() == "2" { bad } else { "fine" })).collect();
-                let outcomes = connector.write(&batch, &Unlimited).await;
+                let outcomes = connector.write(&batch, &Unreserved(Lane::Fresh)).await;
                 assert!(
                     outcomes.iter().all(|outcome| matches!(outcome, Outcome::BatchRejected(failure)
                         if !failure.may_have_happened && failure.message.contains("a trigger"))),
@@ -774,7 +774,7 @@ async fn postgres_compares_again_after_waiting_for_a_lock() {
                 }
                 sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("committed");
             };
-            let (outcomes, ()) = tokio::join!(connector.write(&batch, &Unlimited), release);
+            let (outcomes, ()) = tokio::join!(connector.write(&batch, &Unreserved(Lane::Fresh)), release);
             assert!(matches!(outcomes[0], Outcome::Changed), "{outcomes:?}");
             assert_eq!(stored(&outcomes[1]), Some("ours"));
             assert_eq!(text(&fetch(&connector, &["1"]).await[0].cells[0]), Some("theirs"));
@@ -887,7 +887,7 @@ async fn names_of_any_case_and_kind(database: &Database) {
     assert_eq!(keys_since(&connector, Some(Timestamp::from_millis(YEAR_2026_MS))).await, ["1"]);
     let record = fetch(&connector, &["1"]).await.remove(0);
     let writes: Vec<Write> = (0..3).map(|field| write(&record, field, "new")).collect();
-    for outcome in connector.write(&writes, &Unlimited).await {
+    for outcome in connector.write(&writes, &Unreserved(Lane::Fresh)).await {
         assert_eq!(stored(&outcome), Some("new"));
     }
 }

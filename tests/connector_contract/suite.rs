@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use attune::connector::{Connector, End, Page, Unlimited};
+use attune::connector::{Connector, End, Lane, Page, Unreserved};
 use attune::model::{Cell, DefinitionState, Existence, Failure, Key, Observed, Outcome, Seen, Timestamp, Value, Write};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -43,7 +43,7 @@ async fn fetch_one(world: &dyn World, key: &Key) -> Observed {
 }
 
 async fn fetch(world: &dyn World, keys: &[Key]) -> Vec<Observed> {
-    world.connector().fetch(keys, &[TITLE, NOTE], &Unlimited).await.expect("the fetch succeeds")
+    world.connector().fetch(keys, &[TITLE, NOTE], &Unreserved(Lane::Fresh)).await.expect("the fetch succeeds")
 }
 
 fn text(cell: &Cell) -> Option<&str> {
@@ -69,7 +69,7 @@ async fn send(world: &dyn World, writes: Vec<Write>) -> Vec<(Write, Outcome)> {
     let connector = world.connector();
     let mut outcomes = Vec::new();
     for batch in connector.batches(writes) {
-        let answers = connector.write(&batch, &Unlimited).await;
+        let answers = connector.write(&batch, &Unreserved(Lane::Fresh)).await;
         assert_eq!(answers.len(), batch.len(), "one outcome for each write");
         outcomes.extend(batch.into_iter().zip(answers));
     }
@@ -397,7 +397,7 @@ pub async fn a_bad_row_is_isolated_wherever_it_is(place: &dyn Place) {
         while let Some(batch) = waiting.pop() {
             calls += 1;
             assert!(calls < 100, "bisecting ends");
-            let outcomes = world.connector().write(&batch, &Unlimited).await;
+            let outcomes = world.connector().write(&batch, &Unreserved(Lane::Fresh)).await;
             if let Outcome::BatchRejected(failure) = &outcomes[0] {
                 assert!(batch.len() > 1, "one row alone is rejected itself");
                 assert!(!failure.to_string().contains("fine"), "no values in messages: {failure}");
@@ -505,7 +505,7 @@ pub async fn a_write_never_lowers_the_modification_time(place: &dyn Place) {
 pub async fn fetch_answers_only_what_was_asked(place: &dyn Place) {
     let world = place.world(2).await;
     let keys = world.keys().await;
-    let records = world.connector().fetch(&keys, &[TITLE], &Unlimited).await.expect("the fetch succeeds");
+    let records = world.connector().fetch(&keys, &[TITLE], &Unreserved(Lane::Fresh)).await.expect("the fetch succeeds");
     for record in records {
         assert!(text(&record.cells[TITLE]).is_some());
         assert!(record.cells[NOTE].seen.is_unseen(), "not asked is unseen, not absent");

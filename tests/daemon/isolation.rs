@@ -128,11 +128,11 @@ impl Clock for FaultyClock {
             self.panics.fetch_add(1, Ordering::SeqCst);
             panic!("a defect, for the test");
         }
-        SystemClock.now()
+        SystemClock::default().now()
     }
 
     async fn sleep(&self, duration: Duration) {
-        SystemClock.sleep(duration).await;
+        SystemClock::default().sleep(duration).await;
     }
 }
 

@@ -85,14 +85,14 @@ impl Process {
     }
 
     pub fn engine(&self) -> Engine {
-        let clock = Arc::new(OurClock(Arc::clone(&self.hub)));
+        let clock = Arc::new(OurClock::new(&self.hub));
         Engine::new(self.checkpoint.clone(), clock, CancellationToken::new())
     }
 
     /// Does what a person asks for, in a process of its own that no crash of ours strikes.
     pub fn operate(&self, request: &Request) {
-        if let Request::Held { action: HeldAction::Take(_) | HeldAction::Retry, .. } = request {
-            self.note_decided();
+        if let Request::Held { action, .. } = request {
+            self.note_decided(*action);
         }
         let left = self.commits_left.swap(-1, Ordering::SeqCst);
         at_once(self.engine().operate(request)).unwrap();
@@ -100,18 +100,31 @@ impl Process {
     }
 
     /// An operator decides what is held: what stood against it counts no more.
-    pub fn note_decided(&self) {
+    pub fn note_decided(&self, action: HeldAction) {
         let held = self.held();
         let (now, mut world) = (self.hub.now(), self.hub.world());
         let many = world.acts.len();
         for held in held {
             let at = world.plan.fields.iter().position(|rule| Some(&rule.store) == held.field.as_ref());
             let Some(field) = at else { continue };
-            let sides = [(Side::Store, &held.store, &held.store_key), (Side::Crm, &held.crm, &held.crm_key)];
-            for (side, name, key) in sides {
+            let rule = world.plan.fields[field].clone();
+            let sides = [
+                (Side::Store, &held.store, &held.store_key, &held.store_value),
+                (Side::Crm, &held.crm, &held.crm_key, &held.crm_value),
+            ];
+            let mut cells = Vec::new();
+            // What he has not seen yet he has not decided.
+            let mut is_final = matches!(action, HeldAction::Take(_));
+            for (side, name, key, value) in sides {
                 let system = world.system_named(side, name);
                 let Some(key) = key.as_ref().and_then(|key| key.parse().ok()) else { continue };
-                world.decided.insert((system, key, field + 1), many);
+                let then = serde_json::from_str::<Option<String>>(value).unwrap_or_default();
+                let now = oracle::compared(&rule, world.holds(system, key, field + 1));
+                is_final &= oracle::compared(&rule, then.as_deref()) == now;
+                cells.push((system, key, field + 1));
+            }
+            for cell in cells {
+                world.decided.insert(cell, is_final.then_some(many));
             }
             world.stirred_at = now;
             world.meet("operator decides");
@@ -362,10 +375,22 @@ pub fn play(script: &Script, tell: bool) -> History {
         lost_in_window: world.lost_in_window.len(),
         crashes,
         struck: std::mem::take(&mut world.struck),
-        met: std::mem::take(&mut world.met),
+        met: with_merges(std::mem::take(&mut world.met)),
         turns,
         commits,
     }
+}
+
+/// Adds what the merge met, where it counts.
+#[cfg(feature = "proof")]
+fn with_merges(mut met: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    met.extend(attune::proof::met());
+    met
+}
+
+#[cfg(not(feature = "proof"))]
+const fn with_merges(met: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    met
 }
 
 /// Starts the process, a little later; says after how many turns it dies (0: not by that).

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use attune::checkpoint::{HeldRow, HeldState, HistoryFilter, HistoryRow};
-use attune::merge::canonical;
-use attune::model::{Canonical, Conflict, Direction, FieldRule, HeldReason, OnClear, Side, Timestamp, Value};
+use attune::model::{Conflict, Direction, FieldRule, FieldType, HeldReason, OnClear, Side, Timestamp};
 
 use crate::driver::Process;
 use crate::executor::at_once;
@@ -73,13 +72,16 @@ async fn remember(process: &Process) -> Remembered {
     Remembered { links, held: process.held(), history, stopped, open }
 }
 
-/// A value as it is compared; what has no canonical form compares as it is written.
-pub fn compared(rule: &FieldRule, side: Side, value: Option<&str>) -> Option<String> {
-    let value = value?;
-    match canonical(rule, side, &Value::text(value)) {
-        Ok(canonical) => canonical.as_ref().map(Canonical::value).map(Value::display),
-        Err(_) => Some(value.trim().to_owned()),
+/// A value as it is compared: by a reading of its own, so that no fault of the merge is one of the model too.
+pub fn compared(rule: &FieldRule, value: Option<&str>) -> Option<String> {
+    let text = value?.trim();
+    if rule.kind == FieldType::Number
+        && let Some((whole, fraction)) = text.split_once('.')
+    {
+        let fraction = fraction.trim_end_matches('0');
+        return Some(if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") });
     }
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// Every mapped field of a linked record that is neither held nor kept is equal on both sides.
@@ -89,8 +91,8 @@ fn convergence(world: &World, remembered: &Remembered, found: &mut Vec<String>) 
             continue;
         }
         for (at, rule) in world.plan.fields.iter().enumerate() {
-            let store = compared(rule, Side::Store, world.holds(*system, *store_key, at + 1));
-            let contact = compared(rule, Side::Crm, world.holds(*crm, *crm_key, at + 1));
+            let store = compared(rule, world.holds(*system, *store_key, at + 1));
+            let contact = compared(rule, world.holds(*crm, *crm_key, at + 1));
             if store == contact {
                 continue;
             }
@@ -103,8 +105,8 @@ fn convergence(world: &World, remembered: &Remembered, found: &mut Vec<String>) 
             if let Some(held) = held.filter(|held| held.state == HeldState::Held) {
                 let text = |json: &str| serde_json::from_str::<Option<String>>(json).unwrap_or_default();
                 let then = (
-                    compared(rule, Side::Store, text(&held.store_value).as_deref()),
-                    compared(rule, Side::Crm, text(&held.crm_value).as_deref()),
+                    compared(rule, text(&held.store_value).as_deref()),
+                    compared(rule, text(&held.crm_value).as_deref()),
                 );
                 if then != (store.clone(), contact.clone()) {
                     let now = (store, contact);
@@ -180,20 +182,19 @@ fn loss(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             (Side::Store, &row.store, &row.store_key)
         };
         let system = world.system_named(side, name);
-        overwritten.insert((system, key.parse().unwrap(), row.field.clone(), compared(rule, side, old.as_deref())));
+        overwritten.insert((system, key.parse().unwrap(), row.field.clone(), compared(rule, old.as_deref())));
     }
     for (number, act) in world.acts.iter().enumerate() {
         let Some(value) = act.value.as_deref().filter(|_| act.field > 0) else { continue };
         let rule = &world.plan.fields[act.field - 1];
-        let side = world.side(act.system);
-        let value = compared(rule, side, Some(value));
+        let value = compared(rule, Some(value));
         let place = (act.system, act.key, act.field);
         let again = |later: &crate::world::Act| (later.system, later.key, later.field) == place;
         if world.acts[number + 1..].iter().any(again)
             || world.systems[act.system].records[&act.key].now().gone
             || world.lost_in_window.contains(&number)
             || value.is_none()
-            || compared(rule, side, world.holds(act.system, act.key, act.field)) == value
+            || compared(rule, world.holds(act.system, act.key, act.field)) == value
             || overwritten.contains(&(act.system, act.key, rule.store.clone(), value.clone()))
         {
             continue;
@@ -236,7 +237,7 @@ fn holding(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             found.push(format!("{} is held as {} without cause", rule.store, held.reason));
         }
         // What an operator decided does not come back by itself.
-        let decided = key.and_then(|key| Some((key, *world.decided.get(&(store, key, at + 1))?)));
+        let decided = key.and_then(|key| Some((key, (*world.decided.get(&(store, key, at + 1))?)?)));
         if let Some((key, acts)) = decided
             && matches!(held.reason, HeldReason::Conflict | HeldReason::FirstMeeting)
         {

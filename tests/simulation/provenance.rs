@@ -33,17 +33,14 @@ impl World {
     /// All acts that say what a write says of its field, of this person (whose records were mixed up: of anybody).
     fn candidates(&self, system: usize, key: u64, write: &Write) -> Vec<usize> {
         let rule = &self.plan.fields[write.field - 1];
-        let side = self.side(system);
-        let value = compared(rule, side, write.value.as_ref().map(Value::display).as_deref());
+        let value = compared(rule, write.value.as_ref().map(Value::display).as_deref());
         let person = self.systems[system].records[&key].person;
         let mixed = !self.stirred.is_empty();
         let of_person = |act: &Act| mixed || act.person == person;
         let mut candidates: Vec<usize> = (0..self.acts.len())
             .filter(|number| {
                 let act = &self.acts[*number];
-                act.field == write.field
-                    && of_person(act)
-                    && compared(rule, self.side(act.system), act.value.as_deref()) == value
+                act.field == write.field && of_person(act) && compared(rule, act.value.as_deref()) == value
             })
             .collect();
         if candidates.is_empty() {
@@ -52,7 +49,7 @@ impl World {
                 let states = &self.systems[other].records[&of].states;
                 candidates.extend(states.iter().filter_map(|state| {
                     let cell = &state.cells[write.field];
-                    (compared(rule, self.side(other), cell.value.as_deref()) == value).then_some(cell.carries)
+                    (compared(rule, cell.value.as_deref()) == value).then_some(cell.carries)
                 }));
             }
         }
@@ -63,8 +60,8 @@ impl World {
     pub fn judge(&mut self, now: i64, system: usize, key: u64, write: &Write) {
         let Some(cell) = self.shown(system, key, write) else { return };
         let (rule, side) = (self.plan.fields[write.field - 1].clone(), self.side(system));
-        let value = compared(&rule, side, write.value.as_ref().map(Value::display).as_deref());
-        let before = compared(&rule, side, cell.value.as_deref());
+        let value = compared(&rule, write.value.as_ref().map(Value::display).as_deref());
+        let before = compared(&rule, cell.value.as_deref());
         let person = self.systems[system].records[&key].person;
         if self.decided.contains_key(&(system, key, write.field)) || before == value {
             return;
@@ -84,10 +81,14 @@ impl World {
         if self.stirred.contains(&person) || !self.stirred.is_empty() && before.is_none() {
             return;
         }
+        // What a target altered an operator, or another store of the contact, may have sent once more.
+        if candidates.contains(&cell.carries) {
+            return self.meet("sent again what was altered");
+        }
         let one_way = rule.direction != Direction::Both;
         let restored = before.is_none() && rule.on_clear == OnClear::Restore;
-        let replaced =
-            |act: &usize| cell.knows.contains(act) && !self.doubtful.contains(&(system, key, write.field, *act));
+        let doubtful = |act: &usize| self.doubtful.contains(&(system, key, write.field, *act));
+        let replaced = |act: &usize| cell.knows.contains(act) && !doubtful(act);
         if !one_way && !restored && candidates.iter().all(replaced) {
             return self.violate(now, format!("{what}: it was replaced there, and comes back"));
         }
@@ -107,7 +108,7 @@ impl World {
     fn knew(&self, act: usize, cell: &CellState, rule: &FieldRule) -> bool {
         let said = &self.acts[act];
         let held = &self.acts[cell.carries];
-        let value = |act: &Act| compared(rule, self.side(act.system), act.value.as_deref());
+        let value = |act: &Act| compared(rule, act.value.as_deref());
         let saw = |known: &std::collections::BTreeSet<usize>| {
             known.contains(&cell.carries)
                 || known.iter().any(|number| {
@@ -122,6 +123,13 @@ impl World {
             })
         };
         saw(&said.knows) || weighed()
+    }
+
+    /// When the process may take an act to have been done: a CRM dates whole records.
+    fn dated(&self, act: &Act) -> i64 {
+        let same = |other: &&Act| (other.system, other.key) == (act.system, act.key);
+        let newest = self.acts.iter().filter(same).map(|other| other.at).max();
+        if self.is_crm(act.system) { newest.unwrap_or(act.at) } else { act.at }
     }
 
     /// Both sides changed without knowing of each other: what the policy of the field says against this outcome.
@@ -149,8 +157,8 @@ impl World {
             Conflict::Newest if at_first => Some("they had never met".to_owned()),
             Conflict::Store if side == Side::Store => Some("the store's value goes first".to_owned()),
             Conflict::Crm if side == Side::Crm => Some("the CRM's value goes first".to_owned()),
-            Conflict::Newest if !self.stepped => {
-                let later_ms = candidates.iter().map(|act| held.at - self.acts[*act].at).min()?;
+            Conflict::Newest => {
+                let later_ms = candidates.iter().map(|act| held.at - self.dated(&self.acts[*act])).min()?;
                 (later_ms > NEWEST_TOLERANCE_MS).then(|| format!("what it replaces was said {later_ms} ms later"))
             }
             _ => None,

@@ -330,11 +330,17 @@ fn a_checkpoint_older_than_the_sides_compares_and_writes_nothing() {
             stage.edit(1, 1000 + number, 1, Some("new"));
         }
         stage.edit(1, 1004, 1, Some("newer"));
+        stage.edit(1, 1005, 1, Some("one"));
+        stage.edit(CRM, 5, 1, Some("another"));
         stage.open().await;
-        stage.settle().await;
+        stage.round().await;
         assert_eq!(stage.writes(), 0);
         assert_eq!((stage.holds(1, 1004, 1), stage.holds(CRM, 4, 1)), (text("newer"), text("old")));
         assert_eq!(stage.held().await.iter().map(|held| held.reason).collect::<Vec<_>>(), [HeldReason::FirstMeeting]);
+        // One side still holds what was agreed: the other was edited, and that goes over in the next pass.
+        stage.settle().await;
+        assert_eq!(stage.holds(CRM, 4, 1), text("newer"));
+        assert_eq!((stage.holds(1, 1005, 1), stage.holds(CRM, 5, 1)), (text("one"), text("another")));
         stage.edit(CRM, 1, 1, Some("and on"));
         stage.settle().await;
         assert_eq!(stage.holds(1, 1001, 1), text("and on"));
@@ -546,5 +552,58 @@ fn an_edit_of_an_altered_value_is_no_conflict_with_what_it_was_made_of() {
         assert_eq!(stage.holds(1, 1001, 1), text("short"));
         assert_eq!(stage.holds(CRM, 2, 1), text("brief"));
         assert!(stage.held().await.is_empty());
+    });
+}
+
+#[test]
+fn held_fields_that_a_person_makes_equal_are_no_restored_checkpoint() {
+    play(plan(1, vec![FieldRule { conflict: Conflict::Hold, ..title() }]), |mut stage| async move {
+        (1..=5).for_each(|number| couple(&stage, number, &[Some("a")], &[Some("a")]));
+        stage.open().await;
+        stage.settle().await;
+        for number in 1..=3 {
+            stage.edit(CRM, number, 1, Some("crm"));
+            stage.edit(1, 1000 + number, 1, Some("store"));
+        }
+        stage.settle().await;
+        assert_eq!(stage.held().await.len(), 3);
+        (1..=3).for_each(|number| stage.edit(1, 1000 + number, 1, Some("crm")));
+        stage.edit(1, 1004, 1, Some("an edit of its own"));
+        // Another process: its first pass is the one that looks for a restored copy.
+        stage.open().await;
+        stage.round().await;
+        assert_eq!(stage.holds(CRM, 4, 1), text("an edit of its own"));
+        assert!(stage.held().await.is_empty());
+    });
+}
+
+#[test]
+fn an_edit_that_only_the_recheck_has_seen_has_a_time_too() {
+    play(plan(1, vec![title()]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        stage.edit(1, 1001, 1, Some("from the store"));
+        stage.pull(Reach::Changes).await;
+        stage.hub.sleep(10_000).await;
+        // After the read of the feed and before the pass: the recheck is the first to see it.
+        stage.edit(CRM, 1, 1, Some("later, from the CRM"));
+        stage.pass().await;
+        stage.settle().await;
+        assert_eq!(stage.holds(1, 1001, 1), text("later, from the CRM"));
+        assert!(stage.held().await.is_empty());
+    });
+}
+
+#[test]
+fn what_is_put_back_is_counted() {
+    play(plan(1, vec![FieldRule { direction: Direction::ToCrm, ..title() }]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        stage.edit(CRM, 1, 1, Some("edited where it does not count"));
+        let report = &stage.round().await[0];
+        assert_eq!((report.balance.written, report.balance.put_back), (1, 1));
+        assert_eq!(stage.holds(CRM, 1, 1), text("a"));
     });
 }

@@ -70,6 +70,16 @@ pub enum Deed {
     Operate(Operation),
 }
 
+impl Deed {
+    /// The field that it is about.
+    pub const fn field(&self) -> Option<usize> {
+        match self {
+            Self::Edit { field, .. } => Some(*field),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Return {
     pub system: usize,

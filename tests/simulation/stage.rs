@@ -109,7 +109,9 @@ impl Stage {
     }
 
     pub async fn ask(&self, request: Request) -> Answer {
-        self.process.note_decided();
+        if let Request::Held { action, .. } = &request {
+            self.process.note_decided(*action);
+        }
         let answer = self.engine.operate(&request).await.unwrap();
         assert!(answer.done, "{}", answer.message);
         answer

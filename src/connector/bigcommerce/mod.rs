@@ -336,7 +336,7 @@ impl Connector for BigCommerce {
         fields: &[usize],
         reservation: &dyn Reservation,
     ) -> Result<Vec<Observed>, Failure> {
-        self.read_directly(keys, fields, Paid::by(reservation, Lane::Fresh)).await
+        self.read_directly(keys, fields, Paid::by(reservation, reservation.lane())).await
     }
 
     fn batches(&self, writes: Vec<Write>) -> Vec<Vec<Write>> {

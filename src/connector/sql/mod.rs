@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::dialect::{Dialect, Statements};
 use self::fault::Label;
 use self::table::Table;
-use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Reservation, Unlimited};
+use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Reservation, Unreserved};
 use crate::model::{Failure, Key, Observed, Outcome, Timestamp, Write};
 
 /// The one feed of a table: its rows by their modification time.
@@ -211,7 +211,7 @@ impl Connector for Sql {
     }
 
     async fn reserve(&self, _lane: Lane, _calls: usize) -> Result<Box<dyn Reservation>, Failure> {
-        Ok(Box::new(Unlimited))
+        Ok(Box::new(Unreserved(Lane::Fresh)))
     }
 
     async fn write(&self, batch: &[Write], _reservation: &dyn Reservation) -> Vec<Outcome> {

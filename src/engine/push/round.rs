@@ -12,7 +12,8 @@ use crate::engine::observe::Reading;
 use crate::engine::rails::{count, uncount};
 use crate::engine::{Counts, Error, Source};
 use crate::merge;
-use crate::model::{Class, Failure, Key, Observed, Side, Timestamp, Value, Write};
+use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Side, Timestamp, Value, Write};
+use crate::proof::Fault;
 
 /// A write leaves at most this long after its target was read again.
 const WINDOW_MAX: Duration = Duration::from_secs(2);
@@ -107,6 +108,9 @@ impl Push<'_> {
     }
 
     async fn is_paused(&self) -> Result<bool, Error> {
+        if crate::proof::has(Fault::PauseIgnored) {
+            return Ok(false);
+        }
         let mut transaction = self.engine.checkpoint.read().await?;
         let paused =
             transaction.is_paused(self.pair.store.id).await? || transaction.is_paused(self.pair.crm.id).await?;
@@ -134,15 +138,19 @@ impl Push<'_> {
         let links: BTreeMap<i64, LinkRow> =
             transaction.links(&ids).await?.into_iter().map(|link| (link.id, link)).collect();
         transaction.end().await?;
-        let confirm: Vec<&Item> = items.iter().filter(|item| item.due.confirm).collect();
+        if crate::proof::has(Fault::NoRecheck) {
+            return Ok((self.as_remembered(side, items, &links), self.engine.clock.now()));
+        }
+        let confirms = |item: &&Item| item.due.confirm && !crate::proof::has(Fault::OriginUnconfirmed);
+        let confirm: Vec<&Item> = items.iter().filter(confirms).collect();
         if !confirm.is_empty() {
             let origin = self.pair.source(side.other());
             let keys = keys_of(confirm.iter().copied(), &links, side.other());
             let fields = self.fields_of(confirm.iter().copied(), side.other());
-            self.engine.look(origin, &keys, &fields).await?;
+            self.engine.look(origin, &keys, &fields, Lane::Fresh).await?;
             if !origin.connector.limits().shows_nulls && confirm.iter().any(|item| item.due.intent.value.is_none()) {
                 // Absent values of a record that is gone are no clears.
-                self.engine.look(origin, &keys, &[]).await?;
+                self.engine.look(origin, &keys, &[], Lane::Fresh).await?;
             }
         }
         let keys = keys_of(items.iter(), &links, side);
@@ -155,11 +163,29 @@ impl Push<'_> {
             let found =
                 source.connector.fetch(chunk, &fields, reservation).await.map_err(|failure| source.error(failure))?;
             answered.get_or_insert(self.engine.clock.now());
-            let reading = Reading { started, covered: None };
+            let reading = Reading { started, covered: source.covered() };
             self.engine.record(source, &found, reading, false).await?;
             shown.extend(found.into_iter().map(|observed| (observed.key.clone(), observed)));
         }
         Ok((shown, answered.unwrap_or_else(|| self.engine.clock.now())))
+    }
+
+    /// What the targets were last seen to hold: a planted fault's recheck.
+    fn as_remembered(&self, side: Side, items: &[Item], links: &BTreeMap<i64, LinkRow>) -> BTreeMap<Key, Observed> {
+        let mut shown: BTreeMap<Key, Observed> = BTreeMap::new();
+        for (item, link) in items.iter().filter_map(|item| Some((item, links.get(&item.link)?))) {
+            let record = if side == Side::Store { &link.store } else { &link.crm };
+            let (at, id) = self.pair.fields[item.field].on(side);
+            let blank = vec![Cell::default(); self.pair.source(side).fields.len()];
+            let observed = shown.entry(record.key.clone()).or_insert_with(|| Observed {
+                key: record.key.clone(),
+                existence: Existence::Present,
+                modified: None,
+                cells: blank,
+            });
+            observed.cells[at] = Cell { seen: record.seen.seen(id), ..Cell::default() };
+        }
+        shown
     }
 
     fn fields_of<'b>(&self, items: impl Iterator<Item = &'b Item>, side: Side) -> Vec<usize> {
@@ -216,7 +242,14 @@ impl Push<'_> {
                 Ready { item, record, write, attempt }
             })
             .collect();
-        self.put(&mut transaction, &outcomes, BTreeMap::new()).await?;
+        let mut early: BTreeMap<i64, Vec<_>> = BTreeMap::new();
+        if crate::proof::has(Fault::AgreedBeforeAnswer) {
+            for item in items {
+                let mapped = self.pair.fields[item.field].mapped;
+                early.entry(item.link).or_default().push((mapped, item.due.intent.value.clone()));
+            }
+        }
+        self.put(&mut transaction, &outcomes, early).await?;
         transaction.commit().await?;
         Ok(ready)
     }
@@ -243,7 +276,10 @@ impl Push<'_> {
         }
         let mut planned = Counts::default();
         count(due, self.first_pass, &mut planned);
-        let crossed = merge::crossed(&self.pair.rails, self.past, planned, self.base.0, self.base.1);
+        let late = crate::proof::has(Fault::RailAfterFirstWrite);
+        let weighed = if late { self.past } else { planned };
+        let past = if late { Counts::default() } else { self.past };
+        let crossed = merge::crossed(&self.pair.rails, past, weighed, self.base.0, self.base.1);
         if !crossed.is_empty() {
             self.crossed = crossed;
             return None;
@@ -274,7 +310,11 @@ impl Push<'_> {
             store_key: decided.link.store.key.clone(),
             crm_key: decided.link.crm.key.clone(),
             name: field.rule.store.clone(),
-            old: text(write.expect.seen.value()),
+            old: text(if crate::proof::has(Fault::HistoryWithoutOld) {
+                write.value.as_ref()
+            } else {
+                write.expect.seen.value()
+            }),
             new: text(write.value.as_ref()),
             canonical: serde_json::to_string(&item.due.intent.value).unwrap_or_default(),
             edited: item.due.edited,

@@ -6,7 +6,7 @@ use futures::future::join_all;
 
 use super::{Item, Push, Ready, index};
 use crate::checkpoint::{LinkRow, NewHeld, SeenCell, Settled};
-use crate::connector::{Reservation, Unlimited};
+use crate::connector::{Lane, Reservation, Unreserved};
 use crate::engine::balance::Place;
 use crate::engine::conclude::hold;
 use crate::engine::rails::uncount;
@@ -15,6 +15,7 @@ use crate::merge;
 use crate::model::{
     Canonical, Cell, Class, Failure, FieldRule, HeldReason, Key, Observed, Outcome, Seen, Side, Timestamp, Why,
 };
+use crate::proof::Fault;
 
 /// How often writes that are known not to have happened are sent again in one pass.
 const RESENDS_MAX: u32 = 3;
@@ -75,7 +76,9 @@ impl Push<'_> {
                 };
                 let outcome = answers.next().unwrap_or_else(missing);
                 match outcome {
-                    Outcome::BatchRejected(_) if batch.len() > 1 => group.push(ready),
+                    Outcome::BatchRejected(_) if batch.len() > 1 && !crate::proof::has(Fault::BatchErrorOnAllRows) => {
+                        group.push(ready);
+                    }
                     other => outcomes.push((ready, other)),
                 }
             }
@@ -113,7 +116,7 @@ impl Push<'_> {
         let mut shown: BTreeMap<Key, Observed> = BTreeMap::new();
         for chunk in keys.chunks(source.connector.limits().keys_per_fetch.max(1)) {
             source.call();
-            match source.connector.fetch(chunk, &fields, &Unlimited).await {
+            match source.connector.fetch(chunk, &fields, &Unreserved(Lane::Resolve)).await {
                 Ok(found) => shown.extend(found.into_iter().map(|observed| (observed.key.clone(), observed))),
                 Err(failure) => {
                     let failure = failure.possibly_happened();
@@ -152,6 +155,14 @@ impl Push<'_> {
         let (mut again, mut unknown) = (Vec::new(), None);
         for (ready, outcome) in outcomes {
             match outcome {
+                Outcome::Unknown(_) if crate::proof::has(Fault::UnknownIsSuccess) => {
+                    let seen = ready.write.value.clone().map_or(Seen::Absent, Seen::Value);
+                    let stored = Cell { seen, ..Cell::default() };
+                    self.written(side, sent, ready, stored, &mut settling);
+                }
+                Outcome::Unknown(_) if crate::proof::has(Fault::UnknownIsFailure) => {
+                    settling.close(&ready, "refused", Place::Superseded);
+                }
                 Outcome::Written { stored } => self.written(side, sent, ready, stored, &mut settling),
                 Outcome::Changed => {
                     settling.close(&ready, "refused", Place::Superseded);
@@ -209,7 +220,11 @@ impl Push<'_> {
         let cell = SeenCell {
             value: stored.seen.value().cloned(),
             modified: stored.modified.max(ready.write.modified).max(at_least),
-            edited: ready.item.due.edited.map(|at| Timestamp::from_millis(at.as_millis() + offset_ms)),
+            edited: if crate::proof::has(Fault::OwnWriteIsEdit) {
+                Some(Timestamp::from_millis(now.as_millis() + offset_ms))
+            } else {
+                ready.item.due.edited.map(|at| Timestamp::from_millis(at.as_millis() + offset_ms))
+            },
             acknowledged: Some(now),
             ours: true,
         };
@@ -219,6 +234,8 @@ impl Push<'_> {
             settling.agreed.entry(ready.item.link).or_default().push((field.mapped, intended.clone()));
             settling.release.push((ready.item.link, field.mapped));
             settling.outcomes.push((ready.item.link, ready.item.field, Place::Written));
+        } else if crate::proof::has(Fault::AlterationIsEdit) {
+            settling.outcomes.push((ready.item.link, ready.item.field, Place::Pending));
         } else {
             // What the target made of it is our doing, not an edit: whatever the source holds next is to replace it.
             if let Ok(shown) = shown {
@@ -231,6 +248,7 @@ impl Push<'_> {
             Side::Store => self.balance.store_writes += 1,
             Side::Crm => self.balance.crm_writes += 1,
         }
+        self.balance.put_back += u64::from(ready.item.due.intent.why == Why::PutBack);
         if ready.item.due.intent.why == Why::Conflict {
             self.balance.conflicts += 1;
             settling.conflicts.push((ready.item.link, ready.item.field, side.other()));
@@ -301,8 +319,8 @@ impl Push<'_> {
         }
         let source = self.pair.source(side);
         let every: Vec<usize> = self.pair.fields.iter().map(|field| field.on(side).0).collect();
-        self.engine.look(source, &settling.look.into_iter().collect::<Vec<_>>(), &every).await?;
-        self.engine.look(source, &settling.exist.into_iter().collect::<Vec<_>>(), &[]).await
+        self.engine.look(source, &settling.look.into_iter().collect::<Vec<_>>(), &every, Lane::Resolve).await?;
+        self.engine.look(source, &settling.exist.into_iter().collect::<Vec<_>>(), &[], Lane::Resolve).await
     }
 }
 

@@ -40,8 +40,8 @@ pub struct World {
     pub doubtful: BTreeSet<(usize, u64, usize, usize)>,
     /// People whose records were removed, merged, or whose e-mails changed: their links come and go.
     pub stirred: BTreeSet<u64>,
-    /// Cells that an operator decided, and how many acts there were then.
-    pub decided: BTreeMap<(usize, u64, usize), usize>,
+    /// Cells that an operator decided; and how many acts there were then, if he decided by what stands there.
+    pub decided: BTreeMap<(usize, u64, usize), Option<usize>>,
     /// No more faults.
     pub calm: bool,
     /// No more writes are allowed.
@@ -58,8 +58,6 @@ pub struct World {
     /// Something that the feeds cannot show in time was part of this world.
     pub misses_injected: bool,
     pub our_skew_ms: i64,
-    /// Whether our clock ever jumped: dates that were compared then are nobody's proof.
-    pub stepped: bool,
     /// Until when a system refuses our credentials.
     pub unauthorized: BTreeMap<usize, i64>,
     /// How often the feeds of a system showed anything.
@@ -109,7 +107,6 @@ impl Hub {
             violations: Vec::new(),
             crash: false,
             misses_injected: false,
-            stepped: false,
             unauthorized: BTreeMap::new(),
             stirred_at: BEGIN_MS,
             hash: 0,
@@ -214,17 +211,26 @@ impl World {
     }
 }
 
-/// Our clock, as wrong as the seed makes it.
-pub struct OurClock(pub Shared);
+/// Our clock, as wrong as it was when the process began: jumps of the machine's clock move it in the next life only.
+pub struct OurClock {
+    hub: Shared,
+    skew_ms: i64,
+}
+
+impl OurClock {
+    pub fn new(hub: &Shared) -> Self {
+        let skew_ms = hub.world().our_skew_ms;
+        Self { hub: Arc::clone(hub), skew_ms }
+    }
+}
 
 #[async_trait::async_trait]
 impl Clock for OurClock {
     fn now(&self) -> Timestamp {
-        let skew = self.0.world().our_skew_ms;
-        Timestamp::from_millis(self.0.now() + skew)
+        Timestamp::from_millis(self.hub.now() + self.skew_ms)
     }
 
     async fn sleep(&self, duration: std::time::Duration) {
-        self.0.sleep(i64::try_from(duration.as_millis()).unwrap()).await;
+        self.hub.sleep(i64::try_from(duration.as_millis()).unwrap()).await;
     }
 }

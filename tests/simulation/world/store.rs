@@ -1,7 +1,7 @@
 //! A store as a connector: two feeds, whole-second dates a value, upserts of ten, no conditional writes.
 
 use async_trait::async_trait;
-use attune::connector::{Connector, Lane, Limits, Page, Prepared, Reservation, Unlimited};
+use attune::connector::{Connector, Lane, Limits, Page, Prepared, Reservation, Unreserved};
 use attune::model::{Definition, DefinitionState, Failure, FieldShape, Key, Observed, Outcome, Timestamp, Write};
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -109,5 +109,5 @@ pub async fn reserve(hub: &Shared, system: usize) -> Result<Box<dyn Reservation>
         }
     };
     hub.sleep(waits).await;
-    Ok(Box::new(Unlimited))
+    Ok(Box::new(Unreserved(Lane::Fresh)))
 }

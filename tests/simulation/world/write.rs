@@ -259,7 +259,10 @@ impl Hub {
             let key = key_of(write);
             if !matches!(outcome, Some(Outcome::Unknown(_))) {
                 world.unknown.remove(&(system, key, write.field));
-            } else if let Some(act) = world.carried(system, key, write) {
+            }
+            if matches!(outcome, Some(Outcome::Unknown(_) | Outcome::BatchRejected(_)))
+                && let Some(act) = world.carried(system, key, write)
+            {
                 world.doubtful.insert((system, key, write.field, act));
             }
         }

@@ -13,7 +13,7 @@ use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::{BigCommerce, FEED_ATTRIBUTE_VALUES, FEED_CUSTOMERS, FieldWanted, Settings};
-use crate::connector::{Connector, End, Lane, Page, Unlimited};
+use crate::connector::{Connector, End, Lane, Page, Unreserved};
 use crate::http::{Client, Timeouts};
 use crate::model::{
     Cell, Class, DefinitionState, Existence, Failure, FieldType, Key, Outcome, Seen, Timestamp, Value, Write,
@@ -25,7 +25,7 @@ mod writing;
 
 const TOKEN: &str = "hunter2-secret-token";
 
-const NO_RESERVATION: &Unlimited = &Unlimited;
+const NO_RESERVATION: &Unreserved = &Unreserved(Lane::Fresh);
 
 fn settings(api_url: &str, fields: &[&str]) -> Settings {
     Settings {

@@ -1,0 +1,63 @@
+//! Proves that the proof can fail: every planted fault is found.
+//!
+//! `ATTUNE_PLANTED_SEEDS=1000 cargo test --profile simulation --features proof --test simulation planted -- --nocapture` counts
+//! how many of a thousand histories find each. Without the variable each is looked for until it is found.
+
+use attune::proof::{self, Fault};
+
+use crate::script::Script;
+use crate::{number, on_every_core, shrink};
+
+/// A fault that so many histories do not find survives: the model is too weak, or the remedy is needless.
+const HISTORIES_MAX: u64 = 20_000;
+
+/// What the histories of some seeds found with a fault planted: how many, the first, and what was wrong there.
+struct Found {
+    tried: u64,
+    failing: u64,
+    first: Option<(u64, String)>,
+}
+
+fn look_for(fault: Fault, seeds: std::ops::Range<u64>, until_found: bool) -> Found {
+    let mut found = Found { tried: 0, failing: 0, first: None };
+    for seed in seeds {
+        proof::plant(Some(fault));
+        let wrong = shrink::wrong(&Script::of(seed));
+        proof::plant(None);
+        found.tried += 1;
+        if let Some(wrong) = wrong {
+            found.failing += 1;
+            found.first.get_or_insert((seed, wrong));
+            if until_found {
+                break;
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    let counted = number("ATTUNE_PLANTED_SEEDS");
+    // Panics are findings here: they need not be told.
+    std::panic::set_hook(Box::new(|_| {}));
+    let found = on_every_core(Fault::ALL.to_vec(), |fault| {
+        (fault, look_for(fault, 0..counted.unwrap_or(HISTORIES_MAX), counted.is_none()))
+    });
+    drop(std::panic::take_hook());
+    let mut lines: Vec<(Fault, String)> = Vec::new();
+    let mut survivors = Vec::new();
+    for (fault, found) in found {
+        let Found { tried, failing, first } = found;
+        match first {
+            Some((seed, wrong)) => {
+                lines.push((fault, format!("{fault:?}: {failing} of {tried}, first by seed {seed}: {wrong}")));
+            }
+            None => survivors.push(format!("{fault:?} survives {tried} histories")),
+        }
+    }
+    lines.sort();
+    lines.iter().for_each(|(_, line)| println!("{line}"));
+    survivors.iter().for_each(|line| println!("{line}"));
+    assert!(survivors.is_empty(), "{}", survivors.join("\n"));
+}
