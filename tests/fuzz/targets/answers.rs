@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attune::connector::bigcommerce::{BigCommerce, FEED_ATTRIBUTE_VALUES};
-use attune::connector::{Connector, End, Page, Unlimited};
+use attune::connector::{Connector, End, Page, Unreserved};
 use attune::http::{Caller, Credential, Endpoint, Lane, Pay, Request, Settings, Throttle, ThrottleSettings};
 use attune::model::{Cell, Class, Failure, Key, Outcome, Seen, Side, Timestamp, Value, Write};
 use futures::StreamExt;
@@ -195,7 +195,7 @@ fn written(server: &Server, body: &[u8], read: &Result<Json, Unread>) {
         value: Some(Value::text("Buyer")),
         modified: None,
     };
-    let outcomes = server.runtime.block_on(store.write(std::slice::from_ref(&write), &Unlimited));
+    let outcomes = server.runtime.block_on(store.write(std::slice::from_ref(&write), &Unreserved(Lane::Fresh)));
     match &outcomes[..] {
         [Outcome::Written { stored }] => {
             let Some(rows) = must_be_rows(read, body) else { return };

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use attune::connector::sql::{Settings, Sql};
-use attune::connector::{Connector, FieldWanted, Unlimited};
+use attune::connector::{Connector, FieldWanted, Lane, Unreserved};
 use attune::model::{FieldType, Key, Observed, Outcome, Seen, Value, Write};
 use futures::StreamExt;
 use rusqlite::types::{Value as Stored, ValueRef};
@@ -172,13 +172,15 @@ fn is_shown(name: &str, kind: FieldType, seen: &Seen, stored: &Stored) {
 /// A conditional write against what was just read takes effect, and holds what was sent.
 fn retitled(table: &Table, title: &str) {
     let key = Key::new("0");
-    let fetched = table.runtime.block_on(table.connector.fetch(std::slice::from_ref(&key), &[0], &Unlimited));
+    let fetched =
+        table.runtime.block_on(table.connector.fetch(std::slice::from_ref(&key), &[0], &Unreserved(Lane::Fresh)));
     let expect = fetched.expect("a row can be fetched").remove(0).cells.remove(0);
     if expect.seen.is_unseen() {
         return;
     }
     let write = Write { key, field: 0, expect, value: Some(Value::text(title)), modified: None };
-    let outcomes = table.runtime.block_on(table.connector.write(std::slice::from_ref(&write), &Unlimited));
+    let outcomes =
+        table.runtime.block_on(table.connector.write(std::slice::from_ref(&write), &Unreserved(Lane::Fresh)));
     assert!(matches!(&outcomes[..], [Outcome::Written { .. }]), "{write:?}: {outcomes:?}");
     assert_eq!(table.stored()[0].1[0], Stored::Text(title.to_owned()), "what was written is stored");
 }
