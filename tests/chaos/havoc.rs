@@ -13,6 +13,9 @@ pub const SYNC: &str = "sync --patience 3s";
 /// The longest that a process is stopped.
 const PAUSE_MAX_MS: u64 = 700;
 
+/// From one end to the other it is less than `overlap`: what is lost by more than that, a sweep finds (docs/testing.md).
+const STEP_MAX_MS: i64 = 900;
+
 async fn wait(ms: u64) {
     tokio::time::sleep(Duration::from_millis(ms)).await;
 }
@@ -131,7 +134,7 @@ pub async fn surroundings(world: &World, until_ms: u64) {
                 world.ledger.tell(format!("{how}: ends"));
             }
             1 if faults.steps && world.attune.clock.steps() => {
-                let ahead_ms = random.between(-3_000, 3_000);
+                let ahead_ms = random.between(-STEP_MAX_MS, STEP_MAX_MS);
                 world.ledger.tell(format!("Attune's clock is {ahead_ms} ms ahead from now on"));
                 world.ledger.meet("clock stepped");
                 world.attune.clock.step(ahead_ms);

@@ -31,10 +31,9 @@ pub struct Change {
     pub by: By,
 }
 
-/// A person's edit. It took place at some moment between the two times.
+/// A person's edit, and when it was made at the latest.
 #[derive(Clone, Debug)]
 pub struct Act {
-    pub began_ms: u64,
     pub ended_ms: u64,
     pub cell: Cell,
     pub value: Option<String>,
@@ -70,9 +69,8 @@ impl Ledger {
 
     /// A person is about to edit: the act's number.
     pub fn begin(&self, cell: Cell, value: Option<String>) -> usize {
-        let now = self.now_ms();
         let mut known = self.known();
-        known.acts.push(Act { began_ms: now, ended_ms: u64::MAX, cell, value });
+        known.acts.push(Act { ended_ms: u64::MAX, cell, value });
         known.acts.len() - 1
     }
 
@@ -111,11 +109,6 @@ impl Ledger {
 
     pub fn acts(&self) -> Vec<Act> {
         self.known().acts.clone()
-    }
-
-    /// How many acts there were so far.
-    pub fn acts_count(&self) -> usize {
-        self.known().acts.len()
     }
 
     pub fn changes(&self) -> Vec<Change> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 
 use crate::havoc::{self, SYNC};
-use crate::ledger::Cell;
+use crate::ledger::{Cell, Change};
 use crate::model::{self, Rest};
 use crate::plan::Running;
 use crate::world::World;
@@ -77,6 +77,14 @@ async fn pending(world: &World) -> u64 {
 /// What must be true at rest.
 pub async fn check(world: &World, drift_is_possible: bool) {
     let rest = gather(world).await;
+    for Change { cell, old, new, by } in rest.changes.iter().filter(|change| change.cell.system == 0) {
+        world
+            .ledger
+            .tell(format!("  in the CRM, {by:?}: person {}, field {}: {old:?} → {new:?}", cell.person, cell.field));
+    }
+    for row in &rest.history {
+        world.ledger.tell(format!("  in history: {row}"));
+    }
     for what in model::check(&world.plan, &rest) {
         world.ledger.violate(what);
     }
