@@ -1,0 +1,131 @@
+//! All that happened, as it is known for certain: what every cell held after every change, who made it, and a story of
+//! the rest. People act through here; what Attune changed is seen on the wire (stores) or by a trigger (the CRM).
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Instant;
+
+/// One value: a field of a person in a system. System 0 is the CRM, the others are stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cell {
+    pub system: usize,
+    pub person: u64,
+    pub field: usize,
+}
+
+/// Who made a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The number of the act.
+    Person(usize),
+    /// Attune. In a store: when its last read of that value had begun (ms); none: it had never read it.
+    Attune { read_ms: Option<u64> },
+}
+
+/// A cell got another value.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub cell: Cell,
+    pub old: Option<String>,
+    pub new: Option<String>,
+    pub by: By,
+}
+
+/// A person's edit, and when it was made at the latest.
+#[derive(Clone, Debug)]
+pub struct Act {
+    pub ended_ms: u64,
+    pub cell: Cell,
+    pub value: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    acts: Vec<Act>,
+    changes: Vec<Change>,
+    story: Vec<(u64, String)>,
+    violations: Vec<String>,
+    met: BTreeMap<String, u64>,
+}
+
+#[derive(Debug)]
+pub struct Ledger {
+    began: Instant,
+    known: Mutex<Known>,
+}
+
+impl Ledger {
+    pub fn new() -> Self {
+        Self { began: Instant::now(), known: Mutex::default() }
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A person is about to edit: the act's number.
+    pub fn begin(&self, cell: Cell, value: Option<String>) -> usize {
+        let mut known = self.known();
+        known.acts.push(Act { ended_ms: u64::MAX, cell, value });
+        known.acts.len() - 1
+    }
+
+    /// The edit is made.
+    pub fn end(&self, act: usize, name: &str) {
+        let now = self.now_ms();
+        let mut known = self.known();
+        known.acts[act].ended_ms = now;
+        let Act { cell, value, .. } = known.acts[act].clone();
+        let Cell { person, .. } = cell;
+        known.story.push((now, format!("act {act}: person {person}, {name} := {value:?}")));
+    }
+
+    /// A cell of a store changed.
+    pub fn changed(&self, change: Change) {
+        self.known().changes.push(change);
+    }
+
+    /// Something to be told when it fails.
+    pub fn tell(&self, what: impl Into<String>) {
+        let now = self.now_ms();
+        self.known().story.push((now, what.into()));
+    }
+
+    /// Something that happens in this world happened: counted, to prove that it does.
+    pub fn meet(&self, what: &str) {
+        *self.known().met.entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// Something that must never happen.
+    pub fn violate(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.tell(format!("VIOLATION: {what}"));
+        self.known().violations.push(what);
+    }
+
+    pub fn acts(&self) -> Vec<Act> {
+        self.known().acts.clone()
+    }
+
+    pub fn changes(&self) -> Vec<Change> {
+        self.known().changes.clone()
+    }
+
+    pub fn violations(&self) -> Vec<String> {
+        self.known().violations.clone()
+    }
+
+    pub fn met(&self) -> BTreeMap<String, u64> {
+        self.known().met.clone()
+    }
+
+    pub fn story(&self) -> String {
+        let mut story = self.known().story.clone();
+        story.sort_by_key(|(at, _)| *at);
+        story.iter().map(|(at, what)| format!("{at:>6} ms  {what}\n")).collect()
+    }
+}
