@@ -11,6 +11,9 @@ use tokio::sync::Mutex;
 use crate::ledger::{By, Cell, Change};
 use crate::plan::Plan;
 
+/// A change as the database logs it: contact, field, old, new, who.
+type ChangeRow = (i64, String, Option<String>, Option<String>, Option<String>);
+
 pub struct Crm {
     connection: Mutex<Database>,
     /// The schema to drop at the end.
@@ -155,7 +158,7 @@ impl Crm {
     pub async fn changes(&self, plan: &Plan) -> Vec<Change> {
         let sql = format!("SELECT contact, field, old, new, who FROM {} ORDER BY id", self.log());
         let mut database = self.connection.lock().await;
-        let rows: Vec<(i64, String, Option<String>, Option<String>, Option<String>)> = on!(&mut *database, connection =>
+        let rows: Vec<ChangeRow> = on!(&mut *database, connection =>
             sqlx::query_as(AssertSqlSafe(sql)).fetch_all(connection).await.unwrap());
         rows.into_iter()
             .map(|(contact, column, old, new, who)| {

@@ -74,7 +74,7 @@ pub async fn stop(world: &World) {
         world.ledger.meet("SIGTERM");
         // A signal that comes before it is heard ends the process by itself.
         let early = std::os::unix::process::ExitStatusExt::signal(&status) == Some(15);
-        if !status.success() && !early && !(world.plan.faults.full_disk && status.code() == Some(75)) {
+        if !(status.success() || early || world.plan.faults.full_disk && status.code() == Some(75)) {
             world.ledger.violate(format!("after SIGTERM: {status}"));
         }
     }

@@ -14,6 +14,8 @@ pub struct Rest {
     pub values: BTreeMap<Cell, Option<String>>,
     pub history: Vec<Json>,
     pub held: Vec<Json>,
+    /// It once took its checkpoint for an old one, and held whatever differed.
+    pub behind: bool,
 }
 
 /// What a cell held, one after the other.
@@ -188,7 +190,7 @@ fn agreement(plan: &Plan, rest: &Rest, found: &mut Vec<String>) {
             }
             let undecided = ["newest", "hold"].contains(&field.conflict) || field.on_clear == "hold";
             let may = match held["reason"].as_str() {
-                Some("conflict") => undecided,
+                Some("conflict") => undecided || rest.behind,
                 Some("first meeting") => ["newest", "hold"].contains(&field.conflict),
                 Some("two writers") => plan.stores > 1,
                 _ => false,

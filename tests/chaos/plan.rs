@@ -69,6 +69,8 @@ pub struct Plan {
     pub sweeps: bool,
     /// The store has a quota that is soon used up.
     pub quota: bool,
+    /// A value that is edited changes its customer's date, so that feeds show what is cleared.
+    pub touches: bool,
     pub faults: Faults,
 }
 
@@ -86,9 +88,9 @@ impl Plan {
             store,
             column,
             number,
-            conflict: *random.pick(&["newest", "newest", "store", "crm", "hold"]),
-            on_clear: *random.pick(&["propagate", "propagate", "propagate", "restore", "hold"]),
-            direction: *random.pick(&["both", "both", "both", "both", "both", "both", "to_store", "to_crm"]),
+            conflict: random.pick::<&str>(&["newest", "newest", "store", "crm", "hold"]),
+            on_clear: random.pick::<&str>(&["propagate", "propagate", "propagate", "restore", "hold"]),
+            direction: random.pick::<&str>(&["both", "both", "both", "both", "both", "both", "to_store", "to_crm"]),
         });
         let mut often = |most: u64| if random.chance(650) { 1 + random.below(most) } else { 0 };
         let (kills, strikes, pauses) = (often(600), often(80), often(250));
@@ -117,6 +119,7 @@ impl Plan {
             poll_ms: *random.pick(&[50, 200, 500]),
             sweeps: random.chance(300),
             quota: random.chance(250),
+            touches: random.chance(500),
             faults,
         }
     }
@@ -145,6 +148,7 @@ impl Plan {
             poll_ms: 200,
             sweeps: false,
             quota: false,
+            touches: true,
             faults: Faults::default(),
         }
     }

@@ -40,6 +40,9 @@ impl Simulated {
         if plan.faults.lag_ms > 0 {
             command.args(["--lag", &format!("{}ms", plan.faults.lag_ms), "--lag-share", "0.5"]);
         }
+        if plan.touches {
+            command.args(["--reading", "value_edits=touch-customer"]);
+        }
         command.args(["--clock-skew", &format!("{}ms", plan.faults.skew_ms)]);
         let mut child =
             command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();

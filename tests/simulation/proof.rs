@@ -61,3 +61,19 @@ fn every_planted_fault_is_found() {
     survivors.iter().for_each(|line| println!("{line}"));
     assert!(survivors.is_empty(), "{}", survivors.join("\n"));
 }
+
+/// The shortest history of a seed that finds a planted fault, as it is kept in `regressions/`: `ATTUNE_PLANTED` names it.
+#[test]
+fn shortest_planted() {
+    let (Ok(name), Some(seed)) = (std::env::var("ATTUNE_PLANTED"), number("ATTUNE_SEED")) else { return };
+    let fault = Fault::ALL.into_iter().find(|fault| format!("{fault:?}") == name).expect("a fault of this name");
+    proof::plant(Some(fault));
+    let shortest = shrink::shrink(&Script::of(seed));
+    proof::plant(None);
+    let Some((script, wrong)) = shortest else {
+        println!("seed {seed} does not find {name}");
+        return;
+    };
+    let regression = crate::regressions::Regression { wrong: format!("with {name}: {wrong}"), script };
+    println!("{}", serde_json::to_string_pretty(&regression).unwrap());
+}
