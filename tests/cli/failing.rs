@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use wiremock::matchers::path;
+use wiremock::matchers::{path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::world::{World, checkpoint, finish, signal};
@@ -191,6 +191,11 @@ async fn what_was_not_read_whole_is_no_success() {
         json!([{ "id": 7, "name": "Job title", "type": "string" }, { "id": 8, "name": "Points", "type": "number" }]);
     answers("/customers/attributes", attributes, 2).mount(&store).await;
     // A row that slips off its page every time: the first page promises more than is ever shown.
+    let nothing = json!({ "data": [], "meta": { "pagination": { "total": 1, "total_pages": 1 } } });
+    let nothing =
+        ResponseTemplate::new(200).insert_header("date", "Tue, 15 Nov 2022 08:12:31 GMT").set_body_json(nothing);
+    let second_page = Mock::given(path("/stores/abc123/v3/customers")).and(query_param("page", "2"));
+    second_page.respond_with(nothing).mount(&store).await;
     let customer = json!([{ "id": 1, "email": "ann@example.com", "attribute_count": 0, "attributes": [] }]);
     answers("/customers", customer, 2).mount(&store).await;
     let sound = std::fs::read_to_string(world.path("attune.toml")).unwrap();
