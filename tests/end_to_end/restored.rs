@@ -62,7 +62,8 @@ async fn restored(keep_mark: bool) {
     for id in 3..=8 {
         world.titles(id, "b").await;
     }
-    assert_eq!(world.reasons().await, ["first meeting"; 2]);
+    // By the mark it is certain; otherwise one side that holds what was agreed shows that the other was edited.
+    assert_eq!(world.reasons().await, vec!["first meeting"; if keep_mark { 2 } else { 1 }]);
     // From here on it is as ever.
     let said = world.run("sync --sweep").await.ended(1);
     assert!(!said.has_event("checkpoint.behind"), "{said:#?}");
@@ -71,7 +72,7 @@ async fn restored(keep_mark: bool) {
     world.run("sync").await.ended(0);
     world.titles(3, "c").await;
     world.titles(2, "new in the CRM").await;
-    world.titles(9, "a").await;
+    world.titles(9, if keep_mark { "a" } else { "new in the store" }).await;
     world.is_quiet(0).await;
 }
 
