@@ -161,14 +161,15 @@ impl Place {
         std::fs::write(self.folder.join("attune.toml"), text).expect("the configuration is written");
     }
 
-    /// Changes a column of so many contacts, as people do: with the time of the change.
+    /// Changes a column of so many contacts, as people do: with the time of the change, to the millisecond. (In whole seconds it
+    /// may look older than a write of ours in the same second, and then waits to be read again.)
     pub fn change_crm(&self, contacts: u64) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let options = SqliteConnectOptions::new().filename(self.folder.join("crm.db"));
             let mut crm = options.disable_statement_logging().connect().await.expect("the CRM opens");
             sqlx::query(
-                "UPDATE contacts SET job_title = 'changed ' || random(), updated_at = strftime('%Y-%m-%dT%H:%M:%SZ')
+                "UPDATE contacts SET job_title = 'changed ' || random(), updated_at = strftime('%Y-%m-%dT%H:%M:%fZ')
                  WHERE id <= ?1",
             )
             .bind(i64::try_from(contacts).expect("a number of contacts"))

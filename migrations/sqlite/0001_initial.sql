@@ -81,6 +81,7 @@ CREATE TABLE pair (
     stopped        TEXT,                         -- JSON: the rails that stopped it
     stopped_at     INTEGER,
     approved_at    INTEGER,
+    links          INTEGER NOT NULL DEFAULT 0,   -- how many it has: counting a million of them is a fifth of a small pass
     UNIQUE (store, crm)
 );
 
@@ -109,6 +110,12 @@ CREATE TABLE link (
 CREATE INDEX link_store ON link (store_record);
 CREATE INDEX link_crm ON link (crm_record);
 CREATE INDEX link_unsettled ON link (pair, id) WHERE unsettled IS NOT NULL;
+CREATE TRIGGER link_made AFTER INSERT ON link BEGIN
+    UPDATE pair SET links = links + 1 WHERE id = NEW.pair;
+END;
+CREATE TRIGGER link_ended AFTER DELETE ON link BEGIN
+    UPDATE pair SET links = links - 1 WHERE id = OLD.pair;
+END;
 
 -- Pairs of records that a person has parted: never linked again by themselves.
 CREATE TABLE parted (
@@ -145,6 +152,8 @@ CREATE TABLE history (
 CREATE UNIQUE INDEX history_attempt ON history (record, field) WHERE open = 1;
 CREATE INDEX history_link ON history (link, mapped, id);
 CREATE INDEX history_pair ON history (pair, at);
+-- What the rails count: not the many that a first pass fills in.
+CREATE INDEX history_counted ON history (pair, at, counted, outcome) WHERE counted IS NOT NULL;
 
 -- Records deleted or unlinked because they are gone, for the rails.
 CREATE TABLE removal (
@@ -153,6 +162,7 @@ CREATE TABLE removal (
     pair           INTEGER NOT NULL,
     counted        INTEGER NOT NULL DEFAULT 1
 );
+CREATE INDEX removal_pair ON removal (pair, at);
 
 -- What waits for a person. link and mapped: a field; record: a record.
 CREATE TABLE held (

@@ -307,7 +307,7 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn count_links(&mut self, pair: i64) -> Result<u64, Error> {
-        let query = statement("SELECT count(*) FROM link WHERE pair = ?1").bind(pair);
+        let query = statement("SELECT links FROM pair WHERE id = ?1").bind(pair);
         let row = self.one(query).await?;
         Ok(u64::try_from(row.get::<i64>(0)).unwrap_or(0))
     }

@@ -91,12 +91,19 @@ fn holds_password(url: &str) -> bool {
         None => return false,
     };
     let in_user = rest.rfind('@').is_some_and(|at| rest[..at].contains(':'));
+    // Who forgets the host has still written the password: what follows a host's colon is a port.
+    let authority = rest.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default();
+    let hosts = authority.rsplit('@').next().unwrap_or_default().split(',');
+    let in_port = !url.starts_with("sqlite:")
+        && hosts
+            .filter_map(|host| host.rsplit(']').next()?.split_once(':'))
+            .any(|(_, port)| port.parse::<u16>().is_err());
     let lower = rest.to_ascii_lowercase();
     let in_query = lower.split(['?', '&']).skip(1).any(|pair| {
         let name = pair.split('=').next().unwrap_or_default();
         name.contains("password") || name.contains("secret") || name == "pass"
     });
-    in_user || in_query
+    in_user || in_port || in_query
 }
 
 /// The API's address, without a slash at the end: HTTPS, or HTTP to this very machine.
@@ -155,6 +162,9 @@ mod tests {
             "mysql://a:b@h",
             "postgres:attune:hunter2@db/erp",
             "postgres:/attune:hunter2@db/erp",
+            "postgres://attune:hunter2",
+            "postgres:attune:hunter2/erp",
+            "mysql://attune:hunter2?ssl=1",
         ] {
             assert!(holds_password(url), "{url}");
         }
@@ -164,6 +174,11 @@ mod tests {
             "postgres:erp",
             "sqlite:///var/lib/erp.db",
             "postgres://attune@db:5432/erp",
+            "postgres://db:5432",
+            "postgres://attune@[::1]:5432/erp",
+            "postgres://[::1]/erp",
+            "postgres://one:5432,other:5433/erp",
+            "sqlite://a:b.db",
             "postgres:///erp?host=/run",
         ] {
             assert!(!holds_password(url), "{url}");
