@@ -92,16 +92,19 @@ impl Kept {
         if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
         }
-        self.connection.execute_batch("PRAGMA foreign_keys = OFF; BEGIN")?;
-        for (name, rows) in &self.pristine {
+        // What refers to others goes first. Foreign keys are not turned off for it: that would prepare every statement anew.
+        self.connection.execute_batch("BEGIN")?;
+        for (name, _) in self.pristine.iter().rev() {
             self.connection.prepare_cached(&format!("DELETE FROM {name}"))?.execute([])?;
+        }
+        for (name, rows) in &self.pristine {
             for row in rows {
                 let places = vec!["?"; row.len()].join(", ");
                 let insert = format!("INSERT INTO {name} VALUES ({places})");
                 self.connection.prepare_cached(&insert)?.execute(rusqlite::params_from_iter(row))?;
             }
         }
-        self.connection.execute_batch("COMMIT; PRAGMA foreign_keys = ON")
+        self.connection.execute_batch("COMMIT")
     }
 }
 
