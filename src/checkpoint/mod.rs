@@ -198,8 +198,10 @@ impl Checkpoint {
     /// # Errors
     /// When the database refuses.
     pub async fn is_behind_its_mark(&self) -> Result<bool, Error> {
-        let Some(mark) = &self.shared.mark else { return Ok(false) };
-        let marked = std::fs::read_to_string(mark).ok().and_then(|text| text.trim().parse::<i64>().ok()).unwrap_or(0);
+        let marked = match &self.shared.mark {
+            Some(mark) => std::fs::read_to_string(mark).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0),
+            None => self.shared.marked.load(Ordering::SeqCst),
+        };
         let mut transaction = self.read().await?;
         let newest = transaction.newest_attempt().await?;
         transaction.end().await?;

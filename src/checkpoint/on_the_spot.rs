@@ -1,5 +1,7 @@
 //! SQLite in memory, called directly: the database of a simulated checkpoint. Tests only.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
@@ -7,18 +9,26 @@ use super::{Datum, OnTheSpot};
 
 /// A database in memory. What one history leaves is wiped, and the next one of the same thread goes on with its schema and
 /// its prepared statements: making them anew is a fifth of a short history.
+#[derive(Clone)]
 pub struct InMemory {
-    database: std::sync::Mutex<Option<Kept>>,
+    database: Arc<Mutex<Open>>,
+}
+
+struct Open {
+    kept: Option<Kept>,
     /// How many of the scripts that made the schema were asked for so far.
     scripts: usize,
 }
+
+/// The tables, each with its rows.
+pub type Tables = Vec<(String, Vec<Vec<Value>>)>;
 
 struct Kept {
     connection: Connection,
     /// What made its schema.
     scripts: Vec<String>,
-    /// The tables, each with the rows that its schema puts into it.
-    pristine: Vec<(String, Vec<Vec<Value>>)>,
+    /// What its schema puts into it.
+    pristine: Tables,
 }
 
 thread_local! {
@@ -38,15 +48,40 @@ impl InMemory {
             Some(kept) => kept,
             None => Kept::new().map_err(|error| error.to_string())?,
         };
-        Ok(Self { database: std::sync::Mutex::new(Some(kept)), scripts: 0 })
+        Ok(Self { database: Arc::new(Mutex::new(Open { kept: Some(kept), scripts: 0 })) })
+    }
+
+    fn open_now(&self) -> MutexGuard<'_, Open> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that it holds.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    #[allow(dead_code, reason = "the unit tests share this file and restore nothing")]
+    pub fn copy(&self) -> Result<Tables, String> {
+        let open = self.open_now();
+        open.kept.as_ref().ok_or(CLOSED)?.rows().map_err(|error| error.to_string())
+    }
+
+    /// Holds what it held once, as a file that was restored from a backup does.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    #[allow(dead_code, reason = "the unit tests share this file and restore nothing")]
+    pub fn put_back(&self, tables: &Tables) -> Result<(), String> {
+        let open = self.open_now();
+        open.kept.as_ref().ok_or(CLOSED)?.fill(tables).map_err(|error| error.to_string())
     }
 }
 
-impl Drop for InMemory {
+const CLOSED: &str = "it is closed";
+
+impl Drop for Open {
     fn drop(&mut self) {
-        let kept = self.database.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(kept) = kept
-            && kept.wipe().is_ok()
+        if let Some(kept) = self.kept.take()
+            && kept.fill(&kept.pristine).is_ok()
         {
             KEPT.set(Some(kept));
         }
@@ -72,7 +107,7 @@ impl Kept {
         Ok(())
     }
 
-    fn rows(&self) -> rusqlite::Result<Vec<(String, Vec<Vec<Value>>)>> {
+    fn rows(&self) -> rusqlite::Result<Tables> {
         let names = "SELECT name FROM sqlite_master WHERE type = 'table'
                      UNION ALL SELECT 'temp.' || name FROM temp.sqlite_master WHERE type = 'table'";
         let mut statement = self.connection.prepare(names)?;
@@ -88,22 +123,28 @@ impl Kept {
         Ok(tables)
     }
 
-    fn wipe(&self) -> rusqlite::Result<()> {
+    /// Holds these tables, and nothing else.
+    fn fill(&self, tables: &Tables) -> rusqlite::Result<()> {
         if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
         }
         // What refers to others goes first. Foreign keys are not turned off for it: that would prepare every statement anew.
         self.connection.execute_batch("BEGIN")?;
-        for (name, _) in self.pristine.iter().rev() {
+        for (name, _) in tables.iter().rev() {
             self.connection.prepare_cached(&format!("DELETE FROM {name}"))?.execute([])?;
         }
-        for (name, rows) in &self.pristine {
+        for (name, rows) in tables {
+            // SQLite's own counters have begun to count what was put in.
+            self.connection.prepare_cached(&format!("DELETE FROM {name}"))?.execute([])?;
             for row in rows {
                 let places = vec!["?"; row.len()].join(", ");
                 let insert = format!("INSERT INTO {name} VALUES ({places})");
                 self.connection.prepare_cached(&insert)?.execute(rusqlite::params_from_iter(row))?;
             }
         }
+        // Triggers have counted them too, on top of what the rows say.
+        let counts = "UPDATE pair SET links = (SELECT count(*) FROM link WHERE link.pair = pair.id)";
+        self.connection.prepare_cached(counts)?.execute([])?;
         self.connection.execute_batch("COMMIT")
     }
 }
@@ -140,15 +181,15 @@ fn run(connection: &Connection, sql: &str, arguments: &[Datum]) -> rusqlite::Res
 
 impl OnTheSpot for InMemory {
     fn run(&mut self, sql: &str, arguments: &[Datum]) -> Result<(Vec<Vec<Datum>>, u64), String> {
-        let kept = self.database.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let kept = kept.as_ref().ok_or("it is closed")?;
-        run(&kept.connection, sql, arguments).map_err(|error| format!("{error}, in: {sql}"))
+        let open = self.open_now();
+        run(&open.kept.as_ref().ok_or(CLOSED)?.connection, sql, arguments)
+            .map_err(|error| format!("{error}, in: {sql}"))
     }
 
     fn script(&mut self, sql: &str) -> Result<(), String> {
-        let kept = self.database.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let kept = kept.as_mut().ok_or("it is closed")?;
-        self.scripts += 1;
-        kept.script(self.scripts - 1, sql).map_err(|error| error.to_string())
+        let mut open = self.open_now();
+        open.scripts += 1;
+        let number = open.scripts - 1;
+        open.kept.as_mut().ok_or(CLOSED)?.script(number, sql).map_err(|error| error.to_string())
     }
 }

@@ -5,4 +5,4 @@ use attune::checkpoint::{Datum, OnTheSpot};
 #[path = "../../src/checkpoint/on_the_spot.rs"]
 mod on_the_spot;
 
-pub use on_the_spot::InMemory;
+pub use on_the_spot::{InMemory, Tables};

@@ -2,22 +2,22 @@
 //! where the seed says so; then no faults, then no edits, then no writes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use attune::checkpoint::{Checkpoint, HeldFilter, HeldRow};
+use attune::checkpoint::{Checkpoint, HeldFilter, HeldRow, HistoryFilter, HistoryRow};
 use attune::engine::{
     Engine, HeldAction, Pair, PairSettings, PassOptions, PassReport, Reach, Request, Source, SourceSettings, Standing,
 };
 use attune::model::{Mode, Side};
 use tokio_util::sync::CancellationToken;
 
-use crate::database::InMemory;
+use crate::database::{InMemory, Tables};
 use crate::executor::{Executor, Owner, at_once};
-use crate::plan::{POLL_MS, QUARANTINE_MS, TIMES};
+use crate::plan::{QUARANTINE_MS, TIMES};
 use crate::random::Random;
-use crate::script::{Death, Script, Strike};
-use crate::world::{Crm, Hub, OurClock, Shared, Store};
+use crate::script::{Death, Deed, Script, Strike};
+use crate::world::{Crm, Hub, OurClock, Rebirth, Shared, Store};
 use crate::{oracle, people};
 
 /// So long without faults may pass until everything has come to rest: attempts are read back after their quarantine, stale
@@ -28,6 +28,9 @@ const HEAL_MS_MAX: i64 = QUARANTINE_MS * 2 + 240_000;
 const REST_MS: i64 = 35_000;
 const SWEEP_MS: i64 = 12_000;
 const IDLE_MS: i64 = 30_000;
+
+/// How often the checkpoint is copied where it will be restored.
+const COPY_MS: i64 = 5_000;
 
 /// What a history came to.
 pub struct History {
@@ -58,6 +61,10 @@ pub struct Process {
     commits: Arc<AtomicI64>,
     /// How many of the fields are in the mapping.
     mapped: AtomicUsize,
+    database: InMemory,
+    copies: Mutex<Vec<(i64, Tables)>>,
+    /// What a restored checkpoint does not know any more.
+    lost_history: Mutex<Vec<HistoryRow>>,
 }
 
 impl Process {
@@ -73,15 +80,78 @@ impl Process {
             world.world().crash = true;
             true
         };
-        let database = Box::new(InMemory::open().unwrap());
-        let checkpoint = Checkpoint::simulated(database, Some(Arc::new(crash))).unwrap();
-        let (sweeps_often, mapped) = (AtomicBool::new(false), AtomicUsize::new(usize::MAX));
-        Arc::new(Self { hub: Arc::clone(hub), checkpoint, commits_left, commits, sweeps_often, mapped })
+        let database = InMemory::open().unwrap();
+        let checkpoint = Checkpoint::simulated(Box::new(database.clone()), Some(Arc::new(crash))).unwrap();
+        Arc::new(Self {
+            hub: Arc::clone(hub),
+            checkpoint,
+            commits_left,
+            commits,
+            sweeps_often: AtomicBool::new(false),
+            mapped: AtomicUsize::new(usize::MAX),
+            database,
+            copies: Mutex::default(),
+            lost_history: Mutex::default(),
+        })
     }
 
     /// From the next start on only so many fields are in the mapping.
     pub fn map_only(&self, fields: usize) {
         self.mapped.store(fields, Ordering::SeqCst);
+    }
+
+    /// Copies the checkpoint now and then.
+    async fn copy_for_ever(self: Arc<Self>) {
+        loop {
+            let copy = self.database.copy().unwrap();
+            self.copies.lock().unwrap().push((self.hub.now(), copy));
+            self.hub.sleep(COPY_MS).await;
+        }
+    }
+
+    /// Begins again like this.
+    fn reborn(&self, rebirth: Rebirth) {
+        match rebirth {
+            Rebirth::Same => {}
+            Rebirth::Mapping(fields) => self.map_only(fields.max(1)),
+            Rebirth::Restored { at, with_mark } => {
+                let left = self.commits_left.swap(-1, Ordering::SeqCst);
+                self.lost_history.lock().unwrap().extend(self.history());
+                let copies = self.copies.lock().unwrap();
+                let copy = copies.iter().rev().find(|(copied, _)| *copied <= at).or_else(|| copies.first()).unwrap();
+                self.database.put_back(&copy.1).unwrap();
+                if with_mark {
+                    at_once(self.checkpoint.accept_as_it_is()).unwrap();
+                }
+                // What was under way it knows nothing of, nor who was paused since: an operator sees to that.
+                self.hub.world().unknown.clear();
+                let (systems, paused): (Vec<String>, Vec<usize>) = {
+                    let world = self.hub.world();
+                    let names = world.systems.iter().map(|system| system.name.clone()).collect();
+                    (names, world.paused.keys().copied().collect())
+                };
+                for (number, name) in systems.into_iter().enumerate() {
+                    let is_paused = paused.contains(&number);
+                    let request = if is_paused { Request::Pause { name } } else { Request::Resume { name } };
+                    at_once(self.engine().operate(&request)).unwrap();
+                }
+                self.commits_left.store(left, Ordering::SeqCst);
+            }
+        }
+    }
+
+    fn history(&self) -> Vec<HistoryRow> {
+        at_once(async {
+            let mut transaction = self.checkpoint.read().await.unwrap();
+            let history = transaction.history(&HistoryFilter::default()).await.unwrap();
+            transaction.end().await.unwrap();
+            history
+        })
+    }
+
+    /// The history that restored checkpoints have lost.
+    pub fn lost_history(&self) -> Vec<HistoryRow> {
+        std::mem::take(&mut *self.lost_history.lock().unwrap())
     }
 
     pub fn engine(&self) -> Engine {
@@ -185,6 +255,7 @@ impl Process {
 /// The process from its start: reach everything, then a loop for each source and each pair.
 async fn boot(process: Arc<Process>) {
     let engine = process.engine();
+    engine.recognise_restored_checkpoint().await.unwrap();
     let mut sources = Vec::new();
     for settings in process.sources() {
         let source = loop {
@@ -221,7 +292,10 @@ async fn read_for_ever(process: Arc<Process>, engine: Engine, source: Arc<Source
     let mut backoff = 1_000;
     let mut swept = hub.now();
     let number = hub.world().system_named(source.side, &source.name);
-    let chaos_sweep_ms = hub.world().plan.sweep_ms;
+    let (chaos_sweep_ms, poll_ms) = {
+        let world = hub.world();
+        (world.plan.sweep_ms, world.plan.poll_ms)
+    };
     loop {
         if hub.world().paused.contains_key(&number) {
             hub.sleep(1_000).await;
@@ -236,7 +310,7 @@ async fn read_for_ever(process: Arc<Process>, engine: Engine, source: Arc<Source
                 }
                 took(hub, number, &source.name, pulled);
                 backoff = 1_000;
-                hub.sleep(POLL_MS).await;
+                hub.sleep(poll_ms).await;
             }
             Err(error) => {
                 expected(hub, "pull", &error);
@@ -263,6 +337,7 @@ fn passed(hub: &Hub, sides: [usize; 2], report: &PassReport) {
     } else if balance.pending + balance.superseded + balance.failed > 0 {
         world.stirred_at = now;
     }
+    *world.unlinked.entry((sides[0], sides[1])).or_default() += balance.records_deleted;
     // What was written here is news to whoever shares the source.
     for (system, writes) in sides.into_iter().zip([balance.store_writes, balance.crm_writes]) {
         world.reads[system] += u64::from(writes > 0);
@@ -277,6 +352,7 @@ async fn pass_for_ever(process: Arc<Process>, engine: Engine, pair: Arc<Pair>) {
         [(Side::Store, &pair.store), (Side::Crm, &pair.crm)]
             .map(|(side, source)| world.system_named(side, &source.name))
     };
+    let poll_ms = hub.world().plan.poll_ms;
     let mut known = [u64::MAX; 2];
     let mut due = None;
     let mut backoff = 1_000;
@@ -293,7 +369,7 @@ async fn pass_for_ever(process: Arc<Process>, engine: Engine, pair: Arc<Pair>) {
                 let balance = &report.balance;
                 let open =
                     balance.pending + balance.superseded + balance.failed > 0 || report.standing != Standing::Done;
-                due = open.then(|| hub.now() + POLL_MS);
+                due = open.then(|| hub.now() + poll_ms);
                 passed(hub, sides, &report);
                 if report.failure.is_none() {
                     backoff = 1_000;
@@ -329,6 +405,9 @@ pub fn play(script: &Script, tell: bool) -> History {
     let process = Process::new(&hub);
     let mut executor = Executor::new(Arc::clone(&hub.time), script.seed);
     hub.time.spawn(Owner::World, Box::pin(people::live(Arc::clone(&process), script.deeds.clone())));
+    if script.deeds.iter().any(|timed| matches!(timed.deed, Deed::RestoreCheckpoint { .. })) {
+        hub.time.spawn(Owner::World, Box::pin(Arc::clone(&process).copy_for_ever()));
+    }
     let ended = Arc::new(AtomicBool::new(false));
     let chaos_ms = script.plan.chaos_ms;
     hub.time.spawn(Owner::World, Box::pin(direct(Arc::clone(&process), chaos_ms, Arc::clone(&ended))));
@@ -357,6 +436,8 @@ pub fn play(script: &Script, tell: bool) -> History {
             hub.tell(|| "the process dies".to_owned());
             executor.kill();
             process.commits_left.store(-1, Ordering::SeqCst);
+            let rebirth = hub.world().rebirth.take();
+            rebirth.into_iter().for_each(|rebirth| process.reborn(rebirth));
             turns_left = start(&process, lives.next(), &mut random);
         }
     }
@@ -420,6 +501,10 @@ async fn direct(process: Arc<Process>, chaos_ms: i64, ended: Arc<AtomicBool>) {
         let mut world = hub.world();
         world.calm = true;
         world.stirred_at = calm_at;
+        if process.mapped.load(Ordering::SeqCst) < world.plan.fields.len() {
+            let fields = world.plan.fields.len();
+            world.begin_again(Rebirth::Mapping(fields));
+        }
     }
     process.commits_left.store(-1, Ordering::SeqCst);
     process.sweeps_often.store(true, Ordering::SeqCst);

@@ -34,6 +34,7 @@ pub fn at_rest(process: &Process) {
     rails(&world, &remembered, &mut found);
     loss(&world, &remembered, &mut found);
     holding(&world, &remembered, &mut found);
+    unlinking(&world, &mut found);
     for held in &remembered.held {
         world.meet(&format!("held: {}", held.reason));
     }
@@ -67,8 +68,9 @@ async fn remember(process: &Process) -> Remembered {
             }
         }
     }
-    let history = transaction.history(&HistoryFilter::default()).await.unwrap();
+    let mut history = transaction.history(&HistoryFilter::default()).await.unwrap();
     transaction.end().await.unwrap();
+    history.extend(process.lost_history());
     Remembered { links, held: process.held(), history, stopped, open }
 }
 
@@ -208,7 +210,6 @@ fn loss(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
 
 /// What is held is held for a reason that this world can have given.
 fn holding(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
-    let faults = &world.plan.faults;
     for held in remembered.held.iter().filter(|held| held.state == HeldState::Held) {
         let Some(at) = world.plan.fields.iter().position(|rule| Some(&rule.store) == held.field.as_ref()) else {
             continue;
@@ -217,20 +218,28 @@ fn holding(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
         let store = world.system_named(Side::Store, &held.store);
         let key: Option<u64> = held.store_key.as_ref().and_then(|key| key.parse().ok());
         let may = match held.reason {
+            HeldReason::Conflict | HeldReason::FirstMeeting if world.remapped || world.restored => true,
             HeldReason::Conflict => {
                 matches!(rule.conflict, Conflict::Hold | Conflict::Newest) || rule.on_clear == OnClear::Hold
             }
             HeldReason::FirstMeeting => {
                 matches!(rule.conflict, Conflict::Hold | Conflict::Newest) && rule.direction == Direction::Both
             }
-            HeldReason::Rejected => faults.poison > 0,
+            HeldReason::Rejected => {
+                let crm = world.system_named(Side::Crm, &held.crm);
+                let contact = held.crm_key.as_ref().and_then(|key| key.parse().ok());
+                let refused =
+                    |system, key: Option<u64>| key.is_some_and(|key| world.refused.contains(&(system, key, at + 1)));
+                refused(store, key) || refused(crm, contact)
+            }
             HeldReason::AlteredByTarget => {
                 world.plan.normalises != crate::plan::Normalises::Nothing || !world.struck.is_empty()
             }
             HeldReason::TwoWriters => rule.direction != Direction::Both && world.systems.len() > 2,
             // People may carry a field to and fro as often; nobody else than they and we write here.
             HeldReason::Oscillating => true,
-            HeldReason::CannotBeTaken | HeldReason::Reverted | HeldReason::DefinitionChanged => false,
+            HeldReason::Reverted => world.restored,
+            HeldReason::CannotBeTaken | HeldReason::DefinitionChanged => false,
             HeldReason::Ambiguous | HeldReason::Merged => true,
         };
         if !may {
@@ -250,9 +259,19 @@ fn holding(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
     }
 }
 
+/// No link ended but because a record went away.
+fn unlinking(world: &World, found: &mut Vec<String>) {
+    for ((store, crm), unlinked) in &world.unlinked {
+        let went = world.goings[*store] + world.goings[*crm];
+        if *unlinked > went {
+            found.push(format!("{unlinked} links ended because a record was gone, and {went} went"));
+        }
+    }
+}
+
 /// No pair has written more in its day than its rails allow. Filling what is absent is free in a first pass.
 fn rails(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
-    if world.plan.operations > 0 {
+    if world.plan.operations > 0 || world.restored {
         return;
     }
     for system in world.systems.iter().filter(|system| !system.is_crm) {

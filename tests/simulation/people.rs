@@ -8,7 +8,7 @@ use attune::model::Side;
 use crate::driver::Process;
 use crate::executor::Owner;
 use crate::script::{Deed, Operation, Return, Timed};
-use crate::world::{BEGIN_MS, World};
+use crate::world::{BEGIN_MS, Rebirth, World};
 
 /// Until the script has no more of them, or the world is calm.
 pub async fn live(process: Arc<Process>, deeds: Vec<Timed>) {
@@ -50,7 +50,7 @@ fn act(process: &Arc<Process>, deed: Deed) {
             stir(&mut world, system, key);
             world.meet("record removed");
             world.say(now, format!("person: system {system} removes {key}"));
-            world.systems[system].remove(now, key, None);
+            world.remove(now, system, key, None);
         }
         Deed::Register(Return { system, key, person, values }) => {
             let mut world = hub.world();
@@ -67,7 +67,7 @@ fn act(process: &Arc<Process>, deed: Deed) {
                 stir(&mut world, system, into);
                 world.meet("record merged");
                 world.say(now, format!("person: system {system} merges {key} into {into}"));
-                world.systems[system].remove(now, key, Some(into));
+                world.remove(now, system, key, Some(into));
             }
         }
         Deed::Pause { system, for_ms } => {
@@ -81,7 +81,64 @@ fn act(process: &Arc<Process>, deed: Deed) {
             world.say(now, format!("our clock jumps by {ms} ms"));
         }
         Deed::Operate(operation) => operate(process, operation),
+        Deed::Silence { system, for_ms } => {
+            hub.time.spawn(Owner::World, Box::pin(silence(Arc::clone(process), system, for_ms)));
+        }
+        Deed::Restore { .. } | Deed::RestoreCheckpoint { .. } | Deed::Remap { .. } | Deed::Repolicy { .. } => {
+            upheave(&mut hub.world(), now, deed);
+        }
     }
+}
+
+/// What befalls a whole system; or the process begins again under other conditions.
+fn upheave(world: &mut World, now: i64, deed: Deed) {
+    match deed {
+        Deed::Restore { system, age_ms } => {
+            world.meet("system restored");
+            world.say(now, format!("system {system} is restored from {age_ms} ms ago"));
+            world.restore(now, system, now - age_ms);
+        }
+        Deed::RestoreCheckpoint { age_ms, with_mark } => {
+            let how = if with_mark { "with its mark" } else { "without its mark" };
+            world.meet(&format!("checkpoint restored, {how}"));
+            world.say(now, format!("the checkpoint is restored from {age_ms} ms ago, {how}"));
+            world.begin_again(Rebirth::Restored { at: now - age_ms, with_mark });
+            world.restored = true;
+            world.stir_all();
+        }
+        Deed::Remap { fields } => {
+            world.meet("mapping changed");
+            world.say(now, format!("{fields} fields are mapped"));
+            world.begin_again(Rebirth::Mapping(fields));
+            world.remapped = true;
+            world.stir_all();
+        }
+        Deed::Repolicy { field, conflict } => {
+            world.meet("policy changed");
+            world.say(now, format!("conflicts in field {field} go by {conflict:?}"));
+            world.begin_again(Rebirth::Same);
+            world.plan.fields[field - 1].conflict = conflict;
+            world.remapped = true;
+        }
+        _ => {}
+    }
+}
+
+async fn silence(process: Arc<Process>, system: usize, for_ms: i64) {
+    let hub = &process.hub;
+    hub.tell(|| format!("system {system} shows nothing"));
+    {
+        let mut world = hub.world();
+        world.meet("a system shows nothing");
+        world.silent.insert(system);
+        world.stir_all();
+    }
+    hub.sleep(for_ms).await;
+    hub.tell(|| format!("system {system} shows what it holds again"));
+    let now = hub.now();
+    let mut world = hub.world();
+    world.silent.remove(&system);
+    world.stirred_at = now;
 }
 
 fn stir(world: &mut World, system: usize, key: u64) {

@@ -18,7 +18,6 @@ pub const TIMES: Times = Times {
 
 pub const QUARANTINE_MS: i64 = 40_000;
 pub const REPLICA_LAG_MS: i64 = 20_000;
-pub const POLL_MS: i64 = 10_000;
 
 /// How often each fault strikes, in a thousand.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -36,6 +35,8 @@ pub struct Faults {
     pub late_commit: u64,
     pub unauthorized: u64,
     pub slow: u64,
+    /// A sweep that says it is whole leaves a row out: those who joined and left cancelled out.
+    pub hidden: u64,
     /// Lives that end at an await, at a commit.
     pub crash_at_await: u64,
     pub crash_at_commit: u64,
@@ -48,6 +49,25 @@ pub enum Normalises {
     Trims,
     Numbers,
     Truncates,
+}
+
+/// What befalls a whole system, the checkpoint or the mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Upheaval {
+    /// A system is restored from a backup.
+    Restore,
+    /// Our checkpoint is.
+    RestoreCheckpoint,
+    /// Fields leave the mapping, and come back later.
+    Remap,
+    /// A conflict policy changes.
+    Repolicy,
+    /// A system shows nothing for a while, as if it were empty.
+    Silence,
+}
+
+impl Upheaval {
+    const ALL: [Self; 5] = [Self::Restore, Self::RestoreCheckpoint, Self::Remap, Self::Repolicy, Self::Silence];
 }
 
 /// How a system answers a batch with a row that it refuses.
@@ -85,6 +105,8 @@ pub struct Plan {
     /// How old a stale read is; 0: the seed says.
     pub stale_ms: i64,
     pub sweep_ms: i64,
+    /// How long the process rests between two reads of a source.
+    pub poll_ms: i64,
     pub edits: u64,
     pub edit_gap_ms: i64,
     /// Of a thousand deeds, so many remove a record; half of those who are removed come back under the same e-mail.
@@ -96,6 +118,8 @@ pub struct Plan {
     /// So many are an operator's: he resolves, drops or retries what is held, and lets through what a rail stopped.
     pub operations: u64,
     pub pauses: bool,
+    /// Things that befall a whole system, the checkpoint or the mapping.
+    pub upheavals: Vec<Upheaval>,
     pub chaos_ms: i64,
     pub rails: Rails,
 }
@@ -126,6 +150,7 @@ impl Plan {
             our_steps_ms: 0,
             stale_ms: 0,
             sweep_ms: 135_000,
+            poll_ms: 10_000,
             edits: 0,
             edit_gap_ms: 10_000,
             deletions: 0,
@@ -133,6 +158,7 @@ impl Plan {
             merges: 0,
             operations: 0,
             pauses: false,
+            upheavals: Vec::new(),
             chaos_ms: 0,
             rails: OPEN_RAILS,
         }
@@ -146,6 +172,9 @@ impl Plan {
         if random.chance(400) {
             // Few fields, much edited.
             (plan.people, plan.fields) = (2, plan.fields.into_iter().take(1).collect());
+        }
+        if random.chance(120) {
+            plan.poll_ms = 1_000;
         }
         plan.sweep_ms = *random.pick(&[15_000, 45_000, 135_000]);
         plan.shared = *random.pick(&[0, 400, 900]);
@@ -180,6 +209,11 @@ impl Plan {
         plan.merges = if random.chance(80) { 40 } else { 0 };
         plan.operations = if random.chance(200) { 60 } else { 0 };
         plan.pauses = random.chance(100);
+        plan.upheavals = upheavals(&mut random);
+        if plan.upheavals.contains(&Upheaval::Restore) && random.chance(300) {
+            // So many that they look like a restored side.
+            plan.people = 14;
+        }
         if random.chance(60) {
             let tight = Rail { count: 4, percent: 100.0 };
             plan.rails = Rails { writes: Rail { count: 12, ..tight }, clears: tight, creates: tight, deletes: tight };
@@ -204,10 +238,18 @@ impl Plan {
     }
 }
 
+/// None as a rule, else one or two kinds of them.
+fn upheavals(random: &mut Random) -> Vec<Upheaval> {
+    if !random.chance(200) {
+        return Vec::new();
+    }
+    (0..random.between(1, 2)).map(|_| *random.pick(&Upheaval::ALL)).collect()
+}
+
 /// Each fault on or off, then how much; a fifth of the seeds with none or one.
 fn faults(random: &mut Random) -> Faults {
     let healthy = random.chance(200);
-    let only = random.below(28);
+    let only = random.below(30);
     let mut number = 0;
     let mut of = |most: u64, chance: u64| {
         number += 1;
@@ -228,6 +270,7 @@ fn faults(random: &mut Random) -> Faults {
         late_commit: of(300, 350),
         unauthorized: of(60, 150),
         slow: of(300, 300),
+        hidden: of(300, 200),
         crash_at_await: of(1000, 300),
         crash_at_commit: of(1000, 300),
     }

@@ -132,6 +132,24 @@ impl World {
         if self.is_crm(act.system) { newest.unwrap_or(act.at) } else { act.at }
     }
 
+    /// Whether two people said different things at the same moment, and neither's date can be taken for another's.
+    fn is_tie(&self, held: usize, candidates: &[usize]) -> bool {
+        const SAME_MOMENT_MS: i64 = 300;
+        let alone = |act: &Act| {
+            let others = self.acts.iter().filter(|other| (other.system, other.key) == (act.system, act.key));
+            !self.is_crm(act.system) || others.filter(|other| other.at >= act.at).count() == 1
+        };
+        let steady = self.plan.skews_ms.iter().all(|skew| *skew == 0) && self.plan.faults.slow == 0;
+        let typed = |act: &Act| act.origin == Origin::Person && alone(act);
+        let held = &self.acts[held];
+        steady
+            && typed(held)
+            && candidates.iter().all(|act| {
+                let act = &self.acts[*act];
+                typed(act) && (act.at - held.at).abs() <= SAME_MOMENT_MS
+            })
+    }
+
     /// Both sides changed without knowing of each other: what the policy of the field says against this outcome.
     fn forbidden(
         &mut self,
@@ -157,6 +175,9 @@ impl World {
             Conflict::Newest if at_first => Some("they had never met".to_owned()),
             Conflict::Store if side == Side::Store => Some("the store's value goes first".to_owned()),
             Conflict::Crm if side == Side::Crm => Some("the CRM's value goes first".to_owned()),
+            Conflict::Newest if self.is_tie(cell.carries, candidates) => {
+                Some("a tie is nobody's to resolve".to_owned())
+            }
             Conflict::Newest => {
                 let later_ms = candidates.iter().map(|act| held.at - self.dated(&self.acts[*act])).min()?;
                 (later_ms > NEWEST_TOLERANCE_MS).then(|| format!("what it replaces was said {later_ms} ms later"))

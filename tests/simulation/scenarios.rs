@@ -524,7 +524,7 @@ fn who_registers_again_finds_the_old_partner_in_the_pass_that_loses_the_old_reco
         stage.open().await;
         stage.settle().await;
         let now = stage.hub.now();
-        stage.hub.world().systems[CRM].remove(now, 1, None);
+        stage.hub.world().remove(now, CRM, 1, None);
         stage.record(CRM, 201, "p1@example.com", &[None]);
         stage.pull(Reach::Sweep).await;
         let report = stage.pass().await;

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use attune::model::FieldType;
+use attune::model::{Conflict, FieldType};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Plan, REPLICA_LAG_MS};
+use crate::plan::{Plan, REPLICA_LAG_MS, Upheaval};
 use crate::random::Random;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,13 +68,36 @@ pub enum Deed {
         ms: i64,
     },
     Operate(Operation),
+    /// All that a system holds is what it held so long ago.
+    Restore {
+        system: usize,
+        age_ms: i64,
+    },
+    /// The process ends, and begins again with its checkpoint of so long ago; and with the mark beside it or not.
+    RestoreCheckpoint {
+        age_ms: i64,
+        with_mark: bool,
+    },
+    /// The process ends, and begins again with so many of the fields in its mapping.
+    Remap {
+        fields: usize,
+    },
+    /// The process ends, and begins again with another policy for conflicts in a field.
+    Repolicy {
+        field: usize,
+        conflict: Conflict,
+    },
+    Silence {
+        system: usize,
+        for_ms: i64,
+    },
 }
 
 impl Deed {
     /// The field that it is about.
     pub const fn field(&self) -> Option<usize> {
         match self {
-            Self::Edit { field, .. } => Some(*field),
+            Self::Edit { field, .. } | Self::Repolicy { field, .. } => Some(*field),
             _ => None,
         }
     }
@@ -191,6 +214,7 @@ fn deeds(seed: u64, plan: &Plan, beings: &[Being]) -> Vec<Timed> {
             at_ms += for_ms;
         }
     }
+    plan.upheavals.iter().for_each(|upheaval| making.upheaval(*upheaval));
     if plan.our_steps_ms > 0 {
         let (at_ms, ms) =
             (making.random.between(1, plan.chaos_ms), making.random.between(-plan.our_steps_ms, plan.our_steps_ms));
@@ -289,6 +313,30 @@ impl Making<'_> {
         if other != person {
             self.push(Deed::Merge { system: 0, key: person, into: other });
         }
+    }
+
+    fn upheaval(&mut self, upheaval: Upheaval) {
+        let (plan, random) = (self.plan, &mut self.random);
+        let at_ms = random.between(plan.chaos_ms / 4, plan.chaos_ms - 1);
+        let system = usize::try_from(random.below((plan.crms + plan.stores) as u64)).unwrap();
+        let age_ms = random.between(5_000, plan.chaos_ms / 2);
+        let field = 1 + usize::try_from(random.below(plan.fields.len() as u64)).unwrap();
+        let deed = match upheaval {
+            Upheaval::Restore => Deed::Restore { system, age_ms },
+            Upheaval::RestoreCheckpoint => Deed::RestoreCheckpoint { age_ms, with_mark: random.chance(500) },
+            Upheaval::Remap => {
+                let back = Deed::Remap { fields: plan.fields.len() };
+                let again_ms = at_ms + random.between(1_000, 60_000);
+                self.deeds.push(Timed { at_ms: again_ms.min(plan.chaos_ms - 1), deed: back });
+                Deed::Remap { fields: field - 1 }
+            }
+            Upheaval::Repolicy => {
+                let policies = [Conflict::Newest, Conflict::Store, Conflict::Crm, Conflict::Hold];
+                Deed::Repolicy { field, conflict: *random.pick(&policies) }
+            }
+            Upheaval::Silence => Deed::Silence { system, for_ms: random.between(5_000, 60_000) },
+        };
+        self.deeds.push(Timed { at_ms, deed });
     }
 
     fn operation(&mut self) {

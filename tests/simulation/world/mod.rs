@@ -49,6 +49,20 @@ pub struct World {
     pub writes: u64,
     pub calls: u64,
     pub paused: BTreeMap<usize, i64>,
+    /// Systems that show nothing.
+    pub silent: BTreeSet<usize>,
+    /// How often a record of a system went away, or seemed to in an answer that we must believe.
+    pub goings: Vec<u64>,
+    /// Links that the passes of a pair (store, CRM) ended because a record was gone.
+    pub unlinked: BTreeMap<(usize, usize), u64>,
+    /// Values that a system refused: by system, key, field.
+    pub refused: BTreeSet<(usize, u64, usize)>,
+    /// A system or the checkpoint was restored: what was superseded returns, and the day's counts are wrong.
+    pub restored: bool,
+    /// The mapping is not what it was at first.
+    pub remapped: bool,
+    /// Another life begins as this says, instead of dying by chance.
+    pub rebirth: Option<Rebirth>,
     /// Writes whose outcome the process does not know: when they were sent, by system, key and field.
     pub unknown: BTreeMap<(usize, u64, usize), i64>,
     /// When a direct read of a field was last answered.
@@ -74,6 +88,17 @@ pub struct World {
     nth: BTreeMap<(u64, u64), u64>,
 }
 
+/// How the process begins again.
+#[derive(Clone, Copy, Debug)]
+pub enum Rebirth {
+    /// With its checkpoint of that time, and the mark of that time too or not.
+    Restored { at: i64, with_mark: bool },
+    /// With so many fields in the mapping.
+    Mapping(usize),
+    /// As it was, but for what the world has changed already.
+    Same,
+}
+
 /// What connectors, people and the driver share.
 pub struct Hub {
     pub time: Arc<Time>,
@@ -86,6 +111,7 @@ impl Hub {
     pub fn new(script: &Script, tell: bool) -> Shared {
         let plan = script.plan.clone();
         let systems = System::all(&plan);
+        let systems_count = systems.len();
         let mut world = World {
             seed: script.seed,
             our_skew_ms: plan.our_skew_ms,
@@ -102,6 +128,13 @@ impl Hub {
             writes: 0,
             calls: 0,
             paused: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            goings: vec![0; systems_count],
+            unlinked: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            restored: false,
+            remapped: false,
+            rebirth: None,
             unknown: BTreeMap::new(),
             rechecked: BTreeMap::new(),
             violations: Vec::new(),
@@ -191,6 +224,19 @@ impl World {
             self.meet(kind);
         }
         strikes
+    }
+
+    /// The process ends now, and begins again like this.
+    pub const fn begin_again(&mut self, rebirth: Rebirth) {
+        self.crash = true;
+        self.rebirth = Some(rebirth);
+    }
+
+    /// Nothing is as anybody knew it: links come and go, and what was replaced returns.
+    pub fn stir_all(&mut self) {
+        let people = self.systems.iter().flat_map(|system| system.records.values().map(|record| record.person));
+        self.stirred.extend(people.collect::<Vec<_>>());
+        self.misses_injected = true;
     }
 
     pub const fn is_crm(&self, system: usize) -> bool {

@@ -83,6 +83,11 @@ impl Walk {
             let torn = world.plan.faults.torn_read;
             world.strikes("torn", self.what, torn)
         };
+        let hidden = self.what == "sweep" && {
+            let hidden = world.plan.faults.hidden;
+            world.strikes("hidden", &self.system.to_string(), hidden)
+        };
+        world.misses_injected |= hidden;
         let system = &world.systems[self.system];
         let is_crm = system.is_crm;
         // As its API takes it: whole seconds where it has no others.
@@ -91,11 +96,13 @@ impl Walk {
             if system.whole_seconds { ms.div_euclid(1000) * 1000 } else { ms }
         });
         let changed = |date: i64| since.is_none_or(|since| if exclusive { date > since } else { date >= since });
+        let silent = world.silent.contains(&self.system);
+        let mut seemed = 0;
         let mut rows: Vec<(u64, Observed)> = Vec::new();
         for (key, record) in &system.records {
-            let Some(state) = record.at(view) else { continue };
-            if state.gone {
-                continue;
+            let Some(state) = record.at(view).filter(|state| !state.gone && !silent) else { continue };
+            if record.now().gone {
+                seemed += 1;
             }
             match self.shows {
                 Shows::Records if changed(state.modified) => {
@@ -123,10 +130,12 @@ impl Walk {
             let more = rows.iter().any(|(id, _)| *id > self.position);
             (shown, !more)
         };
-        if torn {
+        if torn || hidden {
             // What a page that shifted under our hands leaves out.
             shown.pop();
         }
+        // Shown as if it were still there: it may be linked, and goes once more.
+        world.goings[self.system] += seemed;
         self.met.extend(shown.iter().map(|(id, _)| *id));
         self.torn |= torn;
         let whole = !self.torn && (!self.by_offset || self.met.len() >= total);
@@ -151,11 +160,15 @@ pub async fn fetch(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) 
         let mut world = hub.world();
         let view = view(&mut world, system, "fetch", now);
         world.say(now, format!("fetch of system {system}: {keys:?} {fields:?} as of {}", now - view));
-        let one = |key: &Key| {
+        let silent = world.silent.contains(&system);
+        let mut seemed = 0;
+        let mut one = |key: &Key| {
             let number: u64 = key.as_str().parse().unwrap();
             let is_crm = world.is_crm(system);
             let record = world.systems[system].records.get(&number);
-            let state = record.and_then(|record| record.at(view));
+            let state = record.and_then(|record| record.at(view)).filter(|_| !silent);
+            let shows_it = state.is_some_and(|state| !state.gone);
+            seemed += u64::from(record.is_some_and(|record| record.now().gone == shows_it));
             match state.filter(|state| !state.gone) {
                 Some(state) => show(is_crm, number, state, |field| fields.contains(&field)),
                 // A store asked for values alone does not say that there is no such customer.
@@ -173,7 +186,9 @@ pub async fn fetch(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) 
                 }
             }
         };
-        keys.iter().map(one).collect()
+        let found = keys.iter().map(&mut one).collect();
+        world.goings[system] += seemed;
+        found
     };
     hub.sleep(after).await;
     if let Some(failure) = fails {

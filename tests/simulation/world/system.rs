@@ -184,7 +184,30 @@ impl System {
         record.states.push(state);
     }
 
-    pub fn remove(&mut self, now: i64, key: u64, merged_into: Option<u64>) {
+    /// Holds again what it held then. What was made since is gone, what was removed is back; dates are those of then.
+    /// Answers the cells that changed.
+    fn restore(&mut self, now: i64, then: i64) -> Vec<(u64, usize)> {
+        let mut changed = Vec::new();
+        for (key, record) in &mut self.records {
+            let held = record.now().clone();
+            let mut state = record.at(then).cloned().unwrap_or_else(|| State { gone: true, ..held.clone() });
+            state.at = now;
+            for (field, (cell, before)) in state.cells.iter_mut().zip(&held.cells).enumerate() {
+                if cell.version != before.version || state.gone != held.gone {
+                    self.versions += 1;
+                    cell.version = self.versions;
+                    changed.push((*key, field));
+                }
+            }
+            if !state.gone {
+                record.merged_into = None;
+            }
+            record.states.push(state);
+        }
+        changed
+    }
+
+    fn remove(&mut self, now: i64, key: u64, merged_into: Option<u64>) {
         let stamp = self.stamp(now);
         let Some(record) = self.records.get_mut(&key) else { return };
         let mut state = record.now().clone();
@@ -249,6 +272,27 @@ impl World {
         let value = self.systems[system].store(field, value);
         self.systems[system].change((now, date), (key, field), value, carries, Arc::new(knows), true);
         self.stirred_at = now;
+    }
+
+    /// A record is removed, or merged into another.
+    pub fn remove(&mut self, now: i64, system: usize, key: u64, merged_into: Option<u64>) {
+        self.goings[system] += 1;
+        self.systems[system].remove(now, key, merged_into);
+    }
+
+    /// A system is restored from a backup: what was said there since is lost, and not by us.
+    pub fn restore(&mut self, now: i64, system: usize, then: i64) {
+        let was_there: Vec<u64> =
+            self.systems[system].records.iter().filter(|(_, record)| !record.now().gone).map(|(key, _)| *key).collect();
+        let changed: BTreeSet<(u64, usize)> = self.systems[system].restore(now, then).into_iter().collect();
+        let records = &self.systems[system].records;
+        self.goings[system] += was_there.iter().filter(|key| records[key].now().gone).count() as u64;
+        let lost = self.acts.iter().enumerate();
+        let lost = lost.filter(|(_, act)| act.system == system && changed.contains(&(act.key, act.field)));
+        self.lost_in_window.extend(lost.map(|(number, _)| number).collect::<Vec<_>>());
+        self.restored = true;
+        self.stirred_at = now;
+        self.stir_all();
     }
 
     /// Where a person is: system and key, also of records that are gone.

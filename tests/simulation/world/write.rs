@@ -172,6 +172,8 @@ fn refuses(world: &World, system: usize, write: &Write) -> bool {
 
 fn land(world: &mut World, now: i64, system: usize, batch: &[Write]) -> Vec<Outcome> {
     let refused = batch.iter().position(|write| refuses(world, system, write));
+    let all: Vec<_> = batch.iter().filter(|write| refuses(world, system, write)).collect();
+    world.refused.extend(all.into_iter().map(|write| (system, key_of(write), write.field)));
     let whole_batch = batch.len() > 1 && world.plan.refuses != Refuses::Rows;
     let (end, mode) = (refused.unwrap_or(batch.len()), world.plan.refuses);
     if let (Some(_), true) = (refused, whole_batch) {
