@@ -114,7 +114,13 @@ pub(super) fn agreed_of(pair: &Pair, decided: &[Decided]) -> BTreeMap<i64, Vec<(
     for decided in decided {
         let Fate::Fields(verdicts) = &decided.fate else { continue };
         for (field, verdict) in pair.fields.iter().zip(verdicts) {
-            if let Verdict::Agree(value) = verdict {
+            let news = match verdict {
+                Verdict::Agree(value) => Some(value),
+                // It is held for another reason now, and that one does not tell what was agreed.
+                Verdict::Hold(_) => decided.apart.get(&field.mapped),
+                _ => None,
+            };
+            if let Some(value) = news {
                 agreed.entry(decided.link.id).or_default().push((field.mapped, value.clone()));
             }
         }

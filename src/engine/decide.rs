@@ -80,6 +80,8 @@ pub(super) struct Decided {
     pub fate: Fate,
     /// What is held on it: by mapped field.
     pub held: BTreeMap<i64, HeldRow>,
+    /// What a target had altered and is no more: both sides agreed on it in two spellings, and this is the one that stands.
+    pub apart: BTreeMap<i64, Option<Canonical>>,
     /// Both sides changed to the same since they agreed, in so many fields.
     pub met: u64,
     /// It was decided with a checkpoint older than the sides.
@@ -217,7 +219,7 @@ impl Context {
     fn decide_link(&self, pair: &Pair, link: LinkRow) -> Decided {
         let held: BTreeMap<i64, HeldRow> =
             self.held.range((link.id, i64::MIN)..=(link.id, i64::MAX)).map(|((_, m), row)| (*m, row.clone())).collect();
-        let mut met = 0;
+        let (mut met, mut apart) = (0, BTreeMap::new());
         let fate = if link.store.gone {
             Fate::Gone(Side::Store)
         } else if link.crm.gone {
@@ -225,12 +227,21 @@ impl Context {
         } else if !pair.takes(Side::Store, &link.store.seen) || !pair.takes(Side::Crm, &link.crm.seen) {
             Fate::Left
         } else {
-            Fate::Fields(pair.fields.iter().map(|field| self.decide_field(pair, &link, field, &mut met)).collect())
+            Fate::Fields(
+                pair.fields.iter().map(|field| self.decide_field(pair, &link, field, &mut met, &mut apart)).collect(),
+            )
         };
-        Decided { link, fate, held, met, behind: self.mood.behind }
+        Decided { link, fate, held, apart, met, behind: self.mood.behind }
     }
 
-    fn decide_field(&self, pair: &Pair, link: &LinkRow, field: &PairField, met: &mut u64) -> Verdict {
+    fn decide_field(
+        &self,
+        pair: &Pair,
+        link: &LinkRow,
+        field: &PairField,
+        met: &mut u64,
+        apart: &mut BTreeMap<i64, Option<Canonical>>,
+    ) -> Verdict {
         let (Some(store_defined), Some(crm_defined)) =
             (pair.store.defined(field.store.0), pair.crm.defined(field.crm.0))
         else {
@@ -253,7 +264,13 @@ impl Context {
             Some(value) => Agreed::on(value.clone()),
         };
         let held = self.held.get(&(link.id, field.mapped));
-        let agreed = held.and_then(|held| spelt_apart(held, &field.rule, &store, &crm)).unwrap_or(agreed);
+        let agreed = match held.and_then(|held| spelt_apart(held, &field.rule, &store, &crm)) {
+            Some(value) => {
+                apart.insert(field.mapped, value.clone());
+                Agreed::on(value)
+            }
+            None => agreed,
+        };
         // Where the checkpoint is older than the sides, nothing it says was agreed can be believed.
         let cautious = FieldRule { conflict: Conflict::Hold, direction: Direction::Both, ..field.rule.clone() };
         let facts = Facts {
@@ -379,14 +396,14 @@ fn is_still(then: &str, now: &Seen) -> bool {
 
 /// Where the target altered a value the two sides hold one thing in two spellings, and each is what was agreed there: when
 /// one of them changes, the other has not.
-fn spelt_apart(held: &HeldRow, rule: &FieldRule, store: &Seen, crm: &Seen) -> Option<Agreed> {
+fn spelt_apart(held: &HeldRow, rule: &FieldRule, store: &Seen, crm: &Seen) -> Option<Option<Canonical>> {
     if held.reason != HeldReason::AlteredByTarget || held.state != HeldState::Held {
         return None;
     }
     let unchanged = |side: Side, seen: &Seen| seen.value().and_then(|value| as_compared(rule, side, value));
     match (is_still(&held.store_value, store), is_still(&held.crm_value, crm)) {
-        (true, false) => Some(Agreed::on(unchanged(Side::Store, store))),
-        (false, true) => Some(Agreed::on(unchanged(Side::Crm, crm))),
+        (true, false) => Some(unchanged(Side::Store, store)),
+        (false, true) => Some(unchanged(Side::Crm, crm)),
         _ => None,
     }
 }

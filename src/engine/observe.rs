@@ -178,6 +178,7 @@ fn absorb(
         Existence::Present => (false, None),
         Existence::Gone => (true, None),
         Existence::MergedInto(key) => (true, Some(key.clone())),
+        Existence::NotSaid => (record.gone, record.merged_into.clone()),
     };
     if record.gone != gone || record.merged_into != merged_into {
         record.gone = gone;

@@ -235,7 +235,10 @@ impl Engine {
                 let fetching = source.connector.fetch(&keys, &[], &Unreserved(Lane::Sweep));
                 fetching.await.map_err(|failure| source.error(failure))?
             };
-            gone += found.iter().filter(|shown| shown.existence != Existence::Present).count() as u64;
+            gone += found
+                .iter()
+                .filter(|shown| matches!(shown.existence, Existence::Gone | Existence::MergedInto(_)))
+                .count() as u64;
             self.record(source, &found, Reading { started, covered: source.covered() }, false).await?;
         }
     }

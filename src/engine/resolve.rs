@@ -88,7 +88,7 @@ impl Engine {
                 let altered =
                     |shown: &Canonical| attempt.canonical.as_ref().is_some_and(|sent| is_made_of(shown, sent));
                 if shown != before && shown.as_ref().is_some_and(altered) {
-                    third.push((attempt.link, field, shown));
+                    third.push((attempt, field, shown));
                 }
             }
             settled.push(Settled { id: attempt.id, outcome: if took { "written" } else { "unknown" }, open: false });
@@ -102,14 +102,21 @@ impl Engine {
         let mut held = Vec::new();
         for link in transaction.links(&links).await? {
             let origin = if side == Side::Store { &link.crm } else { &link.store };
-            for (_, field, shown) in third.iter().filter(|(of, ..)| *of == link.id) {
+            let mut news = agreed.remove(&link.id).unwrap_or_default();
+            for (attempt, field, shown) in third.iter().filter(|(attempt, ..)| attempt.link == link.id) {
                 let there = origin.seen.value(field.on(side.other()).1);
+                let there = there.and_then(|value| as_compared(&field.rule, side.other(), value));
                 // Equal on both sides it is agreed on, whoever wrote it.
-                if there.and_then(|value| as_compared(&field.rule, side.other(), value)) != *shown {
+                if there == *shown {
+                    continue;
+                }
+                if there == attempt.canonical {
                     held.push(hold(&link, field, HeldReason::AlteredByTarget, Some(THIRD.to_owned())));
+                } else {
+                    // Its source has moved on since: what the target made of the old value is to be replaced by the new one.
+                    news.push((field.mapped, shown.clone()));
                 }
             }
-            let news = agreed.remove(&link.id).unwrap_or_default();
             updates.push(settled_link(&link, news, Some(link.unsettled.unwrap_or(now)), link.pending));
         }
         transaction.update_links(&updates).await?;

@@ -98,6 +98,8 @@ pub enum Existence {
     Gone,
     /// It was merged into another record, which carries on.
     MergedInto(Key),
+    /// The answer says nothing of it: a store that was asked for values alone shows none where the customer is gone, too.
+    NotSaid,
 }
 
 /// One record as one read shows it.

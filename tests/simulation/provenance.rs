@@ -86,8 +86,9 @@ impl World {
             return self.meet("sent again what was altered");
         }
         let one_way = rule.direction != Direction::Both;
-        let restored = before.is_none() && rule.on_clear == OnClear::Restore;
-        let doubtful = |act: &usize| self.doubtful.contains(&(system, key, write.field, *act));
+        // With several stores what is restored comes from one that lags behind, and goes on to the others.
+        let restored = rule.on_clear == OnClear::Restore && (before.is_none() || self.systems.len() > 2);
+        let doubtful = |act: &usize| self.doubtful.contains(&(write.field, *act));
         let replaced = |act: &usize| cell.knows.contains(act) && !doubtful(act);
         if !one_way && !restored && candidates.iter().all(replaced) {
             return self.violate(now, format!("{what}: it was replaced there, and comes back"));

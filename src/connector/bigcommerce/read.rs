@@ -123,7 +123,7 @@ impl BigCommerce {
         } else {
             let mut values = self.values_of(&ids, &asked, paid).await?;
             for id in &ids {
-                let mut record = self.blank(*id);
+                let mut record = Observed { existence: Existence::NotSaid, ..self.blank(*id) };
                 show_all(&mut record, *id, &attributes, &mut values);
                 records.insert(*id, record);
             }

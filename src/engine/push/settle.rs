@@ -9,6 +9,7 @@ use crate::checkpoint::{LinkRow, NewHeld, SeenCell, Settled};
 use crate::connector::{Lane, Reservation, Unreserved};
 use crate::engine::balance::Place;
 use crate::engine::conclude::hold;
+use crate::engine::decide::as_compared;
 use crate::engine::rails::uncount;
 use crate::engine::{Error, Source};
 use crate::merge;
@@ -31,6 +32,8 @@ struct Settling {
     agreed: BTreeMap<i64, Vec<(i64, Option<Canonical>)>>,
     release: Vec<(i64, i64)>,
     hold: Vec<(i64, usize, HeldReason, Option<String>)>,
+    /// What was sent where the target altered it.
+    altered: BTreeMap<(i64, usize), Option<Canonical>>,
     conflicts: Vec<(i64, usize, Side)>,
     outcomes: Vec<(i64, usize, Place)>,
     /// Records to read again: their fields, and whether they are there.
@@ -241,6 +244,7 @@ impl Push<'_> {
             if let Ok(shown) = shown {
                 settling.agreed.entry(ready.item.link).or_default().push((field.mapped, shown));
             }
+            settling.altered.insert((ready.item.link, ready.item.field), intended.clone());
             settling.hold.push((ready.item.link, ready.item.field, HeldReason::AlteredByTarget, None));
             settling.outcomes.push((ready.item.link, ready.item.field, Place::Held));
         }
@@ -264,7 +268,15 @@ impl Push<'_> {
         settling.exist.insert(ready.write.key.clone());
     }
 
-    async fn record_settled(&mut self, side: Side, settling: Settling) -> Result<(), Error> {
+    /// Where the source has moved on while its value was under way, there is nothing to hold: the new value goes next.
+    fn has_moved_on(&self, side: Side, link: &LinkRow, field: usize, sent: Option<&Option<Canonical>>) -> bool {
+        let (Some(sent), Some(field)) = (sent, self.pair.fields.get(field)) else { return false };
+        let origin = if side == Side::Store { &link.crm } else { &link.store };
+        let there = origin.seen.value(field.on(side.other()).1);
+        there.and_then(|value| as_compared(&field.rule, side.other(), value)) != *sent
+    }
+
+    async fn record_settled(&mut self, side: Side, mut settling: Settling) -> Result<(), Error> {
         let now = self.engine.clock.now();
         let mut transaction = self.engine.checkpoint.begin().await?;
         transaction.begin_settling().await?;
@@ -290,6 +302,10 @@ impl Push<'_> {
             .collect();
         let links: BTreeMap<i64, LinkRow> =
             transaction.links(&ids).await?.into_iter().map(|link| (link.id, link)).collect();
+        let altered = std::mem::take(&mut settling.altered);
+        settling.hold.retain(|(link, field, ..)| {
+            !links.get(link).is_some_and(|row| self.has_moved_on(side, row, *field, altered.get(&(*link, *field))))
+        });
         let held: Vec<NewHeld> = settling
             .hold
             .iter()

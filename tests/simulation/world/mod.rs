@@ -36,8 +36,12 @@ pub struct World {
     /// Acts that were overwritten unseen, between our last read of a field and the landing of a write: the window that
     /// cannot be closed where writes are not conditional.
     pub lost_in_window: BTreeSet<usize>,
-    /// Acts that we sent somewhere and never learned whether they arrived: by system, key, field.
-    pub doubtful: BTreeSet<(usize, u64, usize, usize)>,
+    /// Acts that we sent somewhere and never learned whether they arrived: by field.
+    pub doubtful: BTreeSet<(usize, usize)>,
+    /// What was sent last to a cell, and when: an answer that nobody recorded before the process died is in doubt.
+    pub sent: BTreeMap<(usize, u64, usize), (i64, usize)>,
+    /// How wrong our clock was when this life of the process began.
+    pub skew_of_life_ms: i64,
     /// People whose records were removed, merged, or whose e-mails changed: their links come and go.
     pub stirred: BTreeSet<u64>,
     /// Cells that an operator decided; and how many acts there were then, if he decided by what stands there.
@@ -111,16 +115,18 @@ impl Hub {
     pub fn new(script: &Script, tell: bool) -> Shared {
         let plan = script.plan.clone();
         let systems = System::all(&plan);
-        let systems_count = systems.len();
+        let (systems_count, plan_skew_ms) = (systems.len(), plan.our_skew_ms);
         let mut world = World {
             seed: script.seed,
-            our_skew_ms: plan.our_skew_ms,
+            our_skew_ms: plan_skew_ms,
             plan,
             reads: vec![0; systems.len()],
             systems,
             acts: Vec::new(),
             lost_in_window: BTreeSet::new(),
             doubtful: BTreeSet::new(),
+            sent: BTreeMap::new(),
+            skew_of_life_ms: plan_skew_ms,
             stirred: BTreeSet::new(),
             decided: BTreeMap::new(),
             calm: false,
@@ -230,6 +236,23 @@ impl World {
     pub const fn begin_again(&mut self, rebirth: Rebirth) {
         self.crash = true;
         self.rebirth = Some(rebirth);
+    }
+
+    /// Whether a system shows nothing now.
+    pub fn is_silent(&self, system: usize) -> bool {
+        !self.calm && self.silent.contains(&system)
+    }
+
+    /// The process begins, or begins again.
+    pub fn begin_life(&mut self, now: i64) {
+        const ANSWERED_WITHIN_MS: i64 = 6_000;
+        let sent = std::mem::take(&mut self.sent).into_iter().filter(|(_, (at, _))| now - at <= ANSWERED_WITHIN_MS);
+        self.doubtful.extend(sent.map(|((_, _, field), (_, act))| (field, act)).collect::<Vec<_>>());
+        if self.our_skew_ms != self.skew_of_life_ms {
+            // It knows only by the machine's clock when the one before it sent something.
+            self.unknown.clear();
+            self.skew_of_life_ms = self.our_skew_ms;
+        }
     }
 
     /// Nothing is as anybody knew it: links come and go, and what was replaced returns.

@@ -96,7 +96,7 @@ impl Walk {
             if system.whole_seconds { ms.div_euclid(1000) * 1000 } else { ms }
         });
         let changed = |date: i64| since.is_none_or(|since| if exclusive { date > since } else { date >= since });
-        let silent = world.silent.contains(&self.system);
+        let silent = world.is_silent(self.system);
         let mut seemed = 0;
         let mut rows: Vec<(u64, Observed)> = Vec::new();
         for (key, record) in &system.records {
@@ -160,7 +160,7 @@ pub async fn fetch(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) 
         let mut world = hub.world();
         let view = view(&mut world, system, "fetch", now);
         world.say(now, format!("fetch of system {system}: {keys:?} {fields:?} as of {}", now - view));
-        let silent = world.silent.contains(&system);
+        let silent = world.is_silent(system);
         let mut seemed = 0;
         let mut one = |key: &Key| {
             let number: u64 = key.as_str().parse().unwrap();
@@ -175,7 +175,7 @@ pub async fn fetch(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) 
                 None if !is_crm && !fields.is_empty() && !fields.contains(&0) => {
                     let mut cells = vec![Cell::default(); world.systems[system].names.len()];
                     fields.iter().for_each(|field| cells[*field] = Cell::absent());
-                    Observed { key: key.clone(), existence: Existence::Present, modified: None, cells }
+                    Observed { key: key.clone(), existence: Existence::NotSaid, modified: None, cells }
                 }
                 None => {
                     let cells = vec![Cell::default(); world.systems[system].names.len()];

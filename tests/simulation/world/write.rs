@@ -100,7 +100,11 @@ fn send(hub: &Shared, system: usize, batch: &[Write], sent: i64) -> (Fate, i64, 
         Fate::Answered
     };
     for write in batch {
-        world.unknown.insert((system, key_of(write), write.field), sent);
+        let cell = (system, key_of(write), write.field);
+        world.unknown.insert(cell, sent);
+        if let Some(act) = world.carried(system, cell.1, write) {
+            world.sent.insert(cell, (sent, act));
+        }
     }
     (fate, before, after)
 }
@@ -221,7 +225,9 @@ fn land_one(world: &mut World, now: i64, system: usize, write: &Write, differing
     }
     let (before, stamp) = (&state.cells[write.field], target.stamp(now));
     let expected: u64 = write.expect.token.as_deref().and_then(|token| token.parse().ok()).unwrap_or(0);
-    if before.version != expected && !before.ours && world.acts[before.carries].origin == Origin::Person {
+    // At first meeting nobody has said anything since; but a system that shows nothing denies what it holds.
+    let counts = world.acts[before.carries].origin == Origin::Person || write.expect.token.is_none();
+    if before.version != expected && !before.ours && counts {
         let act = before.carries;
         world.say(now, format!("act {act} is overwritten unseen, in the window"));
         world.lost_in_window.insert(act);
@@ -265,7 +271,7 @@ impl Hub {
             if matches!(outcome, Some(Outcome::Unknown(_) | Outcome::BatchRejected(_)))
                 && let Some(act) = world.carried(system, key, write)
             {
-                world.doubtful.insert((system, key, write.field, act));
+                world.doubtful.insert((write.field, act));
             }
         }
     }
