@@ -254,6 +254,7 @@ impl Process {
 
 /// The process from its start: reach everything, then a loop for each source and each pair.
 async fn boot(process: Arc<Process>) {
+    process.hub.world().begin_life(process.hub.now());
     let engine = process.engine();
     engine.recognise_restored_checkpoint().await.unwrap();
     let mut sources = Vec::new();
@@ -476,7 +477,6 @@ const fn with_merges(met: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
 
 /// Starts the process, a little later; says after how many turns it dies (0: not by that).
 fn start(process: &Arc<Process>, death: Option<Death>, random: &mut Random) -> u64 {
-    process.hub.world().begin_life(process.hub.now());
     let death = death.filter(|_| !process.hub.world().calm).unwrap_or_default();
     if let Some(commits) = death.commits {
         process.commits_left.store(commits, Ordering::SeqCst);

@@ -88,9 +88,13 @@ impl World {
         let one_way = rule.direction != Direction::Both;
         // With several stores what is restored comes from one that lags behind, and goes on to the others.
         let restored = rule.on_clear == OnClear::Restore && (before.is_none() || self.systems.len() > 2);
+        // A store that is read for the first time later than others brings what it held from the beginning, by its policy.
+        let late_meeting = self.systems.len() > 2
+            && matches!(rule.conflict, Conflict::Store | Conflict::Crm)
+            && candidates.iter().any(|act| self.acts[*act].origin == Origin::Beginning);
         let doubtful = |act: &usize| self.doubtful.contains(&(write.field, *act));
         let replaced = |act: &usize| cell.knows.contains(act) && !doubtful(act);
-        if !one_way && !restored && candidates.iter().all(replaced) {
+        if !one_way && !restored && !late_meeting && candidates.iter().all(replaced) {
             return self.violate(now, format!("{what}: it was replaced there, and comes back"));
         }
         if one_way || self.decided.keys().any(|(_, _, field)| *field == write.field) {

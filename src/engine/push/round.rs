@@ -46,11 +46,6 @@ impl Push<'_> {
 
     /// One round of batches. Answers the batches that were refused without saying which row.
     async fn round(&mut self, source: &Source, side: Side, items: Vec<Item>) -> Result<Vec<Vec<Item>>, Error> {
-        if self.is_paused().await? {
-            self.failure = Some(Error::Stopped);
-            self.queues[index(side)].extend(items);
-            return Ok(Vec::new());
-        }
         let limits = source.connector.limits();
         let batches = items.len().div_ceil(limits.writes_per_batch.max(1)) + 1;
         let reservation = tokio::select! {
@@ -62,6 +57,12 @@ impl Push<'_> {
             Ok(reservation) => reservation,
             Err(failure) => return Ok(self.give_up(source, side, items, failure)),
         };
+        // Waiting for the quota may have taken minutes.
+        if self.is_paused().await? {
+            self.failure = Some(Error::Stopped);
+            self.queues[index(side)].extend(items);
+            return Ok(Vec::new());
+        }
         let mut items = items;
         let mut tries = 0;
         let (ready, window_ms) = loop {

@@ -245,7 +245,10 @@ impl World {
 
     /// The process begins, or begins again.
     pub fn begin_life(&mut self, now: i64) {
-        const ANSWERED_WITHIN_MS: i64 = 6_000;
+        /// The longest call, and the longest time between two lives.
+        const ANSWERED_WITHIN_MS: i64 = 30_000;
+        // What it sees of changes that the feeds do not show, it sees later.
+        self.stirred_at = now;
         let sent = std::mem::take(&mut self.sent).into_iter().filter(|(_, (at, _))| now - at <= ANSWERED_WITHIN_MS);
         self.doubtful.extend(sent.map(|((_, _, field), (_, act))| (field, act)).collect::<Vec<_>>());
         if self.our_skew_ms != self.skew_of_life_ms {
