@@ -34,6 +34,9 @@ use world::World;
 /// Histories at once: most of each is waiting.
 const AT_ONCE: usize = 4;
 
+/// After so many failures nothing more is to be learnt.
+const FAILURES_MAX: usize = 5;
+
 fn postgres() -> Option<String> {
     std::env::var("ATTUNE_TEST_POSTGRES").ok()
 }
@@ -103,7 +106,7 @@ async fn run_all(more: impl Fn(u64) -> bool + Send + Sync + 'static, from: u64) 
                 let seed = {
                     let mut next = next.lock().unwrap();
                     let seed = next.0;
-                    if !more(seed) || !next.2.is_empty() {
+                    if !more(seed) || next.2.len() >= FAILURES_MAX {
                         return;
                     }
                     next.0 += 1;

@@ -135,6 +135,9 @@ impl Written<'_> {
             let mut rows = self.rest.history.iter().filter(|row| is_about(self.plan, row, *cell));
             rows.any(|row| row["new"] == new && row["outcome"] == "unknown")
         };
+        if self.met_for_the_first_time(old.as_deref(), new) {
+            return;
+        }
         let refilled =
             old.is_none() && (field.on_clear == "restore" || typed == 0 && !self.plan.settled_first || cut_off());
         // A replica that lags may bring back what was cleared, or replaced within a second: known, see docs/testing.md.
@@ -142,6 +145,26 @@ impl Written<'_> {
         if holds(&self.past[cell][..self.state]) && !one_way && !refilled && typed < 2 && !from_replica {
             found.push(format!("{what}: it was replaced there, and comes back"));
         }
+    }
+
+    /// Whether the two sides had never agreed in this field: then the policy says whose value stands, whatever the other
+    /// held before. Only where no pass had gone through, and history knows of nothing written in this field before.
+    fn met_for_the_first_time(&self, old: Option<&str>, new: &str) -> bool {
+        let Change { cell, .. } = self.change;
+        if self.plan.settled_first {
+            return false;
+        }
+        let mut rows = self.rest.history.iter().enumerate();
+        let row = rows.find(|(_, row)| {
+            is_about(self.plan, row, *cell)
+                && row["reason"] == "first meeting"
+                && row["old"].as_str() == old
+                && row["new"].as_str() == Some(new)
+        });
+        let Some((at, row)) = row else { return false };
+        let same_link = |other: &Json| ["store", "store_key", "field"].iter().all(|name| other[name] == row[name]);
+        // History is newest first.
+        !self.rest.history[at + 1..].iter().any(|other| same_link(other) && other["outcome"] == "written")
     }
 
     /// A clear is carried over only to what whoever cleared it knew.
