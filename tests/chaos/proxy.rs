@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 
 use crate::attune::Attune;
-use crate::ledger::{By, Change, Ledger};
+use crate::ledger::{By, Ledger};
 use crate::plan::Plan;
 use crate::simulated::{HASHES, Simulated};
 use crate::strikes::{Action, Point, Strikes};
@@ -212,7 +212,7 @@ impl Proxy {
                 let read_ms = self.read_before(request, cell.person, received_ms);
                 let name = self.plan.name(cell);
                 self.ledger.tell(format!("attune: person {}, {name}: {old:?} → {new:?}", cell.person));
-                self.ledger.changed(Change { cell, old, new, by: By::Attune { read_ms } });
+                self.ledger.changed(cell, old, new, By::Attune { read_ms });
             }
         }
         answer

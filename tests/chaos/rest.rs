@@ -79,7 +79,7 @@ async fn pending(world: &World) -> u64 {
 /// What must be true at rest.
 pub async fn check(world: &World, drift_is_possible: bool) {
     let rest = gather(world).await;
-    for Change { cell, old, new, by } in rest.changes.iter().filter(|change| change.cell.system == 0) {
+    for Change { cell, old, new, by, .. } in rest.changes.iter().filter(|change| change.cell.system == 0) {
         world
             .ledger
             .tell(format!("  in the CRM, {by:?}: person {}, field {}: {old:?} → {new:?}", cell.person, cell.field));

@@ -86,7 +86,7 @@ impl World {
         self.simulated.edit(&self.plan, cell, value.as_deref()).await;
         self.ledger.end(act, &name);
         if old != value {
-            self.ledger.changed(Change { cell, old, new: value, by: By::Person(act) });
+            self.ledger.changed(cell, old, value, By::Person(act));
         }
     }
 
