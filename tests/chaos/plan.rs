@@ -108,7 +108,8 @@ impl Plan {
         };
         Self {
             seed,
-            postgres: postgres && random.chance(400),
+            // Drawn in any case: a seed is the same history where there is no PostgreSQL.
+            postgres: random.chance(400) && postgres,
             running: *random.pick(&[Running::Daemon, Running::Daemon, Running::OneShots]),
             stores: if random.chance(350) { 2 } else { 1 },
             people: 4 + random.below(9),
