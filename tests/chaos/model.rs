@@ -14,6 +14,8 @@ pub struct Rest {
     pub values: BTreeMap<Cell, Option<String>>,
     pub history: Vec<Json>,
     pub held: Vec<Json>,
+    /// When the stores had been filled, by the ledger's clock.
+    pub made_ms: u64,
     /// It once took its checkpoint for an old one, and held whatever differed.
     pub behind: bool,
 }
@@ -72,9 +74,13 @@ fn is_about(plan: &Plan, row: &Json, cell: Cell) -> bool {
         && row["field"] == plan.fields[cell.field].name().as_str()
 }
 
+/// Stores date in whole seconds.
+const A_SECOND_MS: u64 = 1000;
+
 /// Whether a store may date two changes of one of its cells with the same second.
 fn is_within_a_second(first: &Change, then: &Change) -> bool {
-    first.cell == then.cell && first.at_ms.zip(then.at_ms).is_some_and(|(first, then)| first.abs_diff(then) < 1000)
+    first.cell == then.cell
+        && first.at_ms.zip(then.at_ms).is_some_and(|(first, then)| first.abs_diff(then) < A_SECOND_MS)
 }
 
 /// A change that Attune made.
@@ -134,7 +140,8 @@ impl Written<'_> {
                 // A lagging replica that shows what our own write replaced within one second cannot be told from an edit:
                 // known, see docs/testing.md. Our value is in history all the same: we wrote it.
                 By::Attune { .. } => {
-                    shown_by_replica && of_cell.last().is_some_and(|edit| is_within_a_second(edit, before))
+                    let edited_ms = of_cell.last().map_or(self.rest.made_ms, |edit| edit.at_ms.unwrap_or(0));
+                    shown_by_replica && at_ms.abs_diff(edited_ms) < A_SECOND_MS
                 }
             };
             if !could_not_know {
@@ -210,7 +217,14 @@ impl Written<'_> {
             let held = states.iter().position(|state| replaced.contains(&state.as_deref()));
             held.is_some_and(|held| states[held..].iter().any(Option::is_none))
         };
-        if !one_way && !partners(self.plan, self.change.cell).iter().any(knew) {
+        // A lagging replica that does not show yet what somebody has just filled in looks like a clear: known.
+        let filled_just_now = |partner: &Cell| {
+            self.plan.faults.lag_ms > 0
+                && partner.system > 0
+                && self.past[partner].windows(2).any(|two| two[0].is_none() && replaced.contains(&two[1].as_deref()))
+        };
+        let may_have_known = |partner: &Cell| knew(partner) || filled_just_now(partner);
+        if !one_way && !partners(self.plan, self.change.cell).iter().any(may_have_known) {
             found.push(format!("{what}: who cleared it did not know what it held"));
         }
     }

@@ -25,6 +25,8 @@ pub struct World {
     pub crm: Crm,
     pub attune: Arc<Attune>,
     pub strikes: Arc<Strikes>,
+    /// When the stores had been filled, by the ledger's clock.
+    pub made_ms: u64,
     values: AtomicUsize,
 }
 
@@ -36,6 +38,7 @@ impl World {
         let disk = Arc::new(Disk::new(&folder.join("state"), plan.faults.full_disk));
         let attune = Arc::new(Attune::new(folder, Arc::clone(&ledger), clock, disk));
         let simulated = Arc::new(Simulated::start(&plan).await);
+        let made_ms = ledger.now_ms();
         let crm = match postgres_url.filter(|_| plan.postgres) {
             Some(url) => Crm::postgres(url, &format!("{}_{}", plan.seed, nonce())).await,
             None => Crm::sqlite(&folder.join("erp.db")).await,
@@ -64,7 +67,7 @@ impl World {
         };
         let config = configuration(&plan, &api_url, &crm_url, &crm.table);
         std::fs::write(folder.join("attune.toml"), config).unwrap();
-        Self { plan, ledger, simulated, proxy, crm, attune, strikes, values: AtomicUsize::new(1) }
+        Self { plan, ledger, simulated, proxy, crm, attune, strikes, made_ms, values: AtomicUsize::new(1) }
     }
 
     /// A value of a field that nobody has used.
