@@ -44,6 +44,8 @@ pub struct Act {
 struct Known {
     acts: Vec<Act>,
     changes: Vec<Change>,
+    /// When a field of a person last changed somewhere, as far as that is seen at once.
+    touched: BTreeMap<(u64, usize), u64>,
     story: Vec<(u64, String)>,
     violations: Vec<String>,
     met: BTreeMap<String, u64>,
@@ -80,14 +82,22 @@ impl Ledger {
         let now = self.now_ms();
         let mut known = self.known();
         let Act { cell, value } = known.acts[act].clone();
-        let Cell { person, .. } = cell;
+        let Cell { person, field, .. } = cell;
+        known.touched.insert((person, field), now);
         known.story.push((now, format!("act {act}: person {person}, {name} := {value:?}")));
     }
 
     /// A cell of a store has just changed.
     pub fn changed(&self, cell: Cell, old: Option<String>, new: Option<String>, by: By) {
-        let at_ms = Some(self.now_ms());
-        self.known().changes.push(Change { cell, old, new, by, at_ms });
+        let now = self.now_ms();
+        let mut known = self.known();
+        known.touched.insert((cell.person, cell.field), now);
+        known.changes.push(Change { cell, old, new, by, at_ms: Some(now) });
+    }
+
+    /// When somebody, or Attune in a store, last changed this field of this person.
+    pub fn touched_ms(&self, cell: Cell) -> Option<u64> {
+        self.known().touched.get(&(cell.person, cell.field)).copied()
     }
 
     /// Something to be told when it fails.

@@ -14,8 +14,6 @@ pub struct Rest {
     pub values: BTreeMap<Cell, Option<String>>,
     pub history: Vec<Json>,
     pub held: Vec<Json>,
-    /// When the stores had been filled, by the ledger's clock.
-    pub made_ms: u64,
     /// It once took its checkpoint for an old one, and held whatever differed.
     pub behind: bool,
 }
@@ -74,15 +72,6 @@ fn is_about(plan: &Plan, row: &Json, cell: Cell) -> bool {
         && row["field"] == plan.fields[cell.field].name().as_str()
 }
 
-/// Stores date in whole seconds.
-const A_SECOND_MS: u64 = 1000;
-
-/// Whether a store may date two changes of one of its cells with the same second.
-fn is_within_a_second(first: &Change, then: &Change) -> bool {
-    first.cell == then.cell
-        && first.at_ms.zip(then.at_ms).is_some_and(|(first, then)| first.abs_diff(then) < A_SECOND_MS)
-}
-
 /// A change that Attune made.
 struct Written<'a> {
     plan: &'a Plan,
@@ -130,24 +119,13 @@ impl Written<'_> {
         let mut known = vec![old.as_deref()];
         // A CRM's write is conditional.
         let (true, Some(read_ms)) = (cell.system > 0, self.read_ms) else { return known };
-        let mut of_cell: Vec<&Change> =
-            self.rest.changes[..self.number].iter().filter(|change| change.cell == *cell).collect();
-        while let Some(before) = of_cell.pop() {
-            let at_ms = before.at_ms.unwrap_or(0);
-            let shown_by_replica = self.plan.faults.lag_ms > 0 && at_ms + self.plan.faults.lag_ms >= read_ms;
-            let could_not_know = match before.by {
-                By::Person(_) => at_ms >= read_ms || shown_by_replica,
-                // A lagging replica that shows what our own write replaced within one second cannot be told from an edit:
-                // known, see docs/testing.md. Our value is in history all the same: we wrote it.
-                By::Attune { .. } => {
-                    let edited_ms = of_cell.last().map_or(self.rest.made_ms, |edit| edit.at_ms.unwrap_or(0));
-                    shown_by_replica && at_ms.abs_diff(edited_ms) < A_SECOND_MS
-                }
-            };
-            if !could_not_know {
+        let before = self.rest.changes[..self.number].iter().rev().filter(|change| change.cell == *cell);
+        for Change { old, by, at_ms, .. } in before {
+            let is_seen = at_ms.is_none_or(|at_ms| at_ms + self.plan.faults.lag_ms < read_ms);
+            if is_seen || !matches!(by, By::Person(_)) {
                 break;
             }
-            known.push(before.old.as_deref());
+            known.push(old.as_deref());
         }
         known
     }
@@ -169,9 +147,7 @@ impl Written<'_> {
         let mut rows = self.rest.history.iter().filter(|row| is_about(self.plan, row, *cell) && row["new"] == new);
         let conflict = rows.any(|row| row["reason"] == "conflict" && replaced.contains(&row["old"].as_str()));
         let undecided = conflict && self.was_cut_off(new);
-        // A replica that lags may bring back what was cleared, or replaced within a second: known, see docs/testing.md.
-        let from_replica = self.plan.faults.lag_ms > 0;
-        if holds(&self.past[cell][..self.state]) && !one_way && !refilled && !undecided && typed < 2 && !from_replica {
+        if holds(&self.past[cell][..self.state]) && !one_way && !refilled && !undecided && typed < 2 {
             found.push(format!("{what}: it was replaced there, and comes back"));
         }
     }
@@ -217,14 +193,7 @@ impl Written<'_> {
             let held = states.iter().position(|state| replaced.contains(&state.as_deref()));
             held.is_some_and(|held| states[held..].iter().any(Option::is_none))
         };
-        // A lagging replica that does not show yet what somebody has just filled in looks like a clear: known.
-        let filled_just_now = |partner: &Cell| {
-            self.plan.faults.lag_ms > 0
-                && partner.system > 0
-                && self.past[partner].windows(2).any(|two| two[0].is_none() && replaced.contains(&two[1].as_deref()))
-        };
-        let may_have_known = |partner: &Cell| knew(partner) || filled_just_now(partner);
-        if !one_way && !partners(self.plan, self.change.cell).iter().any(may_have_known) {
+        if !one_way && !partners(self.plan, self.change.cell).iter().any(knew) {
             found.push(format!("{what}: who cleared it did not know what it held"));
         }
     }
@@ -241,16 +210,6 @@ fn history(plan: &Plan, rest: &Rest, past: &Past, found: &mut Vec<String>) {
             found.push(format!("history has a write that never arrived: {row}"));
         }
     }
-}
-
-/// Whether some store's value of this field of this person changed twice within a second.
-fn twice_in_a_second(rest: &Rest, cell: Cell) -> bool {
-    let of_field: Vec<&Change> = rest
-        .changes
-        .iter()
-        .filter(|change| (change.cell.person, change.cell.field) == (cell.person, cell.field))
-        .collect();
-    of_field.iter().enumerate().any(|(at, then)| of_field[..at].iter().any(|first| is_within_a_second(first, then)))
 }
 
 /// Both sides agree in every field that is neither held nor kept; what is held is held with what is there.
@@ -275,8 +234,6 @@ fn agreement(plan: &Plan, rest: &Rest, found: &mut Vec<String>) {
                 Some("conflict") => undecided || rest.behind,
                 Some("first meeting") => ["newest", "hold"].contains(&field.conflict),
                 Some("two writers") => plan.stores > 1,
-                // A lagging replica that shows the older of two values of one second is taken for an edit: known.
-                Some("oscillating") => plan.faults.lag_ms > 0 && twice_in_a_second(rest, *cell),
                 _ => false,
             };
             if !may {

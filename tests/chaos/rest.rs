@@ -117,7 +117,6 @@ async fn gather(world: &World) -> Rest {
         values,
         history: rows(world.attune.json("history --json").await),
         held: rows(world.attune.json("held --json").await),
-        made_ms: world.made_ms,
         behind: std::fs::read_to_string(world.attune.log_path()).unwrap().contains("\"checkpoint.behind\""),
     }
 }

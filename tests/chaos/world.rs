@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -11,7 +12,7 @@ use crate::clock::OurClock;
 use crate::crm::Crm;
 use crate::disk::Disk;
 use crate::ledger::{By, Cell, Change, Ledger};
-use crate::plan::{Field, Plan, QUARANTINE_MS, REPLICA_LAG_MS};
+use crate::plan::{A_SECOND_MS, Field, Plan, QUARANTINE_MS, REPLICA_LAG_MS};
 use crate::proxy::Proxy;
 use crate::simulated::{HASHES, NAMES, Simulated};
 use crate::strikes::Strikes;
@@ -25,8 +26,6 @@ pub struct World {
     pub crm: Crm,
     pub attune: Arc<Attune>,
     pub strikes: Arc<Strikes>,
-    /// When the stores had been filled, by the ledger's clock.
-    pub made_ms: u64,
     values: AtomicUsize,
 }
 
@@ -38,7 +37,10 @@ impl World {
         let disk = Arc::new(Disk::new(&folder.join("state"), plan.faults.full_disk));
         let attune = Arc::new(Attune::new(folder, Arc::clone(&ledger), clock, disk));
         let simulated = Arc::new(Simulated::start(&plan).await);
-        let made_ms = ledger.now_ms();
+        if plan.faults.lag_ms > 0 {
+            // So that nothing is written in the second in which the stores were filled.
+            tokio::time::sleep(Duration::from_millis(A_SECOND_MS + plan.faults.lag_ms)).await;
+        }
         let crm = match postgres_url.filter(|_| plan.postgres) {
             Some(url) => Crm::postgres(url, &format!("{}_{}", plan.seed, nonce())).await,
             None => Crm::sqlite(&folder.join("erp.db")).await,
@@ -67,7 +69,7 @@ impl World {
         };
         let config = configuration(&plan, &api_url, &crm_url, &crm.table);
         std::fs::write(folder.join("attune.toml"), config).unwrap();
-        Self { plan, ledger, simulated, proxy, crm, attune, strikes, made_ms, values: AtomicUsize::new(1) }
+        Self { plan, ledger, simulated, proxy, crm, attune, strikes, values: AtomicUsize::new(1) }
     }
 
     /// A value of a field that nobody has used.
@@ -77,6 +79,9 @@ impl World {
 
     /// Somebody gives a cell a value, or clears it.
     pub async fn edit(&self, cell: Cell, value: Option<String>) {
+        if self.plan.faults.lag_ms > 0 && !self.can_be_told_from_a_replica(cell).await {
+            return;
+        }
         let name = self.plan.name(cell);
         if cell.system == 0 {
             let act = self.ledger.begin(cell, value.clone());
@@ -91,6 +96,27 @@ impl World {
         if old != value {
             self.ledger.changed(cell, old, value, By::Person(act));
         }
+    }
+
+    /// Whether an edit here can be told from what a lagging replica shows. One of the same second cannot, nor an absence
+    /// right after somebody filled a value in (docs/testing.md): so people edit what is at rest, and no empty or one-way
+    /// value of a store.
+    async fn can_be_told_from_a_replica(&self, cell: Cell) -> bool {
+        let now = self.ledger.now_ms();
+        let settled_ms = A_SECOND_MS + self.plan.faults.lag_ms;
+        if self.ledger.touched_ms(cell).is_some_and(|touched_ms| now < touched_ms + settled_ms) {
+            return false;
+        }
+        let mut held: Vec<Option<String>> = Vec::new();
+        for (of, value) in self.crm.values(&self.plan).await {
+            held.extend((of == Cell { system: 0, ..cell }).then_some(value));
+        }
+        for store in 1..=self.plan.stores {
+            held.push(self.simulated.values(&self.plan, store).await[&Cell { system: store, ..cell }].clone());
+        }
+        let of_store = cell.system > 0;
+        let is_fit = !of_store || held[0].is_some() && self.plan.fields[cell.field].direction != "to_store";
+        is_fit && held.iter().all(|value| *value == held[0])
     }
 
     /// Every change of every cell, in order for each.
