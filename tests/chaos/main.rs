@@ -59,6 +59,15 @@ struct Outcome {
 async fn history(seed: u64) -> Outcome {
     let plan = Plan::of(seed, postgres().is_some());
     told(plan, |world| async move {
+        let Plan { postgres, stores, quota, faults, .. } = &world.plan;
+        let kinds = [
+            (*postgres, "history with PostgreSQL"),
+            (*stores > 1, "history with two stores"),
+            (*quota, "history with a small quota"),
+            (faults.lag_ms > 0, "history with a lagging replica"),
+            (faults.skew_ms != 0, "history with a store whose clock is off"),
+        ];
+        kinds.iter().filter(|(is_so, _)| *is_so).for_each(|(_, kind)| world.ledger.meet(kind));
         if world.plan.settled_first {
             world.attune.run("sync").await;
         }

@@ -77,16 +77,18 @@ impl World {
         self.plan.value(field, self.values.fetch_add(1, Ordering::SeqCst))
     }
 
-    /// Somebody gives a cell a value, or clears it.
-    pub async fn edit(&self, cell: Cell, value: Option<String>) {
+    /// Somebody gives a cell a value, or clears it; false: they leave it alone.
+    pub async fn edit(&self, cell: Cell, value: Option<String>) -> bool {
         if self.plan.faults.lag_ms > 0 && !self.can_be_told_from_a_replica(cell).await {
-            return;
+            return false;
         }
+        self.ledger.meet("edit");
         let name = self.plan.name(cell);
         if cell.system == 0 {
             let act = self.ledger.begin(cell, value.clone());
             self.crm.edit(&self.plan, cell, value.as_deref(), act).await;
-            return self.ledger.end(act, &name);
+            self.ledger.end(act, &name);
+            return true;
         }
         let _turn = self.proxy.turn.lock().await;
         let old = self.simulated.values(&self.plan, cell.system).await[&cell].clone();
@@ -96,6 +98,7 @@ impl World {
         if old != value {
             self.ledger.changed(cell, old, value, By::Person(act));
         }
+        true
     }
 
     /// Whether an edit here can be told from what a lagging replica shows. One of the same second cannot, nor an absence
