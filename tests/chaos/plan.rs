@@ -79,6 +79,8 @@ pub const A_SECOND_MS: u64 = 1_000;
 
 /// What a write of unknown outcome is waited for. Longer than the longest delay of a call, a pause and a late arrival together.
 pub const QUARANTINE_MS: u64 = 2_000;
+/// The latest that a write arrives after it left: no later than Attune was told to wait for it, however busy the machine is.
+pub const LATE_MAX_MS: u64 = QUARANTINE_MS / 3;
 pub const REPLICA_LAG_MS: u64 = 1_000;
 
 const NAMES: [(&str, &str, bool); 4] =
