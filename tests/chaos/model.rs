@@ -166,8 +166,8 @@ impl Written<'_> {
             || self.rest.changes.iter().filter(brought).any(|change| self.met_for_the_first_time(change))
     }
 
-    /// Whether the two sides had never agreed in this field: then the policy says whose value stands, whatever the other
-    /// held before. Only where no pass had gone through, and history knows of nothing written in this field before.
+    /// Whether the two sides had never agreed in this field: then the policy says whose value stands, and what is absent is
+    /// filled, whatever was held there before. Only where no pass had gone through, and history knows of nothing written in this field before.
     fn met_for_the_first_time(&self, change: &Change) -> bool {
         if self.plan.settled_first {
             return false;
@@ -175,7 +175,7 @@ impl Written<'_> {
         let mut rows = self.rest.history.iter().enumerate();
         let row = rows.find(|(_, row)| {
             is_about(self.plan, row, change.cell)
-                && row["reason"] == "first meeting"
+                && (row["reason"] == "first meeting" || row["reason"] == "filled")
                 && row["old"].as_str() == change.old.as_deref()
                 && row["new"].as_str() == change.new.as_deref()
         });
