@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+const FULL: &str = "the disk is full";
+
 /// A failure of the checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -76,12 +78,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// What the file system says when a file is to be made.
+    pub(super) fn create(path: &Path, source: std::io::Error) -> Self {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge) {
+            return Self::Unwritable(FULL.to_owned());
+        }
+        Self::Create { path: path.to_owned(), source }
+    }
+
     pub(super) fn open(path: &Path, error: sqlx::Error) -> Self {
         let reason = match code(&error) {
             Some(26 | 11) => return Self::NotACheckpoint { path: path.to_owned() },
             Some(8) => "it is read-only; make it writable for this user".to_owned(),
-            Some(13) => "the disk is full; free some space".to_owned(),
             Some(14) => "its folder is missing, or cannot be written by this user".to_owned(),
+            // These pass, and nobody need change the configuration.
+            Some(5 | 10 | 13) => return error.into(),
             _ => error.to_string(),
         };
         Self::Open { path: path.to_owned(), reason }
@@ -104,7 +116,8 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match code(&error) {
             Some(8) => Self::Unwritable("it is read-only".to_owned()),
-            Some(13) => Self::Unwritable("the disk is full".to_owned()),
+            Some(13) => Self::Unwritable(FULL.to_owned()),
+            Some(5) => Self::Unwritable("another program keeps it locked".to_owned()),
             Some(10) => Self::Unwritable(format!("the disk failed ({error})")),
             Some(11 | 26) => Self::Unwritable("the file is damaged; restore a copy or start a new one".to_owned()),
             _ => Self::Database(error.to_string()),

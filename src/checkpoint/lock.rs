@@ -21,7 +21,7 @@ impl Lock {
     pub fn take(path: &Path, who: &str) -> Result<Self, Error> {
         use std::os::unix::fs::OpenOptionsExt;
         let place = beside(path, "lock");
-        let failed = |source| Error::Create { path: place.clone(), source };
+        let failed = |source| Error::create(&place, source);
         let mut file = std::fs::OpenOptions::new()
             .read(true)
             .write(true)

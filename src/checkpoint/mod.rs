@@ -356,7 +356,7 @@ fn create_private(path: &Path) -> Result<(), Error> {
     match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(source) => Err(Error::Create { path: path.to_owned(), source }),
+        Err(source) => Err(Error::create(path, source)),
     }
 }
 

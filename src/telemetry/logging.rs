@@ -70,7 +70,11 @@ pub(super) fn subscriber<W>(format: Format, level: LevelFilter, writer: W) -> im
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = Targets::new().with_target("attune", level).with_default(level.min(LevelFilter::WARN));
+    // What the database's driver says by itself is what a server said (a trigger's notices, a query's error), which can hold
+    // values; whoever asked is told anyway.
+    let driver = if level >= LevelFilter::DEBUG { LevelFilter::WARN } else { LevelFilter::OFF };
+    let others = level.min(LevelFilter::WARN);
+    let filter = Targets::new().with_target("attune", level).with_target("sqlx", driver).with_default(others);
     // By default a line that cannot be written is complained about on stderr, which panics if stderr is what is gone.
     let lines = fmt::layer().with_writer(writer).log_internal_errors(false);
     let lines = match format {

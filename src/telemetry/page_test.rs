@@ -347,7 +347,7 @@ fn other_crates_speak_from_warn_on_and_ours_as_told() {
     let speak = || {
         tracing::info!(target: "sqlx::query", "select");
         tracing::debug!(target: "hyper", "header");
-        tracing::warn!(target: "sqlx::query", "slow");
+        tracing::warn!(target: "hyper", "slow");
         tracing::debug!(target: "attune::engine", "ours");
     };
     let seen: Vec<_> =
@@ -355,6 +355,17 @@ fn other_crates_speak_from_warn_on_and_ours_as_told() {
     assert_eq!(seen, ["slow", "ours"]);
     assert!(json(LevelFilter::OFF, speak).is_empty());
     assert_eq!(json(LevelFilter::INFO, speak).len(), 1);
+}
+
+#[test]
+fn what_a_server_said_to_the_driver_is_for_debugging_only() {
+    // As the driver logs a trigger's RAISE WARNING, and a connection that a pool gave up.
+    let speak = || {
+        tracing::warn!(target: "sqlx::postgres::notice", "ada@example.com was changed");
+        tracing::error!(target: "sqlx_core::pool::inner", error = "ada@example.com", "error returned from after_connect");
+    };
+    assert!(json(LevelFilter::INFO, speak).is_empty());
+    assert_eq!(json(LevelFilter::DEBUG, speak).len(), 2);
 }
 
 #[test]

@@ -169,6 +169,7 @@ impl Crm {
                     old,
                     new,
                     by: act.map_or(By::Attune { read_ms: None }, By::Person),
+                    at_ms: None,
                 }
             })
             .collect()

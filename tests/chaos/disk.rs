@@ -18,12 +18,16 @@ pub fn can_mount() -> bool {
     Disk::new(&folder.path().join("disk"), true).is_mounted()
 }
 
+/// More than a checkpoint takes when there is no ballast. Its log alone may grow to 4 MB, and cannot shrink on a disk
+/// that it fills by itself: no more than on a real one would that mend itself.
+const SIZE: &str = "size=16m";
+
 impl Disk {
     /// A folder for the checkpoint. On a disk of its own if it is to be full once.
     pub fn new(folder: &Path, wanted: bool) -> Self {
         std::fs::create_dir(folder).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(folder).stderr(Stdio::null());
+        mount.args(["-t", "tmpfs", "-o", SIZE, "tmpfs"]).arg(folder).stderr(Stdio::null());
         let mounted = wanted && mount.status().is_ok_and(|status| status.success());
         Self { folder: folder.to_owned(), mounted, limited: AtomicBool::new(false) }
     }

@@ -29,12 +29,13 @@ pub struct Change {
     pub old: Option<String>,
     pub new: Option<String>,
     pub by: By,
+    /// In a store: when it had been made at the latest.
+    pub at_ms: Option<u64>,
 }
 
-/// A person's edit, and when it was made at the latest.
+/// A person's edit.
 #[derive(Clone, Debug)]
 pub struct Act {
-    pub ended_ms: u64,
     pub cell: Cell,
     pub value: Option<String>,
 }
@@ -43,6 +44,8 @@ pub struct Act {
 struct Known {
     acts: Vec<Act>,
     changes: Vec<Change>,
+    /// When a field of a person last changed somewhere, as far as that is seen at once.
+    touched: BTreeMap<(u64, usize), u64>,
     story: Vec<(u64, String)>,
     violations: Vec<String>,
     met: BTreeMap<String, u64>,
@@ -70,7 +73,7 @@ impl Ledger {
     /// A person is about to edit: the act's number.
     pub fn begin(&self, cell: Cell, value: Option<String>) -> usize {
         let mut known = self.known();
-        known.acts.push(Act { ended_ms: u64::MAX, cell, value });
+        known.acts.push(Act { cell, value });
         known.acts.len() - 1
     }
 
@@ -78,15 +81,23 @@ impl Ledger {
     pub fn end(&self, act: usize, name: &str) {
         let now = self.now_ms();
         let mut known = self.known();
-        known.acts[act].ended_ms = now;
-        let Act { cell, value, .. } = known.acts[act].clone();
-        let Cell { person, .. } = cell;
+        let Act { cell, value } = known.acts[act].clone();
+        let Cell { person, field, .. } = cell;
+        known.touched.insert((person, field), now);
         known.story.push((now, format!("act {act}: person {person}, {name} := {value:?}")));
     }
 
-    /// A cell of a store changed.
-    pub fn changed(&self, change: Change) {
-        self.known().changes.push(change);
+    /// A cell of a store has just changed.
+    pub fn changed(&self, cell: Cell, old: Option<String>, new: Option<String>, by: By) {
+        let now = self.now_ms();
+        let mut known = self.known();
+        known.touched.insert((cell.person, cell.field), now);
+        known.changes.push(Change { cell, old, new, by, at_ms: Some(now) });
+    }
+
+    /// When somebody, or Attune in a store, last changed this field of this person.
+    pub fn touched_ms(&self, cell: Cell) -> Option<u64> {
+        self.known().touched.get(&(cell.person, cell.field)).copied()
     }
 
     /// Something to be told when it fails.

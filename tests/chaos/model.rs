@@ -99,9 +99,10 @@ impl Written<'_> {
             .iter()
             .filter(|row| is_about(self.plan, row, *cell) && row["new"].as_str() == new.as_deref())
             .collect();
+        let replaced = self.may_have_known();
         if recorded.is_empty() {
             found.push(format!("{what}: history has no such write"));
-        } else if !recorded.iter().any(|row| row["old"].as_str() == old.as_deref()) && !self.could_not_know() {
+        } else if !recorded.iter().any(|row| replaced.contains(&row["old"].as_str())) {
             found.push(format!("{what}: what it replaced is lost, it is not in history"));
         }
         let one_way = field.direction != "both";
@@ -111,48 +112,88 @@ impl Written<'_> {
         }
     }
 
-    /// Whether what it replaced came after the last read before it was sent: the window that no API closes.
-    fn could_not_know(&self) -> bool {
-        let Change { cell, .. } = self.change;
+    /// What Attune may have known that this cell held: what it did hold; and, where that came after the last read before
+    /// this was sent (the window that no API closes), what it held before that.
+    fn may_have_known(&self) -> Vec<Option<&str>> {
+        let Change { cell, old, .. } = self.change;
+        let mut known = vec![old.as_deref()];
         // A CRM's write is conditional.
-        if cell.system == 0 {
-            return false;
+        let (true, Some(read_ms)) = (cell.system > 0, self.read_ms) else { return known };
+        let before = self.rest.changes[..self.number].iter().rev().filter(|change| change.cell == *cell);
+        for Change { old, by, at_ms, .. } in before {
+            let is_seen = at_ms.is_none_or(|at_ms| at_ms + self.plan.faults.lag_ms < read_ms);
+            if is_seen || !matches!(by, By::Person(_)) {
+                break;
+            }
+            known.push(old.as_deref());
         }
-        let before = self.rest.changes[..self.number].iter().rev().find(|change| change.cell == *cell);
-        let Some(Change { by: By::Person(act), .. }) = before else { return false };
-        self.read_ms.is_some_and(|read_ms| self.rest.acts[*act].ended_ms + self.plan.faults.lag_ms >= read_ms)
+        known
     }
 
     fn judge_value(&self, new: &str, one_way: bool, field: &Field, what: &str, found: &mut Vec<String>) {
-        let Change { cell, old, .. } = self.change;
+        let Change { cell, .. } = self.change;
         let holds = |states: &[Option<String>]| states.iter().any(|state| state.as_deref() == Some(new));
         if !partners(self.plan, *cell).iter().any(|partner| holds(&self.past[partner])) {
             found.push(format!("{what}: nobody on the other side ever said that"));
         }
         let typed = self.rest.acts.iter().filter(|act| act.value.as_deref() == Some(new)).count();
-        // Nobody knows of a write that was cut off whether a clear came after it or instead of it: the edit beats the clear.
-        let cut_off = || {
-            let mut rows = self.rest.history.iter().filter(|row| is_about(self.plan, row, *cell));
-            rows.any(|row| row["new"] == new && row["outcome"] == "unknown")
-        };
-        let refilled =
-            old.is_none() && (field.on_clear == "restore" || typed == 0 && !self.plan.settled_first || cut_off());
-        // A replica that lags may bring back what was cleared, or replaced within a second: known, see docs/testing.md.
-        let from_replica = self.plan.faults.lag_ms > 0;
-        if holds(&self.past[cell][..self.state]) && !one_way && !refilled && typed < 2 && !from_replica {
+        if self.follows_from_a_first_meeting(new) {
+            return;
+        }
+        let replaced = self.may_have_known();
+        let refilled = replaced.contains(&None)
+            && (field.on_clear == "restore" || typed == 0 && !self.plan.settled_first || self.was_cut_off(new));
+        // An edit that came after a write that was cut off looks as if it had come instead of it: a conflict, by the policy.
+        let mut rows = self.rest.history.iter().filter(|row| is_about(self.plan, row, *cell) && row["new"] == new);
+        let conflict = rows.any(|row| row["reason"] == "conflict" && replaced.contains(&row["old"].as_str()));
+        let undecided = conflict && self.was_cut_off(new);
+        if holds(&self.past[cell][..self.state]) && !one_way && !refilled && !undecided && typed < 2 {
             found.push(format!("{what}: it was replaced there, and comes back"));
         }
     }
 
+    /// Whether such a write was cut off before: nobody knows of one whether what was seen next came after it or instead of it.
+    fn was_cut_off(&self, new: &str) -> bool {
+        let mut rows = self.rest.history.iter().filter(|row| is_about(self.plan, row, self.change.cell));
+        rows.any(|row| row["new"] == new && row["outcome"] == "unknown")
+    }
+
+    /// Whether this is a first meeting, or carries over what one brought back on the other side.
+    fn follows_from_a_first_meeting(&self, new: &str) -> bool {
+        let partners = partners(self.plan, self.change.cell);
+        let brought = |change: &&Change| partners.contains(&change.cell) && change.new.as_deref() == Some(new);
+        self.met_for_the_first_time(self.change)
+            || self.rest.changes.iter().filter(brought).any(|change| self.met_for_the_first_time(change))
+    }
+
+    /// Whether the two sides had never agreed in this field: then the policy says whose value stands, and what is absent is
+    /// filled, whatever was held there before. Only where no pass had gone through, and history knows of nothing written in this field before.
+    fn met_for_the_first_time(&self, change: &Change) -> bool {
+        if self.plan.settled_first {
+            return false;
+        }
+        let mut rows = self.rest.history.iter().enumerate();
+        let row = rows.find(|(_, row)| {
+            is_about(self.plan, row, change.cell)
+                && (row["reason"] == "first meeting" || row["reason"] == "filled")
+                && row["old"].as_str() == change.old.as_deref()
+                && row["new"].as_str() == change.new.as_deref()
+        });
+        let Some((at, row)) = row else { return false };
+        let same_link = |other: &Json| ["store", "store_key", "field"].iter().all(|name| other[name] == row[name]);
+        // History is newest first.
+        !self.rest.history[at + 1..].iter().any(|other| same_link(other) && other["outcome"] == "written")
+    }
+
     /// A clear is carried over only to what whoever cleared it knew.
     fn judge_clear(&self, one_way: bool, what: &str, found: &mut Vec<String>) {
-        let Change { cell, old, .. } = self.change;
+        let replaced = self.may_have_known();
         let knew = |partner: &Cell| {
             let states = &self.past[partner];
-            let held = states.iter().position(|state| state == old);
+            let held = states.iter().position(|state| replaced.contains(&state.as_deref()));
             held.is_some_and(|held| states[held..].iter().any(Option::is_none))
         };
-        if !one_way && !partners(self.plan, *cell).iter().any(knew) && !self.could_not_know() {
+        if !one_way && !partners(self.plan, self.change.cell).iter().any(knew) {
             found.push(format!("{what}: who cleared it did not know what it held"));
         }
     }

@@ -19,22 +19,27 @@ pub async fn live(world: &World, until_ms: u64) {
         let cell = Cell { system, person, field };
         let other = Cell { system: if system == 0 { 1 } else { 0 }, ..cell };
         match random.below(100) {
-            0..14 => world.edit(cell, None).await,
+            0..14 => {
+                world.edit(cell, None).await;
+            }
             14..22 => {
-                world.ledger.meet("same edit on both sides");
                 let value = world.fresh(field);
-                world.edit(cell, Some(value.clone())).await;
-                world.edit(other, Some(value)).await;
+                let here = world.edit(cell, Some(value.clone())).await;
+                if world.edit(other, Some(value)).await && here {
+                    world.ledger.meet("same edit on both sides");
+                }
             }
             22..34 => {
-                world.ledger.meet("different edits on both sides");
-                world.edit(cell, Some(world.fresh(field))).await;
-                world.edit(other, Some(world.fresh(field))).await;
+                let here = world.edit(cell, Some(world.fresh(field))).await;
+                if world.edit(other, Some(world.fresh(field))).await && here {
+                    world.ledger.meet("different edits on both sides");
+                }
             }
             34..38 => {
-                world.ledger.meet("edit against clear");
-                world.edit(cell, Some(world.fresh(field))).await;
-                world.edit(other, None).await;
+                let here = world.edit(cell, Some(world.fresh(field))).await;
+                if world.edit(other, None).await && here {
+                    world.ledger.meet("edit against clear");
+                }
             }
             38..42 => {
                 // An import: everybody's field at once.
@@ -42,7 +47,9 @@ pub async fn live(world: &World, until_ms: u64) {
                     world.edit(Cell { person, ..cell }, Some(world.fresh(field))).await;
                 }
             }
-            _ => world.edit(cell, Some(world.fresh(field))).await,
+            _ => {
+                world.edit(cell, Some(world.fresh(field))).await;
+            }
         }
     }
 }

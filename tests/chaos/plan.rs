@@ -74,8 +74,13 @@ pub struct Plan {
     pub faults: Faults,
 }
 
+/// Stores date in whole seconds.
+pub const A_SECOND_MS: u64 = 1_000;
+
 /// What a write of unknown outcome is waited for. Longer than the longest delay of a call, a pause and a late arrival together.
 pub const QUARANTINE_MS: u64 = 2_000;
+/// The latest that a write arrives after it left: no later than Attune was told to wait for it, however busy the machine is.
+pub const LATE_MAX_MS: u64 = QUARANTINE_MS / 3;
 pub const REPLICA_LAG_MS: u64 = 1_000;
 
 const NAMES: [(&str, &str, bool); 4] =
@@ -95,6 +100,7 @@ impl Plan {
         let mut often = |most: u64| if random.chance(650) { 1 + random.below(most) } else { 0 };
         let (kills, strikes, pauses) = (often(600), often(80), often(250));
         let steps = random.chance(250);
+        let lags = random.chance(250);
         let faults = Faults {
             kills,
             // A clock that jumps ahead ends a quarantine early: nothing may arrive late then.
@@ -103,18 +109,21 @@ impl Plan {
             full_disk: random.chance(300),
             steps,
             locks: random.chance(300),
-            lag_ms: if random.chance(250) { 100 + random.below(200) } else { 0 },
+            // Nor may what a read shows be older than the clock says.
+            lag_ms: if lags && !steps { 100 + random.below(200) } else { 0 },
             skew_ms: if random.chance(250) { random.between(-3_000, 3_000) } else { 0 },
         };
         Self {
             seed,
-            postgres: postgres && random.chance(400),
+            // Drawn in any case: a seed is the same history where there is no PostgreSQL.
+            postgres: random.chance(400) && postgres,
             running: *random.pick(&[Running::Daemon, Running::Daemon, Running::OneShots]),
             stores: if random.chance(350) { 2 } else { 1 },
             people: 4 + random.below(9),
             fields: fields.to_vec(),
             gap_ms: 10 + random.below(90),
-            havoc_ms: 2_000 + random.below(1_500),
+            // With a lag people take their time.
+            havoc_ms: (2_000 + random.below(1_500)) * if faults.lag_ms > 0 { 2 } else { 1 },
             settled_first: random.chance(750),
             poll_ms: *random.pick(&[50, 200, 500]),
             sweeps: random.chance(300),

@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 
 use crate::attune::Attune;
-use crate::ledger::{By, Change, Ledger};
-use crate::plan::Plan;
+use crate::ledger::{By, Ledger};
+use crate::plan::{LATE_MAX_MS, Plan};
 use crate::simulated::{HASHES, Simulated};
 use crate::strikes::{Action, Point, Strikes};
 
@@ -165,7 +165,7 @@ impl Proxy {
             }
         }
         let began_ms = self.ledger.now_ms();
-        let answer = self.forward(request, received_ms).await;
+        let Some(answer) = self.forward(request, received_ms).await else { return Ok(false) };
         let bytes = answer.bytes();
         match self.strikes.at(Point::After, &request.call) {
             Action::Pass => {}
@@ -196,12 +196,17 @@ impl Proxy {
         }
     }
 
-    /// Passes a call on. Of a write it is noted what it changed.
-    async fn forward(&self, request: &Request, received_ms: u64) -> Answer {
+    /// Passes a call on. Of a write it is noted what it changed; one that was kept too long, on a busy machine, is lost.
+    async fn forward(&self, request: &Request, received_ms: u64) -> Option<Answer> {
         if !request.is_write() {
-            return self.pass_on(request).await;
+            return Some(self.pass_on(request).await);
         }
         let _turn = self.turn.lock().await;
+        if self.ledger.now_ms() > received_ms + LATE_MAX_MS {
+            self.ledger.tell(format!("lost, it came too late: {}", request.call));
+            self.ledger.meet("write lost, too late to arrive");
+            return None;
+        }
         self.writes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let before = self.simulated.values(&self.plan, request.store).await;
         let answer = self.pass_on(request).await;
@@ -212,10 +217,10 @@ impl Proxy {
                 let read_ms = self.read_before(request, cell.person, received_ms);
                 let name = self.plan.name(cell);
                 self.ledger.tell(format!("attune: person {}, {name}: {old:?} → {new:?}", cell.person));
-                self.ledger.changed(Change { cell, old, new, by: By::Attune { read_ms } });
+                self.ledger.changed(cell, old, new, By::Attune { read_ms });
             }
         }
-        answer
+        Some(answer)
     }
 
     /// When the last read of a person's values began that the process was answered before it sent this.

@@ -1,12 +1,13 @@
 //! Between Attune and PostgreSQL: passes on bytes as they come, and acts before any of them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::attune::Attune;
+use crate::plan::LATE_MAX_MS;
 use crate::strikes::{Action, Point, Strikes};
 
 pub struct Wire {
@@ -53,6 +54,7 @@ impl Wire {
             if count == 0 {
                 return Ok(());
             }
+            let read_at = Instant::now();
             match self.strikes.at(point, "the CRM's connection") {
                 Action::Pass => {}
                 Action::Delay(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
@@ -66,6 +68,9 @@ impl Wire {
                     }
                     if let (Some(late), Point::Before) = (late, point) {
                         tokio::time::sleep(Duration::from_millis(late)).await;
+                        if read_at.elapsed() > Duration::from_millis(LATE_MAX_MS) {
+                            return Ok(());
+                        }
                         to.write_all(&bytes[..count]).await?;
                         // The server gets to read it before it sees the end.
                         to.shutdown().await?;

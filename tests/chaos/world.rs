@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -11,7 +12,7 @@ use crate::clock::OurClock;
 use crate::crm::Crm;
 use crate::disk::Disk;
 use crate::ledger::{By, Cell, Change, Ledger};
-use crate::plan::{Field, Plan, QUARANTINE_MS, REPLICA_LAG_MS};
+use crate::plan::{A_SECOND_MS, Field, Plan, QUARANTINE_MS, REPLICA_LAG_MS};
 use crate::proxy::Proxy;
 use crate::simulated::{HASHES, NAMES, Simulated};
 use crate::strikes::Strikes;
@@ -36,6 +37,10 @@ impl World {
         let disk = Arc::new(Disk::new(&folder.join("state"), plan.faults.full_disk));
         let attune = Arc::new(Attune::new(folder, Arc::clone(&ledger), clock, disk));
         let simulated = Arc::new(Simulated::start(&plan).await);
+        if plan.faults.lag_ms > 0 {
+            // So that nothing is written in the second in which the stores were filled.
+            tokio::time::sleep(Duration::from_millis(A_SECOND_MS + plan.faults.lag_ms)).await;
+        }
         let crm = match postgres_url.filter(|_| plan.postgres) {
             Some(url) => Crm::postgres(url, &format!("{}_{}", plan.seed, nonce())).await,
             None => Crm::sqlite(&folder.join("erp.db")).await,
@@ -72,22 +77,51 @@ impl World {
         self.plan.value(field, self.values.fetch_add(1, Ordering::SeqCst))
     }
 
-    /// Somebody gives a cell a value, or clears it.
-    pub async fn edit(&self, cell: Cell, value: Option<String>) {
+    /// Somebody gives a cell a value, or clears it; false: they leave it alone.
+    pub async fn edit(&self, cell: Cell, value: Option<String>) -> bool {
+        let lags = self.plan.faults.lag_ms > 0;
+        // Nothing is written to a store between a look at it and the edit.
+        let _turn = if lags || cell.system > 0 { Some(self.proxy.turn.lock().await) } else { None };
+        if lags && !self.can_be_told_from_a_replica(cell).await {
+            return false;
+        }
+        self.ledger.meet("edit");
         let name = self.plan.name(cell);
         if cell.system == 0 {
             let act = self.ledger.begin(cell, value.clone());
             self.crm.edit(&self.plan, cell, value.as_deref(), act).await;
-            return self.ledger.end(act, &name);
+            self.ledger.end(act, &name);
+            return true;
         }
-        let _turn = self.proxy.turn.lock().await;
         let old = self.simulated.values(&self.plan, cell.system).await[&cell].clone();
         let act = self.ledger.begin(cell, value.clone());
         self.simulated.edit(&self.plan, cell, value.as_deref()).await;
         self.ledger.end(act, &name);
         if old != value {
-            self.ledger.changed(Change { cell, old, new: value, by: By::Person(act) });
+            self.ledger.changed(cell, old, value, By::Person(act));
         }
+        true
+    }
+
+    /// Whether an edit here can be told from what a lagging replica shows. One of the same second cannot, nor an absence
+    /// right after somebody filled a value in (docs/testing.md): so people edit what is at rest, and no empty or one-way
+    /// value of a store.
+    async fn can_be_told_from_a_replica(&self, cell: Cell) -> bool {
+        let now = self.ledger.now_ms();
+        let settled_ms = A_SECOND_MS + self.plan.faults.lag_ms;
+        if self.ledger.touched_ms(cell).is_some_and(|touched_ms| now < touched_ms + settled_ms) {
+            return false;
+        }
+        let mut held: Vec<Option<String>> = Vec::new();
+        for (of, value) in self.crm.values(&self.plan).await {
+            held.extend((of == Cell { system: 0, ..cell }).then_some(value));
+        }
+        for store in 1..=self.plan.stores {
+            held.push(self.simulated.values(&self.plan, store).await[&Cell { system: store, ..cell }].clone());
+        }
+        let of_store = cell.system > 0;
+        let is_fit = !of_store || held[0].is_some() && self.plan.fields[cell.field].direction != "to_store";
+        is_fit && held.iter().all(|value| *value == held[0])
     }
 
     /// Every change of every cell, in order for each.

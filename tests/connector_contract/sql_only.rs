@@ -826,6 +826,57 @@ async fn postgres_says_who_is_refused_and_why() {
     .await;
 }
 
+/// A way to a server that ends for ever as soon as somebody says these words on it.
+async fn a_way_that_ends_at(words: &'static str, server: String) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its number");
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = tokio::net::TcpStream::connect(&server).await.expect("PostgreSQL answers");
+            tokio::spawn(async move {
+                let (mut asked, mut answered) = ([0; 4096], [0; 4096]);
+                loop {
+                    let said = tokio::select! {
+                        said = client.read(&mut asked) => said.map(|count| (count, true)),
+                        said = server.read(&mut answered) => said.map(|count| (count, false)),
+                    };
+                    let passed = match said {
+                        Ok((1.., true)) if String::from_utf8_lossy(&asked).contains(words) => return,
+                        Ok((count @ 1.., true)) => server.write_all(&asked[..count]).await,
+                        Ok((count @ 1.., false)) => client.write_all(&answered[..count]).await,
+                        _ => return,
+                    };
+                    if passed.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_is_cut_off_is_not_another_one() {
+    crate::sql_world::on_postgres(|database| {
+        Box::pin(async move {
+            let settings = notes(database, "bigint PRIMARY KEY", "timestamptz").await;
+            let url = std::env::var("ATTUNE_TEST_POSTGRES").expect("checked");
+            let (before, rest) = url.split_once('@').expect("a user");
+            let (server, name) = rest.split_once('/').expect("a database");
+            let address = a_way_that_ends_at("pg_control_system", server.to_owned()).await;
+            let url = format!("{before}@{address}/{name}?sslmode=disable");
+            // It is known by the identifier of its cluster; a name by its address would be that of another database.
+            let cut = Sql::new(Settings { url: url.into(), ..settings.clone() }).prepare(&[], false).await;
+            assert_eq!(cut.expect_err("its name cannot be asked").class, Class::Retry);
+            let named = Sql::new(settings).prepare(&[], false).await.expect("prepared").identity;
+            assert!(!named.contains("127.0.0.1"), "{named}");
+        })
+    })
+    .await;
+}
+
 async fn views_are_read_and_written_where_they_can_be(database: &Database) {
     let table = notes(database, "bigint PRIMARY KEY", database.either("TEXT", "timestamptz")).await;
     let name = name_of(&table).to_owned();

@@ -66,18 +66,19 @@ impl Postgres {
         Ok(Self { pool, options, server: OnceCell::new() })
     }
 
-    /// What the server is, whatever it is called: the identifier of its cluster where we may know it.
-    async fn server(&self) -> String {
-        let found = self
-            .server
-            .get_or_try_init(|| {
-                sqlx::query_scalar("SELECT system_identifier::text FROM pg_control_system()").fetch_one(&self.pool)
-            })
-            .await;
-        match found {
-            Ok(identifier) => identifier.clone(),
-            Err(_) => format!("{}:{}", self.options.get_host(), self.options.get_port()),
-        }
+    /// What the server is, whatever it is called: the identifier of its cluster, or its address where it will not tell.
+    /// A question that got no answer is a failure: it must not make the server look like another one.
+    async fn server(&self) -> Result<&str, sqlx::Error> {
+        let ask = || async {
+            let sql = "SELECT system_identifier::text FROM pg_control_system()";
+            match sqlx::query_scalar(sql).fetch_one(&self.pool).await {
+                Err(sqlx::Error::Database(error)) if will_not_tell(error.as_ref()) => {
+                    Ok(format!("{}:{}", self.options.get_host(), self.options.get_port()))
+                }
+                answer => answer,
+            }
+        };
+        self.server.get_or_try_init(ask).await.map(String::as_str)
     }
 
     async fn relation(&self, oid: i64, is_view: bool, schema: &str, table: &str) -> Result<Relation, sqlx::Error> {
@@ -166,7 +167,7 @@ impl Dialect for Postgres {
         let found: Option<(i64, String, bool)> = sqlx::query_as(sql).bind(&name).fetch_optional(&self.pool).await?;
         let database: String = sqlx::query_scalar("SELECT current_database()::text").fetch_one(&self.pool).await?;
         let schema = found.as_ref().map_or(schema.unwrap_or("public"), |(_, schema, _)| schema.as_str());
-        let identity = format!("postgres:{}/{database}/{schema}.{table}", self.server().await);
+        let identity = format!("postgres:{}/{database}/{schema}.{table}", self.server().await?);
         let (relation, tables) = match &found {
             Some((oid, schema, is_view)) => (Some(self.relation(*oid, *is_view, schema, table).await?), Vec::new()),
             None => {
@@ -541,6 +542,11 @@ fn native(type_name: &str, type_type: &str) -> Native {
 }
 
 /// What PostgreSQL's codes mean: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+/// Whether a server has not got what it is asked for, or does not let us have it: it will say so again.
+fn will_not_tell(error: &dyn DatabaseError) -> bool {
+    error.code().is_some_and(|code| code.starts_with("42") || code.starts_with("0A"))
+}
+
 fn meaning(error: &dyn DatabaseError) -> Meaning {
     let code = error.code().unwrap_or_default();
     let constraint = error
