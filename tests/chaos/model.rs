@@ -137,10 +137,10 @@ impl Written<'_> {
             found.push(format!("{what}: nobody on the other side ever said that"));
         }
         let typed = self.rest.acts.iter().filter(|act| act.value.as_deref() == Some(new)).count();
-        if self.follows_from_a_first_meeting(new) {
+        let replaced = self.may_have_known();
+        if self.met_for_the_first_time() || self.carries_what_came_back(new, &replaced) {
             return;
         }
-        let replaced = self.may_have_known();
         let refilled = replaced.contains(&None)
             && (field.on_clear == "restore" || typed == 0 && !self.plan.settled_first || self.was_cut_off(new));
         // An edit that came after a write that was cut off looks as if it had come instead of it: a conflict, by the policy.
@@ -158,17 +158,34 @@ impl Written<'_> {
         rows.any(|row| row["new"] == new && row["outcome"] == "unknown")
     }
 
-    /// Whether this is a first meeting, or carries over what one brought back on the other side.
-    fn follows_from_a_first_meeting(&self, new: &str) -> bool {
-        let partners = partners(self.plan, self.change.cell);
-        let brought = |change: &&Change| partners.contains(&change.cell) && change.new.as_deref() == Some(new);
-        self.met_for_the_first_time(self.change)
-            || self.rest.changes.iter().filter(brought).any(|change| self.met_for_the_first_time(change))
+    /// Whether this only carries over a value that had come back on the other side before: that is judged there.
+    fn carries_what_came_back(&self, new: &str, replaced: &[Option<&str>]) -> bool {
+        let cell = self.change.cell;
+        let history = &self.rest.history;
+        let writes =
+            |row: &Json, cell: Cell| is_about(self.plan, row, cell) && row["new"] == new && row["outcome"] != "refused";
+        let is_this = |row: &Json| writes(row, cell) && replaced.contains(&row["old"].as_str());
+        let Some(at) = history.iter().position(is_this) else { return false };
+        let came_back = |partner: Cell| {
+            let first = self.past[&partner].iter().position(|state| state.as_deref() == Some(new));
+            let mut changes = self.rest.changes.iter().filter(|change| change.cell == partner);
+            let was_ours = match first {
+                None => return false,
+                Some(0) => false,
+                Some(state) => changes.nth(state - 1).is_some_and(|change| matches!(change.by, By::Attune { .. })),
+            };
+            // History is newest first. The first time it came there, if we carried it there, is no return.
+            let before = history[at + 1..].iter().filter(|row| writes(row, partner)).count();
+            before > usize::from(was_ours)
+        };
+        partners(self.plan, cell).into_iter().any(came_back)
     }
 
     /// Whether the two sides had never agreed in this field: then the policy says whose value stands, and what is absent is
-    /// filled, whatever was held there before. Only where no pass had gone through, and history knows of nothing written in this field before.
-    fn met_for_the_first_time(&self, change: &Change) -> bool {
+    /// filled, whatever was held there before. Only where no pass had gone through, and history knows of nothing written in
+    /// this field before.
+    fn met_for_the_first_time(&self) -> bool {
+        let change = self.change;
         if self.plan.settled_first {
             return false;
         }
