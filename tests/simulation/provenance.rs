@@ -144,7 +144,9 @@ impl World {
             let others = self.acts.iter().filter(|other| (other.system, other.key) == (act.system, act.key));
             !self.is_crm(act.system) || others.filter(|other| other.at >= act.at).count() == 1
         };
-        let steady = self.plan.skews_ms.iter().all(|skew| *skew == 0) && self.plan.faults.slow == 0;
+        // With more than two systems what is held here may have been decided elsewhere.
+        let steady =
+            self.systems.len() == 2 && self.plan.skews_ms.iter().all(|skew| *skew == 0) && self.plan.faults.slow == 0;
         let typed = |act: &Act| act.origin == Origin::Person && alone(act);
         let held = &self.acts[held];
         steady
