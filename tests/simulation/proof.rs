@@ -32,7 +32,8 @@ struct Found {
 
 fn look_for(fault: Fault, seeds: std::ops::Range<u64>, until_found: bool) -> Found {
     let mut found = Found { tried: 0, failing: 0, first: None };
-    for seed in seeds {
+    // Histories that fail by themselves find nothing.
+    for seed in seeds.filter(|seed| !crate::UNEXPLAINED.contains(seed)) {
         proof::plant(Some(fault));
         let wrong = shrink::wrong(&Script::of(seed));
         proof::plant(None);

@@ -157,7 +157,7 @@ async fn a_recheck_of_values_is_one_call_and_complete() {
     let cells: Vec<Vec<&str>> = records.iter().map(|record| record.cells.iter().map(text).collect()).collect();
     assert_eq!(cells[0], ["unseen", "absent", "unseen"]);
     assert_eq!(cells[1], ["unseen", "W-1", "unseen"]);
-    assert_eq!(records[0].existence, Existence::Present);
+    assert_eq!(records[0].existence, Existence::NotSaid);
     assert_eq!(records[1].cells[1].token.as_deref(), Some("100"));
     assert_eq!(records[2].existence, Existence::Gone);
     assert_eq!(
