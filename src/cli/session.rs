@@ -61,7 +61,9 @@ impl From<checkpoint::Error> for Trouble {
 /// The exit code that the checkpoint's failure leads to.
 pub fn exit_of_checkpoint(error: &checkpoint::Error) -> Exit {
     match error {
-        checkpoint::Error::Locked { .. } | checkpoint::Error::Unwritable(_) => Exit::Unreachable,
+        checkpoint::Error::Locked { .. } | checkpoint::Error::Unwritable(_) | checkpoint::Error::Missing { .. } => {
+            Exit::Unreachable
+        }
         other if other.is_configuration() => Exit::Misconfigured,
         _ => Exit::Defect,
     }
@@ -291,9 +293,18 @@ async fn open_checkpoint(
     if access == Access::Read {
         return Ok((open_to_read(path).await?, None, true));
     }
-    match take_lock(path, "attune", patience).await? {
-        Ok(lock) => Ok((Checkpoint::open(path).await?, Some(lock), false)),
-        Err(_) => Ok((Checkpoint::open_to_read(path).await?, None, true)),
+    let until = tokio::time::Instant::now() + patience;
+    loop {
+        if let Ok(lock) = take_lock(path, "attune", patience).await? {
+            return Ok((Checkpoint::open(path).await?, Some(lock), false));
+        }
+        match Checkpoint::open_to_read(path).await {
+            // A daemon that has just begun takes the lock first, and makes the checkpoint then.
+            Err(checkpoint::Error::Missing { .. }) if tokio::time::Instant::now() < until => {
+                tokio::time::sleep(ANSWER_POLL).await;
+            }
+            other => return Ok((other?, None, true)),
+        }
     }
 }
 

@@ -56,6 +56,18 @@ async fn everything_may_be_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_has_just_begun_is_waited_for() {
+    let world = World::new().await;
+    // It has the lock, and has not made its checkpoint yet.
+    let _daemon = daemon(&world);
+    let said = world.run("sync --patience 1s").await.ended(75);
+    said.complains(&["there is no checkpoint", "attune.db"]);
+    let (request, said) = answered(&world, "pause acme", "done").await;
+    assert_eq!(request, Request::Pause { name: "acme".to_owned() });
+    said.ended(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_to_be_done_is_asked_for() {
     let world = World::new().await;
     world.run("sync").await.ended(1);
