@@ -24,6 +24,16 @@ pub struct LinkRow {
     pub pending: u64,
 }
 
+impl LinkRow {
+    /// The record on a side.
+    pub const fn record(&self, side: Side) -> &RecordRow {
+        match side {
+            Side::Store => &self.store,
+            Side::Crm => &self.crm,
+        }
+    }
+}
+
 /// What changed about a link.
 #[derive(Clone, Debug)]
 pub struct LinkUpdate {

@@ -178,8 +178,7 @@ impl Engine {
             if one_way.is_empty() {
                 continue;
             }
-            let targets: Vec<i64> =
-                links.iter().map(|link| if target == Side::Store { link.store.id } else { link.crm.id }).collect();
+            let targets: Vec<i64> = links.iter().map(|link| link.record(target).id).collect();
             let elsewhere = transaction.links_elsewhere(pair.id, &targets).await?;
             if elsewhere.is_empty() {
                 continue;
@@ -366,7 +365,7 @@ impl Context {
         if field.writes_only() != Some(intent.to) {
             return false;
         }
-        let record = if intent.to == Side::Store { link.store.id } else { link.crm.id };
+        let record = link.record(intent.to).id;
         let from = intent.to.other();
         let own = i64::try_from(field.on(from).0).unwrap_or(0);
         let Some(rivals) = self.rivals.get(&(record, field.on(intent.to).1)) else { return false };
@@ -379,8 +378,7 @@ impl Context {
 
 /// When somebody else edited the field on a side, on our clock.
 fn edited(pair: &Pair, link: &LinkRow, field: &PairField, side: Side) -> Option<Timestamp> {
-    let record = if side == Side::Store { &link.store } else { &link.crm };
-    let theirs = record.seen.get(field.on(side).1)?.edited?;
+    let theirs = link.record(side).seen.get(field.on(side).1)?.edited?;
     let offset_ms = if crate::proof::has(Fault::NoClockOffset) { 0 } else { pair.source(side).offset_ms() };
     Some(Timestamp::from_millis(theirs.as_millis() - offset_ms))
 }
@@ -400,7 +398,7 @@ fn spelt_apart(held: &HeldRow, rule: &FieldRule, store: &Seen, crm: &Seen) -> Op
     if held.reason != HeldReason::AlteredByTarget || held.state != HeldState::Held {
         return None;
     }
-    let unchanged = |side: Side, seen: &Seen| seen.value().and_then(|value| as_compared(rule, side, value));
+    let unchanged = |side: Side, seen: &Seen| as_compared(rule, side, seen.value());
     match (is_still(&held.store_value, store), is_still(&held.crm_value, crm)) {
         (true, false) => Some(unchanged(Side::Store, store)),
         (false, true) => Some(unchanged(Side::Crm, crm)),
@@ -418,18 +416,22 @@ fn sticks(reason: HeldReason, held: Option<&HeldRow>) -> bool {
 }
 
 /// A value as it is compared; one that has no canonical form, as it is.
-pub(super) fn as_compared(rule: &FieldRule, side: Side, value: &Value) -> Option<Canonical> {
-    merge::canonical(rule, side, value).unwrap_or_else(|_| Some(Canonical(value.clone())))
+pub(super) fn as_compared(rule: &FieldRule, side: Side, value: Option<&Value>) -> Option<Canonical> {
+    value.and_then(|value| merge::canonical(rule, side, value).unwrap_or_else(|_| Some(Canonical(value.clone()))))
+}
+
+/// What a side of a link holds in a field, as it is compared.
+pub(super) fn holds(link: &LinkRow, field: &PairField, side: Side) -> Option<Canonical> {
+    as_compared(&field.rule, side, link.record(side).seen.value(field.on(side).1))
 }
 
 /// Whether our own writes have carried this field between the same two values, on whichever side, as often as is
 /// allowed: somebody else keeps writing it back.
 fn oscillates(rule: &FieldRule, writes: &[PastWrite], old: Option<&Value>, intent: &Intent) -> bool {
-    let canonical = |side: Side, value: Option<&Value>| value.and_then(|value| as_compared(rule, side, value));
     let parse = |side: Side, text: &str| {
-        canonical(side, serde_json::from_str::<Option<Value>>(text).unwrap_or_default().as_ref())
+        as_compared(rule, side, serde_json::from_str::<Option<Value>>(text).unwrap_or_default().as_ref())
     };
-    let planned = (canonical(intent.to, old), intent.value.clone());
+    let planned = (as_compared(rule, intent.to, old), intent.value.clone());
     let flips = writes.iter().filter(|(side, old, new)| {
         let (old, new) = (parse(*side, old), parse(*side, new));
         (old == planned.0 && new == planned.1) || (old == planned.1 && new == planned.0)

@@ -67,10 +67,7 @@ impl Engine {
         let links = transaction.links(links).await?;
         transaction.end().await?;
         for side in [Side::Store, Side::Crm] {
-            let keys: Vec<Key> = links
-                .iter()
-                .map(|link| if side == Side::Store { &link.store } else { &link.crm }.key.clone())
-                .collect();
+            let keys: Vec<Key> = links.iter().map(|link| link.record(side).key.clone()).collect();
             let fields: BTreeSet<usize> = pair.fields.iter().map(|field| field.on(side).0).collect();
             self.look(pair.source(side), &keys, &fields.into_iter().collect::<Vec<_>>(), Lane::Fresh).await?;
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::conclude::{hold, settled_link};
-use super::decide::as_compared;
+use super::decide::{as_compared, holds};
 use super::{CHUNK, Engine, Error, Pair};
 use crate::checkpoint::{Attempt, SeenCell, Settled};
 use crate::connector::Lane;
@@ -83,8 +83,8 @@ impl Engine {
             }
             if let (false, Some(field), Some(row)) = (took, field, rows.get(&attempt.record).filter(|row| !row.gone)) {
                 let old = serde_json::from_str::<Option<Value>>(&attempt.old).unwrap_or_default();
-                let before = old.and_then(|old| as_compared(&field.rule, side, &old));
-                let shown = row.seen.value(attempt.field).and_then(|value| as_compared(&field.rule, side, value));
+                let before = as_compared(&field.rule, side, old.as_ref());
+                let shown = as_compared(&field.rule, side, row.seen.value(attempt.field));
                 let altered =
                     |shown: &Canonical| attempt.canonical.as_ref().is_some_and(|sent| is_made_of(shown, sent));
                 if shown != before && shown.as_ref().is_some_and(altered) {
@@ -101,11 +101,9 @@ impl Engine {
         let mut updates = Vec::new();
         let mut held = Vec::new();
         for link in transaction.links(&links).await? {
-            let origin = if side == Side::Store { &link.crm } else { &link.store };
             let mut news = agreed.remove(&link.id).unwrap_or_default();
             for (attempt, field, shown) in third.iter().filter(|(attempt, ..)| attempt.link == link.id) {
-                let there = origin.seen.value(field.on(side.other()).1);
-                let there = there.and_then(|value| as_compared(&field.rule, side.other(), value));
+                let there = holds(&link, field, side.other());
                 // Equal on both sides it is agreed on, whoever wrote it.
                 if there == *shown {
                     continue;

@@ -191,7 +191,7 @@ impl Survey {
         if may_read && verdicts.iter().any(|verdict| matches!(verdict, Verdict::Unseen(_))) {
             for verdict in verdicts {
                 if let Verdict::Unseen(side) = verdict {
-                    let record = if *side == Side::Store { &decided.link.store } else { &decided.link.crm };
+                    let record = decided.link.record(*side);
                     self.unseen.entry(*side).or_default().insert(record.key.clone());
                 }
             }

@@ -72,7 +72,7 @@ impl Engine {
         link: &LinkRow,
         side: Side,
     ) -> Result<bool, Error> {
-        let record = if side == Side::Store { &link.store } else { &link.crm };
+        let record = link.record(side);
         let Some(successor) = &record.merged_into else { return Ok(false) };
         let found = transaction.records_by_key(pair.source(side).id, &[successor]).await?;
         let Some(carries_on) = found.into_iter().find(|row| !row.gone) else { return Ok(false) };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use attune::checkpoint::{Checkpoint, HeldFilter, HeldRow, HistoryFilter, HistoryRow};
+use attune::checkpoint::{self, Checkpoint, HeldFilter, HeldRow, HistoryFilter, HistoryRow, Transaction};
 use attune::engine::{
     Engine, HeldAction, Pair, PairSettings, PassOptions, PassReport, Reach, Request, Source, SourceSettings, Standing,
 };
@@ -115,7 +115,6 @@ impl Process {
             Rebirth::Same => {}
             Rebirth::Mapping(fields) => self.map_only(fields.max(1)),
             Rebirth::Restored { at, with_mark } => {
-                let left = self.commits_left.swap(-1, Ordering::SeqCst);
                 self.lost_history.lock().unwrap().extend(self.history());
                 let copies = self.copies.lock().unwrap();
                 let copy = copies.iter().rev().find(|(copied, _)| *copied <= at).or_else(|| copies.first()).unwrap();
@@ -133,20 +132,15 @@ impl Process {
                 for (number, name) in systems.into_iter().enumerate() {
                     let is_paused = paused.contains(&number);
                     let request = if is_paused { Request::Pause { name } } else { Request::Resume { name } };
-                    at_once(self.engine().operate(&request)).unwrap();
+                    self.operate(&request);
                 }
-                self.commits_left.store(left, Ordering::SeqCst);
             }
         }
     }
 
-    fn history(&self) -> Vec<HistoryRow> {
-        at_once(async {
-            let mut transaction = self.checkpoint.read().await.unwrap();
-            let history = transaction.history(&HistoryFilter::default()).await.unwrap();
-            transaction.end().await.unwrap();
-            history
-        })
+    /// What it knows of all writes.
+    pub fn history(&self) -> Vec<HistoryRow> {
+        self.read(async |transaction| transaction.history(&HistoryFilter::default()).await)
     }
 
     /// The history that restored checkpoints have lost.
@@ -203,11 +197,15 @@ impl Process {
 
     /// What is held now.
     pub fn held(&self) -> Vec<HeldRow> {
+        self.read(async |transaction| transaction.held(&HeldFilter::default()).await)
+    }
+
+    fn read<T>(&self, work: impl AsyncFnOnce(&mut Transaction<'_>) -> Result<T, checkpoint::Error>) -> T {
         at_once(async {
             let mut transaction = self.checkpoint.read().await.unwrap();
-            let held = transaction.held(&HeldFilter::default()).await.unwrap();
+            let found = work(&mut transaction).await.unwrap();
             transaction.end().await.unwrap();
-            held
+            found
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attune::checkpoint::{HeldRow, HeldState, HistoryFilter, HistoryRow};
+use attune::checkpoint::{HeldRow, HeldState, HistoryRow};
 use attune::model::{Conflict, Direction, FieldRule, FieldType, HeldReason, OnClear, Side, Timestamp};
 
 use crate::driver::Process;
@@ -68,8 +68,8 @@ async fn remember(process: &Process) -> Remembered {
             }
         }
     }
-    let mut history = transaction.history(&HistoryFilter::default()).await.unwrap();
     transaction.end().await.unwrap();
+    let mut history = process.history();
     history.extend(process.lost_history());
     Remembered { links, held: process.held(), history, stopped, open }
 }
@@ -247,11 +247,9 @@ fn holding(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
         }
         // What an operator decided does not come back by itself; but where a record has several partners, he has decided
         // for each of them, and one decision undoes another.
-        if world.systems.len() > 2 {
-            continue;
-        }
         let decided = key.and_then(|key| Some((key, (*world.decided.get(&(store, key, at + 1))?)?)));
         if let Some((key, acts)) = decided
+            && world.systems.len() == 2
             && matches!(held.reason, HeldReason::Conflict | HeldReason::FirstMeeting)
         {
             let person = world.systems[store].records[&key].person;

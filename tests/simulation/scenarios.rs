@@ -44,7 +44,7 @@ fn an_edit_in_one_store_travels_over_the_shared_contact_to_the_other() {
                 [text(value), text(value), text(value)]
             );
         }
-        assert!(stage.held().await.is_empty());
+        assert!(stage.process.held().is_empty());
     });
 }
 
@@ -161,7 +161,7 @@ fn a_replica_that_lags_behind_our_own_write_reverts_nothing() {
                 stage.hub.sleep(REPLICA_LAG_MS).await;
                 stage.settle().await;
                 assert_eq!((stage.holds(1, 1001, 1), stage.holds(CRM, 1, 1)), (text("new"), text("new")), "{into:?}");
-                assert_eq!(stage.history().await.len(), 1);
+                assert_eq!(stage.process.history().len(), 1);
             });
         }
     }
@@ -180,7 +180,7 @@ fn a_field_that_joins_the_mapping_fills_itself_alone() {
         stage.settle().await;
         assert_eq!(stage.holds(CRM, 1, 2), text("x"));
         assert_eq!(stage.writes(), 1);
-        let held = stage.held().await;
+        let held = stage.process.held();
         assert_eq!(held.iter().map(|held| held.reason).collect::<Vec<_>>(), [HeldReason::FirstMeeting]);
     });
 }
@@ -210,14 +210,14 @@ fn who_could_be_several_is_held_until_it_is_clear() {
         stage.record(1, 1002, " P1@example.com", &[Some("b")]);
         stage.open().await;
         stage.settle().await;
-        let held = stage.held().await;
+        let held = stage.process.held();
         assert_eq!(held.len(), 3, "both customers and the contact");
         assert!(held.iter().all(|held| held.reason == HeldReason::Ambiguous));
         assert_eq!(stage.holds(CRM, 1, 1), None);
         stage.edit(1, 1002, 0, Some("p2@example.com"));
         stage.settle().await;
         assert_eq!(stage.holds(CRM, 1, 1), text("a"));
-        assert!(stage.held().await.is_empty());
+        assert!(stage.process.held().is_empty());
     });
 }
 
@@ -255,9 +255,9 @@ fn a_fight_between_two_automations_is_held() {
         stage.open().await;
         stage.settle().await;
         let mut flips = 0;
-        while stage.held().await.is_empty() {
+        while stage.process.held().is_empty() {
             // The CRM's automation lowers it, the store's raises it again.
-            let before = stage.history().await.len();
+            let before = stage.process.history().len();
             if flips % 2 == 0 {
                 stage.edit(CRM, 1, 1, Some("down"));
             } else {
@@ -265,10 +265,10 @@ fn a_fight_between_two_automations_is_held() {
             }
             flips += 1;
             stage.settle().await;
-            assert!(flips < 10 && stage.history().await.len() <= before + 1);
+            assert!(flips < 10 && stage.process.history().len() <= before + 1);
         }
-        assert_eq!(stage.held().await[0].reason, HeldReason::Oscillating);
-        assert_eq!(stage.history().await.len(), 3);
+        assert_eq!(stage.process.held()[0].reason, HeldReason::Oscillating);
+        assert_eq!(stage.process.history().len(), 3);
         let writes = stage.writes();
         stage.settle().await;
         assert_eq!(stage.writes(), writes);
@@ -290,14 +290,14 @@ fn a_side_that_was_restored_from_a_backup_is_held() {
         (26..=30).for_each(|number| stage.edit(CRM, number, 1, Some("old")));
         stage.settle().await;
         assert!(everybody.clone().all(|number| stage.holds(1, 1000 + number, 1) == text("new")));
-        let held = stage.held().await;
+        let held = stage.process.held();
         assert_eq!(held.len(), 30);
         assert!(held.iter().all(|held| held.reason == HeldReason::Reverted));
         let action = HeldAction::Take(Side::Store);
         stage.ask(Request::Held { selection: HeldSelection::default(), action }).await;
         stage.settle().await;
         assert!(everybody.clone().all(|number| stage.holds(CRM, number, 1) == text("new")));
-        assert!(stage.held().await.is_empty());
+        assert!(stage.process.held().is_empty());
     });
 }
 
@@ -336,7 +336,7 @@ fn a_checkpoint_older_than_the_sides_compares_and_writes_nothing() {
         stage.round().await;
         assert_eq!(stage.writes(), 0);
         assert_eq!((stage.holds(1, 1004, 1), stage.holds(CRM, 4, 1)), (text("newer"), text("old")));
-        assert_eq!(stage.held().await.iter().map(|held| held.reason).collect::<Vec<_>>(), [HeldReason::FirstMeeting]);
+        assert_eq!(stage.process.held().iter().map(|held| held.reason).collect::<Vec<_>>(), [HeldReason::FirstMeeting]);
         // One side still holds what was agreed: the other was edited, and that goes over in the next pass.
         stage.settle().await;
         assert_eq!(stage.holds(CRM, 4, 1), text("newer"));
@@ -360,7 +360,7 @@ fn a_refused_row_holds_back_nobody_else() {
             stage.hub.sleep(1_000).await;
             stage.pull(Reach::Changes).await;
             let report = stage.pass().await;
-            let held = stage.held().await;
+            let held = stage.process.held();
             assert!(!held.is_empty() && held.len() < 10, "the seed refuses some and not all: {}", held.len());
             assert!(held.iter().all(|held| held.reason == HeldReason::Rejected));
             assert_eq!(report.balance.written + report.balance.agreed, 20 - held.len() as u64, "{:?}", report.balance);
@@ -379,7 +379,7 @@ fn what_the_target_made_of_our_value_is_nobodys_edit() {
             stage.edit(1, 1001, 1, Some("much too long"));
             stage.settle().await;
             assert_eq!(stage.holds(CRM, 1, 1), text("much t"));
-            assert_eq!(stage.held().await[0].reason, HeldReason::AlteredByTarget);
+            assert_eq!(stage.process.held()[0].reason, HeldReason::AlteredByTarget);
             let action = HeldAction::Retry;
             stage.ask(Request::Held { selection: HeldSelection::default(), action }).await;
             stage.settle().await;
@@ -388,7 +388,7 @@ fn what_the_target_made_of_our_value_is_nobodys_edit() {
             stage.pull(Reach::Sweep).await;
             stage.settle().await;
             assert_eq!(stage.holds(CRM, 1, 1), next.map(str::to_owned));
-            assert!(stage.held().await.is_empty());
+            assert!(stage.process.held().is_empty());
         }
     });
 }
@@ -405,13 +405,13 @@ fn two_stores_that_write_one_field_one_way_are_held() {
         stage.edit(2, 2001, 1, Some("eins"));
         stage.settle().await;
         assert_eq!(stage.holds(CRM, 1, 1), text("one"));
-        let held = stage.held().await;
+        let held = stage.process.held();
         assert_eq!(held.len(), 2);
         assert!(held.iter().all(|held| held.reason == HeldReason::TwoWriters));
         stage.edit(2, 2001, 1, Some("uno"));
         stage.settle().await;
         assert_eq!(stage.holds(CRM, 1, 1), text("uno"));
-        assert!(stage.held().await.is_empty());
+        assert!(stage.process.held().is_empty());
     });
 }
 
@@ -426,18 +426,18 @@ fn the_later_edit_wins_and_the_other_is_in_history() {
         stage.edit(CRM, 1, 1, Some("second"));
         stage.settle().await;
         assert_eq!(stage.holds(1, 1001, 1), text("second"));
-        let history = stage.history().await;
+        let history = stage.process.history();
         assert_eq!((history[0].old.as_str(), history[0].reason.as_str()), ("\"first\"", "conflict"));
         // Too close to each other to say.
         stage.edit(1, 1001, 1, Some("third"));
         stage.edit(CRM, 1, 1, Some("fourth"));
         stage.settle().await;
-        assert_eq!(stage.held().await[0].reason, HeldReason::Conflict);
+        assert_eq!(stage.process.held()[0].reason, HeldReason::Conflict);
         let selection = HeldSelection::default();
         stage.ask(Request::Held { selection, action: HeldAction::Take(Side::Crm) }).await;
         stage.settle().await;
         assert_eq!(stage.holds(1, 1001, 1), text("fourth"));
-        assert!(stage.held().await.is_empty());
+        assert!(stage.process.held().is_empty());
     });
 }
 
@@ -455,7 +455,7 @@ fn what_a_person_types_while_an_outcome_is_unknown_is_an_edit_like_any_other() {
         stage.hub.sleep(QUARANTINE_MS).await;
         stage.settle().await;
         assert_eq!(stage.holds(CRM, 1, 1), text("typed meanwhile"));
-        assert!(stage.held().await.is_empty());
+        assert!(stage.process.held().is_empty());
     });
 }
 
@@ -471,9 +471,9 @@ fn the_rows_of_a_refused_batch_that_were_written_are_written_in_history() {
         stage.hub.world().plan.faults.poison = 300;
         (1..=8).for_each(|number| stage.edit(1, 1000 + number, 1, Some(&format!("b{number}"))));
         stage.settle().await;
-        let refused = stage.held().await.len();
+        let refused = stage.process.held().len();
         assert!((1..8).contains(&refused), "{refused} of 8 were refused: choose another share");
-        let history = stage.history().await;
+        let history = stage.process.history();
         for number in 1..=8 {
             let took = stage.holds(CRM, number, 1) == Some(format!("b{number}"));
             let written = history.iter().filter(|row| row.crm_key == number.to_string() && row.outcome == "written");
@@ -511,7 +511,7 @@ fn two_stores_that_meet_a_contact_with_different_values_one_way_are_both_held() 
         stage.open().await;
         stage.settle().await;
         assert_eq!(stage.holds(CRM, 1, 1), None);
-        let held = stage.held().await;
+        let held = stage.process.held();
         assert_eq!(held.len(), 2);
         assert!(held.iter().all(|held| held.reason == HeldReason::TwoWriters));
     });
@@ -544,14 +544,14 @@ fn an_edit_of_an_altered_value_is_no_conflict_with_what_it_was_made_of() {
         stage.edit(1, 1001, 1, Some("much too long"));
         stage.edit(1, 1002, 1, Some("just as long"));
         stage.settle().await;
-        assert_eq!(stage.held().await.len(), 2);
+        assert_eq!(stage.process.held().len(), 2);
         // Whoever edits either side has seen what stands there.
         stage.edit(CRM, 1, 1, Some("short"));
         stage.edit(1, 1002, 1, Some("brief"));
         stage.settle().await;
         assert_eq!(stage.holds(1, 1001, 1), text("short"));
         assert_eq!(stage.holds(CRM, 2, 1), text("brief"));
-        assert!(stage.held().await.is_empty());
+        assert!(stage.process.held().is_empty());
     });
 }
 
@@ -566,14 +566,14 @@ fn held_fields_that_a_person_makes_equal_are_no_restored_checkpoint() {
             stage.edit(1, 1000 + number, 1, Some("store"));
         }
         stage.settle().await;
-        assert_eq!(stage.held().await.len(), 3);
+        assert_eq!(stage.process.held().len(), 3);
         (1..=3).for_each(|number| stage.edit(1, 1000 + number, 1, Some("crm")));
         stage.edit(1, 1004, 1, Some("an edit of its own"));
         // Another process: its first pass is the one that looks for a restored copy.
         stage.open().await;
         stage.round().await;
         assert_eq!(stage.holds(CRM, 4, 1), text("an edit of its own"));
-        assert!(stage.held().await.is_empty());
+        assert!(stage.process.held().is_empty());
     });
 }
 
@@ -591,7 +591,7 @@ fn an_edit_that_only_the_recheck_has_seen_has_a_time_too() {
         stage.pass().await;
         stage.settle().await;
         assert_eq!(stage.holds(1, 1001, 1), text("later, from the CRM"));
-        assert!(stage.held().await.is_empty());
+        assert!(stage.process.held().is_empty());
     });
 }
 

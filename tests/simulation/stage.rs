@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use attune::checkpoint::{HeldFilter, HeldRow, HistoryFilter, HistoryRow};
 use attune::engine::{Answer, Engine, Pair, PassOptions, PassReport, Reach, Request, Source};
 
 use crate::driver::Process;
@@ -115,19 +114,5 @@ impl Stage {
         let answer = self.engine.operate(&request).await.unwrap();
         assert!(answer.done, "{}", answer.message);
         answer
-    }
-
-    pub async fn held(&self) -> Vec<HeldRow> {
-        let mut transaction = self.process.checkpoint.read().await.unwrap();
-        let held = transaction.held(&HeldFilter::default()).await.unwrap();
-        transaction.end().await.unwrap();
-        held
-    }
-
-    pub async fn history(&self) -> Vec<HistoryRow> {
-        let mut transaction = self.process.checkpoint.read().await.unwrap();
-        let history = transaction.history(&HistoryFilter::default()).await.unwrap();
-        transaction.end().await.unwrap();
-        history
     }
 }

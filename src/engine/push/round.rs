@@ -175,7 +175,7 @@ impl Push<'_> {
     fn as_remembered(&self, side: Side, items: &[Item], links: &BTreeMap<i64, LinkRow>) -> BTreeMap<Key, Observed> {
         let mut shown: BTreeMap<Key, Observed> = BTreeMap::new();
         for (item, link) in items.iter().filter_map(|item| Some((item, links.get(&item.link)?))) {
-            let record = if side == Side::Store { &link.store } else { &link.crm };
+            let record = link.record(side);
             let (at, id) = self.pair.fields[item.field].on(side);
             let blank = vec![Cell::default(); self.pair.source(side).fields.len()];
             let observed = shown.entry(record.key.clone()).or_insert_with(|| Observed {
@@ -239,7 +239,7 @@ impl Push<'_> {
             .into_iter()
             .zip(numbers)
             .map(|((item, decided, write), attempt)| {
-                let record = if side == Side::Store { decided.link.store.id } else { decided.link.crm.id };
+                let record = decided.link.record(side).id;
                 Ready { item, record, write, attempt }
             })
             .collect();
@@ -269,7 +269,7 @@ impl Push<'_> {
         if due.intent.to != side || (due.confirm && !item.due.confirm) {
             return None;
         }
-        let record = if side == Side::Store { &decided.link.store } else { &decided.link.crm };
+        let record = decided.link.record(side);
         let field = self.pair.fields.get(item.field)?;
         let expect = shown.get(&record.key)?.cells.get(field.on(side).0)?.clone();
         if expect.seen.is_unseen() {
@@ -299,7 +299,7 @@ impl Push<'_> {
 
     fn attempt(&self, side: Side, item: &Item, decided: &Decided, write: &Write) -> NewAttempt {
         let field = &self.pair.fields[item.field];
-        let record = if side == Side::Store { &decided.link.store } else { &decided.link.crm };
+        let record = decided.link.record(side);
         let text = |value: Option<&Value>| serde_json::to_string(&value).unwrap_or_default();
         let mut counts = Counts::default();
         count(&item.due, self.first_pass, &mut counts);
@@ -347,9 +347,7 @@ impl Push<'_> {
 }
 
 fn keys_of<'b>(items: impl Iterator<Item = &'b Item>, links: &BTreeMap<i64, LinkRow>, side: Side) -> Vec<Key> {
-    let keys: BTreeSet<Key> = items
-        .filter_map(|item| links.get(&item.link))
-        .map(|link| if side == Side::Store { link.store.key.clone() } else { link.crm.key.clone() })
-        .collect();
+    let keys: BTreeSet<Key> =
+        items.filter_map(|item| links.get(&item.link)).map(|link| link.record(side).key.clone()).collect();
     keys.into_iter().collect()
 }

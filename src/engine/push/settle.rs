@@ -9,7 +9,7 @@ use crate::checkpoint::{LinkRow, NewHeld, SeenCell, Settled};
 use crate::connector::{Lane, Reservation, Unreserved};
 use crate::engine::balance::Place;
 use crate::engine::conclude::hold;
-use crate::engine::decide::as_compared;
+use crate::engine::decide::holds;
 use crate::engine::rails::uncount;
 use crate::engine::{Error, Source};
 use crate::merge;
@@ -268,14 +268,6 @@ impl Push<'_> {
         settling.exist.insert(ready.write.key.clone());
     }
 
-    /// Where the source has moved on while its value was under way, there is nothing to hold: the new value goes next.
-    fn has_moved_on(&self, side: Side, link: &LinkRow, field: usize, sent: Option<&Option<Canonical>>) -> bool {
-        let (Some(sent), Some(field)) = (sent, self.pair.fields.get(field)) else { return false };
-        let origin = if side == Side::Store { &link.crm } else { &link.store };
-        let there = origin.seen.value(field.on(side.other()).1);
-        there.and_then(|value| as_compared(&field.rule, side.other(), value)) != *sent
-    }
-
     async fn record_settled(&mut self, side: Side, mut settling: Settling) -> Result<(), Error> {
         let now = self.engine.clock.now();
         let mut transaction = self.engine.checkpoint.begin().await?;
@@ -302,9 +294,12 @@ impl Push<'_> {
             .collect();
         let links: BTreeMap<i64, LinkRow> =
             transaction.links(&ids).await?.into_iter().map(|link| (link.id, link)).collect();
-        let altered = std::mem::take(&mut settling.altered);
+        // Where the source has moved on while its value was under way, there is nothing to hold: the new value goes next.
         settling.hold.retain(|(link, field, ..)| {
-            !links.get(link).is_some_and(|row| self.has_moved_on(side, row, *field, altered.get(&(*link, *field))))
+            let sent = settling.altered.get(&(*link, *field));
+            sent.zip(links.get(link))
+                .zip(self.pair.fields.get(*field))
+                .is_none_or(|((sent, row), field)| holds(row, field, side.other()) == *sent)
         });
         let held: Vec<NewHeld> = settling
             .hold

@@ -115,18 +115,18 @@ impl Hub {
     pub fn new(script: &Script, tell: bool) -> Shared {
         let plan = script.plan.clone();
         let systems = System::all(&plan);
-        let (systems_count, plan_skew_ms) = (systems.len(), plan.our_skew_ms);
         let mut world = World {
             seed: script.seed,
-            our_skew_ms: plan_skew_ms,
+            our_skew_ms: plan.our_skew_ms,
+            skew_of_life_ms: plan.our_skew_ms,
             plan,
             reads: vec![0; systems.len()],
+            goings: vec![0; systems.len()],
             systems,
             acts: Vec::new(),
             lost_in_window: BTreeSet::new(),
             doubtful: BTreeSet::new(),
             sent: BTreeMap::new(),
-            skew_of_life_ms: plan_skew_ms,
             stirred: BTreeSet::new(),
             decided: BTreeMap::new(),
             calm: false,
@@ -135,7 +135,6 @@ impl Hub {
             calls: 0,
             paused: BTreeMap::new(),
             silent: BTreeSet::new(),
-            goings: vec![0; systems_count],
             unlinked: BTreeMap::new(),
             refused: BTreeSet::new(),
             restored: false,

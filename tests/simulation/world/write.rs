@@ -175,12 +175,11 @@ fn refuses(world: &World, system: usize, write: &Write) -> bool {
 }
 
 fn land(world: &mut World, now: i64, system: usize, batch: &[Write]) -> Vec<Outcome> {
-    let refused = batch.iter().position(|write| refuses(world, system, write));
-    let all: Vec<_> = batch.iter().filter(|write| refuses(world, system, write)).collect();
-    world.refused.extend(all.into_iter().map(|write| (system, key_of(write), write.field)));
-    let whole_batch = batch.len() > 1 && world.plan.refuses != Refuses::Rows;
-    let (end, mode) = (refused.unwrap_or(batch.len()), world.plan.refuses);
-    if let (Some(_), true) = (refused, whole_batch) {
+    let refused: Vec<bool> = batch.iter().map(|write| refuses(world, system, write)).collect();
+    let these = batch.iter().zip(&refused).filter(|(_, refused)| **refused).map(|(write, _)| write);
+    world.refused.extend(these.map(|write| (system, key_of(write), write.field)));
+    let (mode, whole_batch) = (world.plan.refuses, batch.len() > 1 && world.plan.refuses != Refuses::Rows);
+    if let (Some(end), true) = (refused.iter().position(|refused| *refused), whole_batch) {
         if mode == Refuses::Partly {
             let differing = differing(world, system, &batch[..end]);
             batch[..end].iter().for_each(|write| drop(land_one(world, now, system, write, &differing)));
@@ -192,8 +191,9 @@ fn land(world: &mut World, now: i64, system: usize, batch: &[Write]) -> Vec<Outc
     let differing = differing(world, system, batch);
     batch
         .iter()
-        .map(|write| {
-            if refuses(world, system, write) {
+        .zip(refused)
+        .map(|(write, refused)| {
+            if refused {
                 return Outcome::Rejected("this value is refused".to_owned());
             }
             land_one(world, now, system, write, &differing)

@@ -541,12 +541,12 @@ fn native(type_name: &str, type_type: &str) -> Native {
     }
 }
 
-/// What PostgreSQL's codes mean: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 /// Whether a server has not got what it is asked for, or does not let us have it: it will say so again.
 fn will_not_tell(error: &dyn DatabaseError) -> bool {
     error.code().is_some_and(|code| code.starts_with("42") || code.starts_with("0A"))
 }
 
+/// What PostgreSQL's codes mean: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn meaning(error: &dyn DatabaseError) -> Meaning {
     let code = error.code().unwrap_or_default();
     let constraint = error
