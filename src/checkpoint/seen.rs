@@ -63,6 +63,11 @@ impl SeenRecord {
         self.0.iter().find(|packed| packed.0 == field).and_then(|packed| packed.1.as_ref())
     }
 
+    /// When our own writes to other fields than this one were acknowledged, where their values still stand.
+    pub fn acknowledged_beside(&self, field: i64) -> impl Iterator<Item = Timestamp> {
+        self.0.iter().filter(move |packed| packed.0 != field && packed.5 != 0).filter_map(|packed| packed.4)
+    }
+
     /// Sets the cell of a field.
     pub fn set(&mut self, field: i64, cell: SeenCell) {
         let packed = Packed(field, cell.value, cell.modified, cell.edited, cell.acknowledged, u8::from(cell.ours));

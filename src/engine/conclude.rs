@@ -116,9 +116,8 @@ pub(super) fn agreed_of(pair: &Pair, decided: &[Decided]) -> BTreeMap<i64, Vec<(
         for (field, verdict) in pair.fields.iter().zip(verdicts) {
             let news = match verdict {
                 Verdict::Agree(value) => Some(value),
-                // It is held for another reason now, and that one does not tell what was agreed.
-                Verdict::Hold(_) => decided.apart.get(&field.mapped),
-                _ => None,
+                // What is held next, or written, does not tell any more what was agreed.
+                _ => decided.apart.get(&field.mapped),
             };
             if let Some(value) = news {
                 agreed.entry(decided.link.id).or_default().push((field.mapped, value.clone()));

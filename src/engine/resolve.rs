@@ -164,9 +164,16 @@ fn is_made_of(shown: &Canonical, sent: &Canonical) -> bool {
         let text = value.value().display();
         text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
     };
-    let whole = |value: &Canonical| value.value().display().parse::<f64>().ok().map(f64::round);
     let (short, long) = (letters(shown), letters(sent));
-    (!short.is_empty() && long.starts_with(&short)) || whole(shown).is_some_and(|number| whole(sent) == Some(number))
+    (!short.is_empty() && long.starts_with(&short))
+        || is_rounded_from(&shown.value().display(), &sent.value().display())
+}
+
+/// Whether a number is another one, rounded or cut to the decimals that it shows.
+fn is_rounded_from(shown: &str, sent: &str) -> bool {
+    let (Ok(number), Ok(exact)) = (shown.parse::<f64>(), sent.parse::<f64>()) else { return false };
+    let decimals = shown.split_once('.').map_or(0, |(_, fraction)| i32::try_from(fraction.len()).unwrap_or(i32::MAX));
+    (number - exact).abs() < 10_f64.powi(-decimals)
 }
 
 #[cfg(test)]
@@ -181,6 +188,7 @@ mod tests {
             ("HEAD OF PURCHASING", "Head of purchasing"),
             ("W-12", "w 12"),
             ("1.13", "1.125"),
+            ("1010", "1009.5"),
             ("Head", "Head  "),
         ] {
             assert!(made(shown, sent), "{shown} of {sent}");
@@ -190,6 +198,7 @@ mod tests {
             ("Manager EMEA", "Manager"),
             ("W-13", "W-12"),
             ("7", "1.125"),
+            ("1010.125", "1009.5"),
             ("-", "Head"),
         ] {
             assert!(!made(shown, sent), "{shown} of {sent}");

@@ -7,6 +7,8 @@
 //! - it does not bring back what was replaced there (nothing superseded returns by itself);
 //! - what it replaces was known to whoever said it; if not, both changed, and the policy of the field must allow it.
 
+use std::collections::BTreeSet;
+
 use attune::model::{Conflict, Direction, FieldRule, OnClear, Side, Value, Write};
 
 use crate::oracle::compared;
@@ -16,12 +18,21 @@ use crate::world::{Act, CellState, Origin, World};
 const NEWEST_TOLERANCE_MS: i64 = 4_000;
 
 impl World {
-    /// The act that a write carries, the one that speaks for it if there are several.
+    /// The acts that a write may carry: what was never at its target, or else what was.
+    pub fn may_carry(&self, system: usize, key: u64, write: &Write) -> Vec<usize> {
+        let mut candidates = self.candidates(system, key, write);
+        let Some(cell) = self.shown(system, key, write) else { return Vec::new() };
+        if candidates.iter().any(|act| !cell.knows.contains(act)) {
+            candidates.retain(|act| !cell.knows.contains(act));
+        } else if let Some(last) = candidates.pop() {
+            candidates = vec![last];
+        }
+        candidates
+    }
+
+    /// The act that a write carries, the latest if there are several.
     pub fn carried(&self, system: usize, key: u64, write: &Write) -> Option<usize> {
-        let candidates = self.candidates(system, key, write);
-        let cell = self.shown(system, key, write)?;
-        let fresh = candidates.iter().rev().find(|act| !cell.knows.contains(act));
-        fresh.or_else(|| candidates.last()).copied()
+        self.may_carry(system, key, write).last().copied()
     }
 
     /// The target's cell as the process was shown it.
@@ -30,30 +41,27 @@ impl World {
         self.systems[system].records.get(&key)?.version(write.field, version).cloned()
     }
 
-    /// All acts that say what a write says of its field, of this person (whose records were mixed up: of anybody).
+    /// All acts whose word a write may carry: what it says stood in a place that it can come from. Where people's records
+    /// were mixed up, it may be anybody's.
     fn candidates(&self, system: usize, key: u64, write: &Write) -> Vec<usize> {
         let rule = &self.plan.fields[write.field - 1];
         let value = compared(rule, write.value.as_ref().map(Value::display).as_deref());
-        let person = self.systems[system].records[&key].person;
-        let mixed = !self.stirred.is_empty();
-        let of_person = |act: &Act| mixed || act.person == person;
-        let mut candidates: Vec<usize> = (0..self.acts.len())
-            .filter(|number| {
-                let act = &self.acts[*number];
-                act.field == write.field && of_person(act) && compared(rule, act.value.as_deref()) == value
-            })
-            .collect();
-        if candidates.is_empty() {
-            // What a target made of a value.
-            for (other, of) in self.of_person(person).into_iter().filter(|place| *place != (system, key)) {
-                let states = &self.systems[other].records[&of].states;
-                candidates.extend(states.iter().filter_map(|state| {
-                    let cell = &state.cells[write.field];
-                    (compared(rule, cell.value.as_deref()) == value).then_some(cell.carries)
-                }));
+        if !self.stirred.is_empty() {
+            let says = |act: &Act| act.field == write.field && compared(rule, act.value.as_deref()) == value;
+            let all: Vec<usize> = (0..self.acts.len()).filter(|number| says(&self.acts[*number])).collect();
+            if !all.is_empty() {
+                return all;
             }
         }
-        candidates
+        let person = self.systems[system].records[&key].person;
+        let sources = self.of_person(person).into_iter().filter(|(other, _)| self.others(system).contains(other));
+        let stood: BTreeSet<usize> = sources
+            .flat_map(|(other, of)| &self.systems[other].records[&of].states)
+            .map(|state| &state.cells[write.field])
+            .filter(|cell| compared(rule, cell.value.as_deref()) == value)
+            .map(|cell| cell.carries)
+            .collect();
+        stood.into_iter().collect()
     }
 
     /// Judges a write as it leaves.
@@ -114,7 +122,7 @@ impl World {
         let said = &self.acts[act];
         let held = &self.acts[cell.carries];
         let value = |act: &Act| compared(rule, act.value.as_deref());
-        let saw = |known: &std::collections::BTreeSet<usize>| {
+        let saw = |known: &BTreeSet<usize>| {
             known.contains(&cell.carries)
                 || known.iter().any(|number| {
                     let seen = &self.acts[*number];
@@ -145,8 +153,11 @@ impl World {
             !self.is_crm(act.system) || others.filter(|other| other.at >= act.at).count() == 1
         };
         // With more than two systems what is held here may have been decided elsewhere.
-        let steady =
-            self.systems.len() == 2 && self.plan.skews_ms.iter().all(|skew| *skew == 0) && self.plan.faults.slow == 0;
+        let (faults, skews_ms) = (&self.plan.faults, &self.plan.skews_ms);
+        let steady = self.systems.len() == 2
+            && skews_ms.iter().all(|skew| *skew == 0)
+            && faults.slow == 0
+            && faults.late_commit == 0;
         let typed = |act: &Act| act.origin == Origin::Person && alone(act);
         let held = &self.acts[held];
         steady

@@ -2,7 +2,7 @@
 //!
 //! Customers offer cursors (keyed on the id, so nothing slips between pages); attribute values only numbered pages
 //! without an order. There, with only a lower bound asked for, pages can only be shortened by deletions: a walk is torn
-//! if it saw fewer ids than its first page promised, and is then walked again.
+//! if it saw fewer ids than its first page promised and than have changed since, and is then walked again.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,6 +11,7 @@ use super::PAGE_ROWS;
 use super::query;
 use super::wire::{CursorPagination, Links, Meta};
 use crate::connector::End;
+use crate::model::Timestamp;
 
 /// Ten million rows: no walk is longer.
 const PAGES_MAX: usize = 40_000;
@@ -35,6 +36,9 @@ pub(super) struct Paging {
     distinct: HashSet<u64>,
     /// How many rows there are to see, as the first page said.
     promised: Option<u64>,
+    /// When the first page was answered, and how many rows on later ones are dated since: those it did not promise.
+    began: Option<Timestamp>,
+    joined: u64,
     /// How many rows a page has that is not the last.
     page_rows: usize,
 }
@@ -70,6 +74,8 @@ impl Default for Paging {
             seen: 0,
             distinct: HashSet::new(),
             promised: None,
+            began: None,
+            joined: 0,
             page_rows: PAGE_ROWS,
         }
     }
@@ -97,6 +103,17 @@ impl Paging {
             At::First => String::new(),
             At::Page(page) => format!("&page={page}"),
             At::After(cursor) => format!("&after={cursor}"),
+        }
+    }
+
+    /// The page that is about to be turned was answered then, and its rows are dated so. One that came while we walked must
+    /// not stand for one that slipped away.
+    pub(super) fn dated(&mut self, clock: Option<Timestamp>, modified: impl Iterator<Item = Option<Timestamp>>) {
+        if let Some(began) = self.began {
+            let since = modified.flatten().filter(|modified| *modified >= began).count();
+            self.joined += u64::try_from(since).unwrap_or(u64::MAX);
+        } else {
+            self.began = clock;
         }
     }
 
@@ -188,7 +205,7 @@ impl Paging {
             At::After(_) => self.seen,
             At::First | At::Page(_) => u64::try_from(self.distinct.len()).unwrap_or(u64::MAX),
         };
-        self.promised.unwrap_or(0).saturating_sub(seen)
+        self.promised.map_or(0, |promised| (promised + self.joined).saturating_sub(seen))
     }
 
     /// The end where no answer says that it is one: believed if no row is missing and the last page is short.
@@ -271,6 +288,28 @@ mod tests {
             let step = paging.turned(&[4], &numbered(3, 2)).unwrap();
             assert_eq!(step, if repeat == REPEATS_MAX { Step::End(End::Torn) } else { Step::Again });
         }
+    }
+
+    #[test]
+    fn what_came_while_we_walked_does_not_stand_for_what_slipped_away() {
+        let at = |second: i64| Some(Timestamp::from_millis(second * 1000));
+        let turn = |paging: &mut Paging, clock, rows: &[(u64, i64)], total| {
+            paging.dated(clock, rows.iter().map(|(_, second)| at(*second)));
+            paging.turned(&rows.iter().map(|(id, _)| *id).collect::<Vec<_>>(), &numbered(total, 2)).unwrap()
+        };
+        let mut paging = Paging::default();
+        assert_eq!(turn(&mut paging, at(100), &[(1, 10), (2, 20)], 4), Step::More);
+        // Of 1 to 4 the first was deleted, so that 3 slipped to the first page; 5 came.
+        assert_eq!(turn(&mut paging, at(102), &[(4, 40), (5, 101)], 4), Step::Again);
+        assert_eq!(turn(&mut paging, at(103), &[(2, 20), (3, 30)], 4), Step::More);
+        assert_eq!(turn(&mut paging, at(104), &[(4, 40), (5, 101)], 4), Step::End(End::Whole), "it had come before");
+        let mut paging = Paging::default();
+        assert_eq!(turn(&mut paging, at(100), &[(1, 10), (2, 20)], 3), Step::More);
+        assert_eq!(
+            turn(&mut paging, at(102), &[(3, 30), (4, 101)], 4),
+            Step::End(End::Whole),
+            "one came, none slipped"
+        );
     }
 
     #[test]

@@ -245,13 +245,13 @@ pub(super) struct ValueRow<'a> {
 }
 
 impl ValueRow<'_> {
+    pub(super) fn modified(&self) -> Option<Timestamp> {
+        Timestamp::parse(self.date_modified.text())
+    }
+
     /// The value with its own date and id. A row with an empty value is still a row: it keeps its id.
     pub(super) fn cell(&self) -> Cell {
-        Cell {
-            seen: self.attribute_value.seen(),
-            modified: Timestamp::parse(self.date_modified.text()),
-            token: self.id.map(|id| id.to_string()),
-        }
+        Cell { seen: self.attribute_value.seen(), modified: self.modified(), token: self.id.map(|id| id.to_string()) }
     }
 }
 

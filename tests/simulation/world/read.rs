@@ -26,7 +26,10 @@ pub struct Walk {
     pub by_offset: bool,
     position: u64,
     offset: usize,
-    total: Option<usize>,
+    /// When the first page was looked at, and how many rows there were.
+    began: Option<(i64, usize)>,
+    /// Rows on later pages that changed since then.
+    joined: usize,
     met: std::collections::BTreeSet<u64>,
     torn: bool,
     ended: bool,
@@ -49,7 +52,8 @@ impl Walk {
             by_offset,
             position: 0,
             offset: 0,
-            total: None,
+            began: None,
+            joined: 0,
             met,
             torn: false,
             ended: false,
@@ -119,7 +123,8 @@ impl Walk {
             }
         }
         rows.sort_by_key(|(id, _)| *id);
-        let total = *self.total.get_or_insert(rows.len());
+        let first = self.began.is_none();
+        let (began, promised) = *self.began.get_or_insert((system.stamp(now).div_euclid(1000) * 1000, rows.len()));
         let (mut shown, end): (Vec<_>, bool) = if self.by_offset {
             let shown: Vec<_> = rows.iter().skip(self.offset).take(size).cloned().collect();
             self.offset += size;
@@ -137,8 +142,11 @@ impl Walk {
         // Shown as if it were still there: it may be linked, and goes once more.
         world.goings[self.system] += seemed;
         self.met.extend(shown.iter().map(|(id, _)| *id));
+        // As the connector does it: what joined since does not stand for what slipped away.
+        let dates = shown.iter().flat_map(|(_, shown)| &shown.cells).filter_map(|cell| cell.modified);
+        self.joined += dates.filter(|date| !first && date.as_millis() >= began).count();
         self.torn |= torn;
-        let whole = !self.torn && (!self.by_offset || self.met.len() >= total);
+        let whole = !self.torn && (!self.by_offset || self.met.len() >= promised + self.joined);
         let end = end.then_some(if whole { End::Whole } else { End::Torn });
         let clock = world.systems[self.system].clock(asked);
         let keys: Vec<&str> = shown.iter().map(|(_, shown)| shown.key.as_str()).collect();

@@ -102,8 +102,12 @@ fn send(hub: &Shared, system: usize, batch: &[Write], sent: i64) -> (Fate, i64, 
     for write in batch {
         let cell = (system, key_of(write), write.field);
         world.unknown.insert(cell, sent);
-        if let Some(act) = world.carried(system, cell.1, write) {
-            world.sent.insert(cell, (sent, act));
+        let acts = world.may_carry(system, cell.1, write);
+        if let Some(act) = acts.last() {
+            world.sent.insert(cell, (sent, *act));
+        }
+        if acts.len() > 1 {
+            world.doubtful.extend(acts.into_iter().map(|act| (write.field, act)));
         }
     }
     (fate, before, after)
