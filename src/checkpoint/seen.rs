@@ -63,6 +63,11 @@ impl SeenRecord {
         self.0.iter().find(|packed| packed.0 == field).and_then(|packed| packed.1.as_ref())
     }
 
+    /// The newest modification time known for any other field than this one, in the source's time.
+    pub fn modified_beside(&self, field: i64) -> Option<Timestamp> {
+        self.0.iter().filter(|packed| packed.0 != field).filter_map(|packed| packed.2).max()
+    }
+
     /// When our own writes to other fields than this one were acknowledged, where their values still stand.
     pub fn acknowledged_beside(&self, field: i64) -> impl Iterator<Item = Timestamp> {
         self.0.iter().filter(move |packed| packed.0 != field && packed.5 != 0).filter_map(|packed| packed.4)

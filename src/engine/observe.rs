@@ -12,6 +12,9 @@ use crate::proof::Fault;
 /// How far back a feed may have been read before a change, so that the date of a whole record stands for a field.
 const DATED_WITHIN: Duration = Duration::from_secs(600);
 
+/// The unit of the dates of most sources.
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
 /// The circumstances of one read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
@@ -199,7 +202,8 @@ fn absorb(
         // The date of a whole record says nothing about an absent value of a source that dates each field.
         let dated = cell.modified.or(if source.dates_fields && value.is_none() { None } else { shown.modified });
         let known = record.seen.get(field.id);
-        let verdict = compare(known.as_ref(), value, dated, reading, source.times.replica_lag, now);
+        let beside = record.seen.modified_beside(field.id).filter(|_| !source.dates_fields && cell.modified.is_none());
+        let verdict = compare(known.as_ref(), value, (dated, beside), reading, source, now);
         let pending = record.id.and_then(|id| second.waiting.iter().find(|w| w.record == id && w.field == field.id));
         match verdict {
             Verdict::Drop => {}
@@ -233,7 +237,9 @@ fn absorb(
                 }
             }
             Verdict::New => {
+                // What waits for its second look was shown.
                 if known.is_some()
+                    && pending.is_none()
                     && dated.zip(reading.covered).is_some_and(|(dated, covered)| dated + super::OVERREACH < covered)
                 {
                     missed += 1;
@@ -262,11 +268,12 @@ enum Verdict {
 fn compare(
     known: Option<&SeenCell>,
     value: Option<&Value>,
-    dated: Option<Timestamp>,
+    (dated, beside): (Option<Timestamp>, Option<Timestamp>),
     reading: Reading,
-    replica_lag: Duration,
+    source: &Source,
     now: Timestamp,
 ) -> Verdict {
+    let replica_lag = source.times.replica_lag;
     let Some(known) = known else { return Verdict::New };
     if known.value.as_ref() == value {
         return Verdict::Same;
@@ -277,18 +284,21 @@ fn compare(
     if acknowledged.is_some_and(read_before) && !crate::proof::has(Fault::ReadBeforeOurWrite) {
         return Verdict::Drop;
     }
-    // An absence has no date of its own: it is younger than the value that it replaced, which has this very date.
+    // An absence has no date of its own: it is younger than the value that it replaced, which has this very date. Of two
+    // values of one second, either may be the older one, as long as a replica may show it.
+    let absent = known.value.is_none() && !crate::proof::has(Fault::AbsenceWithoutAge);
     let older = |(modified, dated): (Timestamp, Timestamp)| {
-        if known.value.is_none() && !crate::proof::has(Fault::AbsenceWithoutAge) {
-            dated <= modified
-        } else {
-            dated < modified
-        }
+        let may_lag = || reading.started.as_millis() + source.offset_ms() < (modified + replica_lag).as_millis();
+        dated < modified || dated == modified && (absent || may_lag())
     };
     if crate::proof::has(Fault::NoSecondLook) {
         return Verdict::New;
     }
     if known.modified.zip(dated).is_some_and(older) {
+        return Verdict::Older;
+    }
+    // A record that is dated as a whole was older when it showed this, or its dates run backwards.
+    if beside.zip(dated).is_some_and(|(beside, dated)| dated + SECOND < beside) {
         return Verdict::Older;
     }
     // What has no date may be as old as a replica: right after our own write it proves nothing.
@@ -316,7 +326,9 @@ fn take(
         reading.covered.filter(|covered| *covered + DATED_WITHIN >= record_date).map(|_| record_date)
     });
     let acknowledged = known.as_ref().and_then(|known| known.acknowledged);
-    let modified = dated.or(known.as_ref().and_then(|known| known.modified));
+    // Whatever its date says, it is younger than what it replaces: a replica that still shows that is behind.
+    let after_known = known.and_then(|known| known.modified).map(|modified| modified + Duration::from_millis(1));
+    let modified = dated.max(after_known);
     record.seen.set(field, SeenCell { value: value.cloned(), modified, edited, acknowledged, ours: false });
     record.dirty = true;
     record.rematch |= source.is_match_field(field);

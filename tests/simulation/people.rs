@@ -41,6 +41,7 @@ fn act(process: &Arc<Process>, deed: Deed) {
             let mut world = hub.world();
             if field == 0 {
                 stir(&mut world, system, key);
+                stir_whose(&mut world, value.as_deref());
                 world.meet("e-mail changed");
             }
             world.edit(now, system, key, field, value, now);
@@ -146,6 +147,18 @@ fn stir(world: &mut World, system: usize, key: u64) {
         let person = record.person;
         world.stirred.insert(person);
     }
+}
+
+/// Whoever has an e-mail that somebody else takes may be linked to him.
+fn stir_whose(world: &mut World, email: Option<&str>) {
+    let plain = |email: &str| email.trim().to_lowercase();
+    let Some(email) = email.map(plain) else { return };
+    let mut owners = Vec::new();
+    for record in world.systems.iter().flat_map(|system| system.records.values()) {
+        let mut emails = record.states.iter().filter_map(|state| state.cells[0].value.as_deref());
+        owners.extend(emails.any(|theirs| plain(theirs) == email).then_some(record.person));
+    }
+    world.stirred.extend(owners);
 }
 
 async fn pause(process: Arc<Process>, system: usize, for_ms: i64) {

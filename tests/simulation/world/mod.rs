@@ -248,6 +248,8 @@ impl World {
         const ANSWERED_WITHIN_MS: i64 = 30_000;
         // What it sees of changes that the feeds do not show, it sees later.
         self.stirred_at = now;
+        // Nobody waits any more for what the one before it had under way.
+        self.systems.iter_mut().for_each(|system| system.in_flight = 0);
         let sent = std::mem::take(&mut self.sent).into_iter().filter(|(_, (at, _))| now - at <= ANSWERED_WITHIN_MS);
         self.doubtful.extend(sent.map(|((_, _, field), (_, act))| (field, act)).collect::<Vec<_>>());
         if self.our_skew_ms != self.skew_of_life_ms {

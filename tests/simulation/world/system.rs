@@ -6,6 +6,7 @@ use std::sync::Arc;
 use attune::model::Timestamp;
 
 use super::World;
+use crate::oracle::compared;
 use crate::plan::{Normalises, Plan};
 
 /// Where what an act says comes from.
@@ -246,15 +247,22 @@ impl World {
         let number = self.acts.len();
         let value = self.systems[system].store(field, value);
         self.say(now, format!("person: {} {key} field {field} := {value:?}", self.systems[system].name));
+        let date = self.systems[system].stamp(dated);
+        self.stirred_at = now;
+        if let Some(rule) = field.checked_sub(1).and_then(|at| self.plan.fields.get(at))
+            && compared(rule, value.as_deref()) == compared(rule, before.value.as_deref())
+        {
+            // He says what is there already: nobody can tell, and whatever said it first still stands.
+            let change = &mut self.systems[system];
+            return change.change((now, date), (key, field), value, before.carries, before.knows, before.ours);
+        }
         let mut knows = (*before.knows).clone();
         knows.insert(number);
         let knows = Arc::new(knows);
         let (then, known) = (value.clone(), Arc::clone(&knows));
         let act = Act { at: dated, origin: Origin::Person, system, key, person, field, value: then, knows: known };
         self.acts.push(act);
-        let date = self.systems[system].stamp(dated);
         self.systems[system].change((now, date), (key, field), value, number, knows, false);
-        self.stirred_at = now;
     }
 
     /// A write of ours takes effect: it carries an act, and all that this act replaced is replaced here too.
