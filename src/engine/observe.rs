@@ -287,9 +287,10 @@ fn compare(
     // An absence has no date of its own: it is younger than the value that it replaced, which has this very date. Of two
     // values of one second, either may be the older one, as long as a replica may show it.
     let absent = known.value.is_none() && !crate::proof::has(Fault::AbsenceWithoutAge);
+    let may_lag =
+        |modified: Timestamp| reading.started.as_millis() + source.offset_ms() < (modified + replica_lag).as_millis();
     let older = |(modified, dated): (Timestamp, Timestamp)| {
-        let may_lag = || reading.started.as_millis() + source.offset_ms() < (modified + replica_lag).as_millis();
-        dated < modified || dated == modified && (absent || may_lag())
+        dated < modified || dated == modified && (absent || may_lag(modified))
     };
     if crate::proof::has(Fault::NoSecondLook) {
         return Verdict::New;
@@ -301,9 +302,9 @@ fn compare(
     if beside.zip(dated).is_some_and(|(beside, dated)| dated + SECOND < beside) {
         return Verdict::Older;
     }
-    // What has no date may be as old as a replica: right after our own write it proves nothing.
+    // What has no date may be as old as a replica: shortly after what is known came to be, it proves nothing.
     let just_written = || acknowledged.is_some_and(|acknowledged| reading.started < acknowledged + replica_lag);
-    if dated.is_none() && known.ours && just_written() {
+    if dated.is_none() && (known.ours && just_written() || known.modified.is_some_and(may_lag)) {
         return Verdict::Older;
     }
     Verdict::New

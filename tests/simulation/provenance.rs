@@ -46,21 +46,18 @@ impl World {
     fn candidates(&self, system: usize, key: u64, write: &Write) -> Vec<usize> {
         let rule = &self.plan.fields[write.field - 1];
         let value = compared(rule, write.value.as_ref().map(Value::display).as_deref());
-        if !self.stirred.is_empty() {
-            let says = |act: &Act| act.field == write.field && compared(rule, act.value.as_deref()) == value;
-            let all: Vec<usize> = (0..self.acts.len()).filter(|number| says(&self.acts[*number])).collect();
-            if !all.is_empty() {
-                return all;
-            }
-        }
         let person = self.systems[system].records[&key].person;
         let sources = self.of_person(person).into_iter().filter(|(other, _)| self.others(system).contains(other));
-        let stood: BTreeSet<usize> = sources
+        let mut stood: BTreeSet<usize> = sources
             .flat_map(|(other, of)| &self.systems[other].records[&of].states)
             .map(|state| &state.cells[write.field])
             .filter(|cell| compared(rule, cell.value.as_deref()) == value)
             .map(|cell| cell.carries)
             .collect();
+        if self.stirred.contains(&person) {
+            let says = |act: &Act| act.field == write.field && compared(rule, act.value.as_deref()) == value;
+            stood.extend((0..self.acts.len()).filter(|number| says(&self.acts[*number])));
+        }
         stood.into_iter().collect()
     }
 
@@ -145,6 +142,17 @@ impl World {
         if self.is_crm(act.system) { newest.unwrap_or(act.at) } else { act.at }
     }
 
+    /// When what an act says was said first in its place: what came between may never have been seen.
+    fn first_said(&self, act: usize) -> i64 {
+        let said = &self.acts[act];
+        let rule = &self.plan.fields[said.field - 1];
+        let same = |other: &&Act| {
+            (other.system, other.key, other.field) == (said.system, said.key, said.field)
+                && compared(rule, other.value.as_deref()) == compared(rule, said.value.as_deref())
+        };
+        self.acts.iter().filter(same).map(|other| other.at).min().unwrap_or(said.at)
+    }
+
     /// Whether two people said different things at the same moment, and neither's date can be taken for another's.
     fn is_tie(&self, held: usize, candidates: &[usize]) -> bool {
         const SAME_MOMENT_MS: i64 = 300;
@@ -197,7 +205,8 @@ impl World {
                 Some("a tie is nobody's to resolve".to_owned())
             }
             Conflict::Newest => {
-                let later_ms = candidates.iter().map(|act| held.at - self.dated(&self.acts[*act])).min()?;
+                let said = self.first_said(cell.carries);
+                let later_ms = candidates.iter().map(|act| said - self.dated(&self.acts[*act])).min()?;
                 (later_ms > NEWEST_TOLERANCE_MS).then(|| format!("what it replaces was said {later_ms} ms later"))
             }
             _ => None,
