@@ -12,9 +12,6 @@ use crate::proof::Fault;
 /// How far back a feed may have been read before a change, so that the date of a whole record stands for a field.
 const DATED_WITHIN: Duration = Duration::from_secs(600);
 
-/// The unit of the dates of most sources.
-pub(super) const SECOND: Duration = Duration::from_secs(1);
-
 /// The circumstances of one read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
@@ -22,6 +19,8 @@ pub(super) struct Reading {
     pub started: Timestamp,
     /// Theirs: up to when the feed had been read before; none where no feed stands behind this read.
     pub covered: Option<Timestamp>,
+    /// It is of targets that are about to be overwritten.
+    pub of_target: bool,
 }
 
 /// What recording a page came to.
@@ -284,11 +283,13 @@ fn compare(
     if acknowledged.is_some_and(read_before) && !crate::proof::has(Fault::ReadBeforeOurWrite) {
         return Verdict::Drop;
     }
-    // An absence has no date of its own: it is younger than the value that it replaced, which has this very date. Of two
-    // values of one second, either may be the older one, as long as a replica may show it.
+    // A replica may show what is known to have been replaced, for so long. Where we are about to overwrite what it shows,
+    // what cannot be told from that must not be taken for an edit.
+    let may_lag = |modified: Timestamp| {
+        reading.of_target && reading.started.as_millis() + source.offset_ms() < (modified + replica_lag).as_millis()
+    };
+    // An absence has no date of its own: it is younger than the value that it replaced, which has this very date.
     let absent = known.value.is_none() && !crate::proof::has(Fault::AbsenceWithoutAge);
-    let may_lag =
-        |modified: Timestamp| reading.started.as_millis() + source.offset_ms() < (modified + replica_lag).as_millis();
     let older = |(modified, dated): (Timestamp, Timestamp)| {
         dated < modified || dated == modified && (absent || may_lag(modified))
     };
@@ -298,16 +299,23 @@ fn compare(
     if known.modified.zip(dated).is_some_and(older) {
         return Verdict::Older;
     }
-    // A record that is dated as a whole was older when it showed this, or its dates run backwards.
-    if beside.zip(dated).is_some_and(|(beside, dated)| dated + SECOND < beside) {
+    // The record was written later than it says: this is older, or dates run backwards.
+    let runs_backwards =
+        |(beside, dated): (Timestamp, Timestamp)| latest(dated) < beside && known.modified.is_none_or(|at| at < dated);
+    if beside.zip(dated).is_some_and(runs_backwards) {
         return Verdict::Older;
     }
-    // What has no date may be as old as a replica: shortly after what is known came to be, it proves nothing.
+    // What has no date may be as old as a replica: right after our own write it proves nothing.
     let just_written = || acknowledged.is_some_and(|acknowledged| reading.started < acknowledged + replica_lag);
     if dated.is_none() && (known.ours && just_written() || known.modified.is_some_and(may_lag)) {
         return Verdict::Older;
     }
     Verdict::New
+}
+
+/// The last moment that a date stands for: without a fraction it may stand for its whole second.
+fn latest(dated: Timestamp) -> Timestamp {
+    if dated.as_millis() % 1000 == 0 { dated + Duration::from_millis(999) } else { dated }
 }
 
 /// Remembers somebody else's value.
@@ -327,9 +335,10 @@ fn take(
         reading.covered.filter(|covered| *covered + DATED_WITHIN >= record_date).map(|_| record_date)
     });
     let acknowledged = known.as_ref().and_then(|known| known.acknowledged);
-    // Whatever its date says, it is younger than what it replaces: a replica that still shows that is behind.
-    let after_known = known.and_then(|known| known.modified).map(|modified| modified + Duration::from_millis(1));
-    let modified = dated.max(after_known);
+    let known_modified = known.and_then(|known| known.modified);
+    // Where its date runs backwards, it is younger than what it replaces all the same.
+    let after_known = known_modified.filter(|modified| dated.is_some_and(|dated| dated < *modified));
+    let modified = after_known.map(|modified| modified + Duration::from_millis(1)).or(dated).or(known_modified);
     record.seen.set(field, SeenCell { value: value.cloned(), modified, edited, acknowledged, ours: false });
     record.dirty = true;
     record.rematch |= source.is_match_field(field);

@@ -140,7 +140,7 @@ impl Engine {
                 source.offset_ms.store(offset_ms, Ordering::Relaxed);
             }
             skew(&page, started, shown_at, &mut ahead);
-            let reading = Reading { started, covered };
+            let reading = Reading { started, covered, of_target: false };
             started = shown_at;
             streamed.whole = page.end == Some(End::Whole);
             let last = page.end.is_some();
@@ -239,7 +239,8 @@ impl Engine {
                 .iter()
                 .filter(|shown| matches!(shown.existence, Existence::Gone | Existence::MergedInto(_)))
                 .count() as u64;
-            self.record(source, &found, Reading { started, covered: source.covered() }, false).await?;
+            self.record(source, &found, Reading { started, covered: source.covered(), of_target: false }, false)
+                .await?;
         }
     }
 
@@ -254,7 +255,8 @@ impl Engine {
                 .fetch(chunk, fields, &Unreserved(lane))
                 .await
                 .map_err(|failure| source.error(failure))?;
-            self.record(source, &shown, Reading { started, covered: source.covered() }, false).await?;
+            self.record(source, &shown, Reading { started, covered: source.covered(), of_target: false }, false)
+                .await?;
         }
         Ok(())
     }

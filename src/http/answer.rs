@@ -19,6 +19,8 @@ pub struct Answer {
     /// The system's own clock at a moment before the call was sent, never later than the truth; none where the answer
     /// carries no `Date`.
     pub clock: Option<Timestamp>,
+    /// The system's own clock when it answered, cut to the second (`Date`).
+    pub date: Option<Timestamp>,
     /// The system's id for the call (`X-Request-Id`).
     pub request_id: Option<String>,
     /// Method, host and path, for people.
@@ -102,10 +104,14 @@ pub(super) async fn read_refusal(mut response: Response, bytes_max: usize) -> Ve
 }
 
 /// The system's clock before the call: its `Date` (cut to the second) less the time until the headers were here.
-pub(super) fn clock(headers: &HeaderMap, took: Duration) -> Option<Timestamp> {
-    let date = date(headers, DATE.as_str())?;
+pub(super) fn clock(date: Timestamp, took: Duration) -> Timestamp {
     // A whole millisecond more: what is rounded is rounded down.
-    Some(Timestamp::from_millis(date.as_millisecond()) - took - Duration::from_millis(1))
+    date - took - Duration::from_millis(1)
+}
+
+/// When the system says that it answered.
+pub(super) fn answered(headers: &HeaderMap) -> Option<Timestamp> {
+    date(headers, DATE.as_str()).map(|date| Timestamp::from_millis(date.as_millisecond()))
 }
 
 /// A header that holds a date.
@@ -125,15 +131,16 @@ mod tests {
 
     fn answer(body: &str) -> Answer {
         let place = "GET host/path".to_owned();
-        Answer { status: 200, body: body.into(), clock: None, request_id: Some("r1".into()), place, html: false }
+        let request_id = Some("r1".into());
+        Answer { status: 200, body: body.into(), clock: None, date: None, request_id, place, html: false }
     }
 
     #[test]
     fn the_clock_is_never_later_than_the_truth() {
         let headers: HeaderMap = [(DATE, "Tue, 15 Nov 1994 08:12:31 GMT".parse().unwrap())].into_iter().collect();
-        let clock = clock(&headers, Duration::from_micros(1_500_400)).unwrap();
+        let clock = clock(answered(&headers).unwrap(), Duration::from_micros(1_500_400));
         assert_eq!(clock, Timestamp::parse("1994-11-15T08:12:29.499Z").unwrap());
-        assert_eq!(super::clock(&HeaderMap::new(), Duration::ZERO), None);
+        assert_eq!(answered(&HeaderMap::new()), None);
     }
 
     #[test]

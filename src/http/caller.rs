@@ -270,9 +270,10 @@ impl Caller {
                 }
             })
         })?;
-        let clock = answer::clock(&headers, took);
+        let date = answer::answered(&headers);
+        let clock = date.map(|date| answer::clock(date, took));
         let html = answer::is_html(&headers);
-        Ok(Answer { status, body, clock, request_id, place, html })
+        Ok(Answer { status, body, clock, date, request_id, place, html })
     }
 
     fn header_value(&self, secret: &SecretString) -> Result<HeaderValue, Failure> {

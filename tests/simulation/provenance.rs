@@ -47,14 +47,16 @@ impl World {
         let rule = &self.plan.fields[write.field - 1];
         let value = compared(rule, write.value.as_ref().map(Value::display).as_deref());
         let person = self.systems[system].records[&key].person;
-        let sources = self.of_person(person).into_iter().filter(|(other, _)| self.others(system).contains(other));
+        let mixed = self.stirred.contains(&person);
+        let sources = self.systems[self.others(system)].iter().flat_map(|system| system.records.values());
         let mut stood: BTreeSet<usize> = sources
-            .flat_map(|(other, of)| &self.systems[other].records[&of].states)
+            .filter(|record| mixed || record.person == person)
+            .flat_map(|record| &record.states)
             .map(|state| &state.cells[write.field])
             .filter(|cell| compared(rule, cell.value.as_deref()) == value)
             .map(|cell| cell.carries)
             .collect();
-        if self.stirred.contains(&person) {
+        if mixed {
             let says = |act: &Act| act.field == write.field && compared(rule, act.value.as_deref()) == value;
             stood.extend((0..self.acts.len()).filter(|number| says(&self.acts[*number])));
         }

@@ -69,6 +69,35 @@ fn our_own_writes_are_nobodys_edits() {
 }
 
 #[test]
+pub fn what_was_read_before_our_write_was_acknowledged_says_nothing() {
+    play(plan(1, vec![title()]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        stage.edit(1, 1001, 1, Some("b"));
+        stage.engine.pull(&stage.sources[1], Reach::Changes).await.unwrap();
+        // A sweep that shows what was there before the write landed, and answers after it was acknowledged.
+        stage.hub.world().plan.faults.stale_read = 1000;
+        stage.hub.world().plan.faults.slow = 1000;
+        let calls = stage.hub.world().calls;
+        let sweep = stage.engine.pull(&stage.sources[0], Reach::Sweep);
+        let write = async {
+            // The definitions and the feed come first.
+            while stage.hub.world().calls < calls + 3 {
+                stage.hub.sleep(1).await;
+            }
+            stage.hub.world().plan.faults.slow = 0;
+            stage.pass().await
+        };
+        let (swept, report) = futures::join!(sweep, write);
+        assert!(swept.unwrap().records > 0);
+        assert_eq!(report.balance.written, 1);
+        assert_eq!(stage.pass().await.balance.pending, 0);
+        assert_eq!(stage.writes(), 1);
+    });
+}
+
+#[test]
 fn a_clear_goes_over_but_an_edit_beats_it() {
     play(
         plan(1, vec![title(), FieldRule { on_clear: OnClear::Restore, ..rule("Other", "other") }]),

@@ -107,13 +107,13 @@ impl Paging {
     }
 
     /// The page that is about to be turned was answered then, and its rows are dated so. One that came while we walked must
-    /// not stand for one that slipped away.
-    pub(super) fn dated(&mut self, clock: Option<Timestamp>, modified: impl Iterator<Item = Option<Timestamp>>) {
+    /// not stand for one that slipped away. Of those of the very second in which we began nobody knows.
+    pub(super) fn dated(&mut self, answered: Option<Timestamp>, modified: impl Iterator<Item = Option<Timestamp>>) {
         if let Some(began) = self.began {
-            let since = modified.flatten().filter(|modified| *modified >= began).count();
+            let since = modified.flatten().filter(|modified| *modified > began).count();
             self.joined += u64::try_from(since).unwrap_or(u64::MAX);
         } else {
-            self.began = clock;
+            self.began = answered;
         }
     }
 
@@ -293,14 +293,15 @@ mod tests {
     #[test]
     fn what_came_while_we_walked_does_not_stand_for_what_slipped_away() {
         let at = |second: i64| Some(Timestamp::from_millis(second * 1000));
-        let turn = |paging: &mut Paging, clock, rows: &[(u64, i64)], total| {
-            paging.dated(clock, rows.iter().map(|(_, second)| at(*second)));
+        let turn = |paging: &mut Paging, answered, rows: &[(u64, i64)], total| {
+            paging.dated(answered, rows.iter().map(|(_, second)| at(*second)));
             paging.turned(&rows.iter().map(|(id, _)| *id).collect::<Vec<_>>(), &numbered(total, 2)).unwrap()
         };
         let mut paging = Paging::default();
         assert_eq!(turn(&mut paging, at(100), &[(1, 10), (2, 20)], 4), Step::More);
         // Of 1 to 4 the first was deleted, so that 3 slipped to the first page; 5 came.
-        assert_eq!(turn(&mut paging, at(102), &[(4, 40), (5, 101)], 4), Step::Again);
+        assert_eq!(turn(&mut paging, at(102), &[(4, 40), (5, 101)], 4), Step::More, "as many rows as a page has");
+        assert_eq!(turn(&mut paging, at(102), &[], 4), Step::Again);
         assert_eq!(turn(&mut paging, at(103), &[(2, 20), (3, 30)], 4), Step::More);
         assert_eq!(turn(&mut paging, at(104), &[(4, 40), (5, 101)], 4), Step::End(End::Whole), "it had come before");
         let mut paging = Paging::default();

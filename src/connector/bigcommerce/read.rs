@@ -81,12 +81,12 @@ impl BigCommerce {
                     ids.push(row.id.ok_or_else(|| answer.unreadable("values without their ids"))?);
                 }
                 let observed = self.by_customer(&listing.data, &attributes, answer)?;
-                let dates: Vec<_> = listing.data.iter().map(ValueRow::modified).collect();
-                Ok((ids, dates, observed, listing.meta, answer.clock))
+                let modified: Vec<_> = listing.data.iter().map(ValueRow::modified).collect();
+                Ok((ids, modified, observed, listing.meta, (answer.date, answer.clock)))
             };
             let paid = Paid::in_lane(Lane::Fresh);
-            let (ids, dates, observed, meta, clock) = self.read(endpoint, &query, paid, parse).await?;
-            paging.dated(clock, dates.into_iter());
+            let (ids, modified, observed, meta, (date, clock)) = self.read(endpoint, &query, paid, parse).await?;
+            paging.dated(date, modified.into_iter());
             let end = self.step(&mut paging, endpoint, &ids, &meta)?;
             let Some(clock) = clock else { return Err(self.undated(endpoint)) };
             Ok(Some((Page { observed, clock, end }, end.is_none().then_some(paging))))
@@ -198,11 +198,11 @@ impl BigCommerce {
                     ids.push(id);
                     cells.push(((customer, row.attribute_id), row.cell()));
                 }
-                Ok((ids, cells, listing.meta, answer.clock))
+                Ok((ids, cells, listing.meta, answer.date))
             };
             let query = format!("{base}{}", paging.query());
-            let (ids, cells, meta, clock) = self.read(endpoint, &query, paid, parse).await?;
-            paging.dated(clock, cells.iter().map(|(_, cell)| cell.modified));
+            let (ids, cells, meta, date) = self.read(endpoint, &query, paid, parse).await?;
+            paging.dated(date, cells.iter().map(|(_, cell)| cell.modified));
             seen.extend(cells);
             match paging.turned(&ids, &meta).map_err(|why| self.senseless(endpoint, why))? {
                 Step::More => {}

@@ -10,7 +10,6 @@ use crate::connector::{Lane, Reservation, Unreserved};
 use crate::engine::balance::Place;
 use crate::engine::conclude::hold;
 use crate::engine::decide::holds;
-use crate::engine::observe::SECOND;
 use crate::engine::rails::uncount;
 use crate::engine::{Error, Source};
 use crate::merge;
@@ -217,9 +216,9 @@ impl Push<'_> {
         let shown = held_in(&field.rule, side, &stored);
         let now = self.engine.clock.now();
         let offset_ms = self.pair.source(side).offset_ms();
-        // Where only whole records are dated, the answer does not say when: after it was sent, and what was there within the
-        // same second may be what it replaced, as a lagging replica shows it.
-        let dated = || Timestamp::from_millis((sent.as_millis() + offset_ms).div_euclid(1000) * 1000) + SECOND;
+        // Where only whole records are dated, the answer does not say when: after it was sent. What a lagging replica shows is
+        // older than that.
+        let dated = || Timestamp::from_millis(sent.as_millis() + offset_ms);
         let at_least = (!self.pair.source(side).dates_fields).then(dated);
         let cell = SeenCell {
             value: stored.seen.value().cloned(),

@@ -144,7 +144,7 @@ impl Walk {
         self.met.extend(shown.iter().map(|(id, _)| *id));
         // As the connector does it: what joined since does not stand for what slipped away.
         let dates = shown.iter().flat_map(|(_, shown)| &shown.cells).filter_map(|cell| cell.modified);
-        self.joined += dates.filter(|date| !first && date.as_millis() >= began).count();
+        self.joined += dates.filter(|date| !first && date.as_millis() > began).count();
         self.torn |= torn;
         let whole = !self.torn && (!self.by_offset || self.met.len() >= promised + self.joined);
         let end = end.then_some(if whole { End::Whole } else { End::Torn });

@@ -14,6 +14,9 @@ use crate::random::hash;
 /// A write leaves at most this long after its target was read again.
 const WINDOW_MS: i64 = 2_000;
 
+/// A clear leaves at most this long after its origin was read again: the slowest reads of both sides.
+const CONFIRMED_WITHIN_MS: i64 = 15_000;
+
 /// What a fault makes of one call.
 enum Fate {
     /// It lands and is answered.
@@ -148,6 +151,16 @@ fn check(world: &mut World, system: usize, batch: &[Write], sent: i64) {
         if read.is_none_or(|read| sent - read > WINDOW_MS) {
             let ago = read.map(|read| sent - read);
             world.violate(sent, format!("a write to system {system} {key} left {ago:?} ms after its recheck"));
+        }
+        if write.value.is_none() && world.is_crm(system) && !world.stirred.contains(&person) {
+            // A store has no row for what is absent, and neither has a replica that lags.
+            let origins = world.of_person(person).into_iter().filter(|(other, _)| !world.is_crm(*other));
+            let confirmed = origins
+                .filter_map(|(other, key)| world.rechecked.get(&(other, key, write.field)))
+                .any(|read| sent - read <= CONFIRMED_WITHIN_MS);
+            if !confirmed {
+                world.violate(sent, format!("a clear of {key} at system {system} whose origin was not read again"));
+            }
         }
         world.judge(sent, system, key, write);
     }
