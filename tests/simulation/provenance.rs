@@ -70,10 +70,13 @@ impl World {
         let value = compared(&rule, write.value.as_ref().map(Value::display).as_deref());
         let before = compared(&rule, cell.value.as_deref());
         let person = self.systems[system].records[&key].person;
-        if self.decided.contains_key(&(system, key, write.field)) || before == value {
+        if self.decided.contains_key(&(system, key, write.field)) {
             return;
         }
         let what = format!("{value:?} over {before:?} in {} of {key} at {}", rule.store, self.systems[system].name);
+        if before == value {
+            return self.violate(now, format!("{what}: it was there already"));
+        }
         if into(rule.direction).is_some_and(|into| into != side) {
             return self.violate(now, format!("{what}: against its direction"));
         }
