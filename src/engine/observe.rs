@@ -188,6 +188,9 @@ fn absorb(
         record.dirty = true;
     }
     if gone {
+        // Of what is gone nothing waits any more.
+        let waits = second.waiting.iter().filter(|waiting| Some(waiting.record) == record.id);
+        second.remove.extend(waits.map(|waiting| (waiting.record, waiting.field)));
         return 0;
     }
     let mut missed = 0;

@@ -195,6 +195,11 @@ impl Process {
         }
     }
 
+    /// How many rows each table of the checkpoint has.
+    pub fn rows(&self) -> BTreeMap<String, usize> {
+        self.database.copy().unwrap().into_iter().map(|(table, rows)| (table, rows.len())).collect()
+    }
+
     /// What is held now.
     pub fn held(&self) -> Vec<HeldRow> {
         self.read(async |transaction| transaction.held(&HeldFilter::default()).await)

@@ -35,6 +35,7 @@ pub fn at_rest(process: &Process) {
     loss(&world, &remembered, &mut found);
     holding(&world, &remembered, &mut found);
     unlinking(&world, &mut found);
+    size(&world, &remembered, &process.rows(), &mut found);
     for held in &remembered.held {
         world.meet(&format!("held: {}", held.reason));
     }
@@ -270,6 +271,33 @@ fn unlinking(world: &World, found: &mut Vec<String>) {
         let went = world.goings[*store] + world.goings[*crm];
         if *unlinked > went {
             found.push(format!("{unlinked} links ended because a record was gone, and {went} went"));
+        }
+    }
+}
+
+/// The checkpoint holds no more than there is to know: its size does not grow with how often something happens.
+fn size(world: &World, remembered: &Remembered, rows: &BTreeMap<String, usize>, found: &mut Vec<String>) {
+    let records: usize = world.systems.iter().map(|system| system.records.len()).sum();
+    let fields = world.plan.fields.len();
+    let pairs = world.plan.crms * world.plan.stores;
+    // A field that leaves the mapping and comes back is another one: history tells them apart.
+    let mappings = if world.remapped { 1 + world.plan.upheavals.len() } else { 1 };
+    let bounds = [
+        ("record", records),
+        ("match_value", records),
+        ("link", remembered.links.len()),
+        // Every field of every link; and records that are ambiguous or merged, once for each pair.
+        ("held", remembered.links.len() * fields + records * world.plan.crms.max(world.plan.stores)),
+        ("waiting", 0),
+        ("source", world.systems.len()),
+        ("pair", pairs),
+        ("mapped", pairs * fields * mappings),
+        ("field", world.systems.len() * (fields + 1)),
+    ];
+    for (table, most) in bounds {
+        let kept = rows[table];
+        if kept > most {
+            found.push(format!("{kept} rows in the table {table} of the checkpoint, where {most} are enough"));
         }
     }
 }
