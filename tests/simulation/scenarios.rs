@@ -168,6 +168,31 @@ fn a_commit_that_shows_late_with_an_older_date_is_accepted_after_a_second_look()
 }
 
 #[test]
+fn what_is_gone_waits_for_nothing() {
+    play(plan(1, vec![title()]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        let began = stage.hub.now();
+        stage.hub.sleep(2_000).await;
+        stage.edit(CRM, 1, 1, Some("b"));
+        stage.settle().await;
+        let now = stage.hub.now();
+        stage.hub.world().edit(now, CRM, 1, 1, Some("late".to_owned()), began);
+        while stage.round().await[0].balance.pending == 0 {}
+        assert_eq!(stage.process.rows()["waiting"], 1);
+        let now = stage.hub.now();
+        stage.hub.world().remove(now, CRM, 1, None);
+        stage.pull(Reach::Sweep).await;
+        stage.settle().await;
+        stage.hub.sleep(REPLICA_LAG_MS).await;
+        stage.pull(Reach::Sweep).await;
+        stage.settle().await;
+        assert_eq!(stage.process.rows()["waiting"], 0);
+    });
+}
+
+#[test]
 fn a_replica_that_lags_behind_our_own_write_reverts_nothing() {
     for into in [Side::Store, Side::Crm] {
         for before in [Some("old"), None] {
