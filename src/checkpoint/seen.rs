@@ -68,9 +68,13 @@ impl SeenRecord {
         self.0.iter().filter(|packed| packed.0 != field).filter_map(|packed| packed.2).max()
     }
 
-    /// When our own writes to other fields than this one were acknowledged, where their values still stand.
-    pub fn acknowledged_beside(&self, field: i64) -> impl Iterator<Item = Timestamp> {
-        self.0.iter().filter(move |packed| packed.0 != field && packed.5 != 0).filter_map(|packed| packed.4)
+    /// Our own writes to other fields than this one, where their values still stand: the earliest date that they can have
+    /// given, in the source's time, and when they were acknowledged, on our clock.
+    pub fn written_beside(&self, field: i64) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+        self.0
+            .iter()
+            .filter(move |packed| packed.0 != field && packed.5 != 0)
+            .filter_map(|packed| packed.2.zip(packed.4))
     }
 
     /// Sets the cell of a field.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::observe::latest;
 use super::{Engine, Error, Pair, PairField};
 use crate::checkpoint::{Behind, HeldRow, HeldState, LinkRow, SeenRecord, Transaction};
 use crate::merge::{self, Decision, Facts, Intent, Target};
@@ -15,9 +16,6 @@ const OSCILLATION_WINDOW: Duration = Duration::from_secs(3600);
 
 /// Our own writes may flip a field this often in the window.
 const FLIPS_MAX: usize = 3;
-
-/// So far two clocks may be apart whose offset is known.
-const CLOCKS_APART: Duration = Duration::from_secs(2);
 
 /// What a whole pass has been found to be in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -236,23 +234,6 @@ impl Context {
         Decided { link, fate, held, apart, met, behind: self.mood.behind }
     }
 
-    /// When somebody else edited the field on a side, on our clock; none where that cannot be told. Where whole records are
-    /// dated, it may be that we moved the date, by a write to another field.
-    fn edited(&self, pair: &Pair, link: &LinkRow, field: &PairField, side: Side) -> Option<Timestamp> {
-        let (source, record, field) = (pair.source(side), link.record(side), field.on(side).1);
-        let theirs = record.seen.get(field)?.edited?;
-        let offset_ms = if crate::proof::has(Fault::NoClockOffset) { 0 } else { source.offset_ms() };
-        let edited = Timestamp::from_millis(theirs.as_millis() - offset_ms);
-        // Of a write whose outcome was unknown we know the end only: when it could not take effect any more.
-        let takes_effect_within = source.times.quarantine * 2;
-        let by_us = |at: Timestamp| edited + takes_effect_within >= at && edited <= at + CLOCKS_APART;
-        let written_beside = || {
-            self.blocked.range((record.id, i64::MIN)..=(record.id, i64::MAX)).next().is_some()
-                || record.seen.acknowledged_beside(field).any(by_us)
-        };
-        (source.dates_fields || !written_beside()).then_some(edited)
-    }
-
     fn decide_field(
         &self,
         pair: &Pair,
@@ -295,12 +276,8 @@ impl Context {
         let facts = Facts {
             rule: if self.mood.behind.compares_only() { &cautious } else { &field.rule },
             agreed: if self.mood.behind == Behind::Certain { &Agreed::Unknown } else { &agreed },
-            store: Target {
-                seen: &store,
-                edited: self.edited(pair, link, field, Side::Store),
-                shape: &store_defined.shape,
-            },
-            crm: Target { seen: &crm, edited: self.edited(pair, link, field, Side::Crm), shape: &crm_defined.shape },
+            store: Target { seen: &store, edited: edited(pair, link, field, Side::Store), shape: &store_defined.shape },
+            crm: Target { seen: &crm, edited: edited(pair, link, field, Side::Crm), shape: &crm_defined.shape },
         };
         let was_held = held.is_some();
         let held = held.filter(|held| same_values(held, &store, &crm));
@@ -375,7 +352,7 @@ impl Context {
         let cleared = intent.value.is_none() && !source.connector.limits().shows_nulls;
         let mut due = Due {
             confirm: never_agreed || cleared,
-            edited: self.edited(pair, link, field, from),
+            edited: edited(pair, link, field, from),
             intent,
             old,
             returned: if asked_for { None } else { returned },
@@ -398,6 +375,21 @@ impl Context {
             Some(value) => merge::canonical(&field.rule, from, value) != Ok(intent.value.clone()),
         })
     }
+}
+
+/// When somebody else edited the field on a side, on our clock; none where that cannot be told: where whole records are
+/// dated, it may be our own write to another field that gave the date.
+fn edited(pair: &Pair, link: &LinkRow, field: &PairField, side: Side) -> Option<Timestamp> {
+    let (source, record, field) = (pair.source(side), link.record(side), field.on(side).1);
+    let theirs = record.seen.get(field)?.edited?;
+    let by_us = |(earliest, acknowledged): (Timestamp, Timestamp)| {
+        theirs >= earliest && latest(theirs).as_millis() <= acknowledged.as_millis() + source.offset_ms()
+    };
+    if !source.dates_fields && record.seen.written_beside(field).any(by_us) {
+        return None;
+    }
+    let offset_ms = if crate::proof::has(Fault::NoClockOffset) { 0 } else { source.offset_ms() };
+    Some(Timestamp::from_millis(theirs.as_millis() - offset_ms))
 }
 
 /// Whether both sides still hold what they held when the field was held.

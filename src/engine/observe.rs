@@ -294,7 +294,9 @@ fn compare(
     // An absence has no date of its own: it is younger than the value that it replaced, which has this very date.
     let absent = known.value.is_none() && !crate::proof::has(Fault::AbsenceWithoutAge);
     let older = |(modified, dated): (Timestamp, Timestamp)| {
-        dated < modified || dated == modified && (absent || may_lag(modified))
+        // Of our own write to a record that is dated as a whole the very moment is known.
+        let shown = if known.ours && !source.dates_fields { latest(dated) } else { dated };
+        shown < modified || dated == modified && (absent || may_lag(modified))
     };
     if crate::proof::has(Fault::NoSecondLook) {
         return Verdict::New;
@@ -317,7 +319,7 @@ fn compare(
 }
 
 /// The last moment that a date stands for: without a fraction it may stand for its whole second.
-fn latest(dated: Timestamp) -> Timestamp {
+pub(super) fn latest(dated: Timestamp) -> Timestamp {
     if dated.as_millis() % 1000 == 0 { dated + Duration::from_millis(999) } else { dated }
 }
 

@@ -109,11 +109,14 @@ impl Paging {
     /// The page that is about to be turned was answered then, and its rows are dated so. One that came while we walked must
     /// not stand for one that slipped away. Of those of the very second in which we began nobody knows.
     pub(super) fn dated(&mut self, answered: Option<Timestamp>, modified: impl Iterator<Item = Option<Timestamp>>) {
-        if let Some(began) = self.began {
-            let since = modified.flatten().filter(|modified| *modified > began).count();
-            self.joined += u64::try_from(since).unwrap_or(u64::MAX);
+        let first = self.at == At::First;
+        let began = if first { answered } else { self.began };
+        let since = modified.flatten().filter(|modified| began.is_some_and(|began| *modified > began)).count();
+        if first {
+            // Rows of the future: the two clocks cannot be compared.
+            self.began = began.filter(|_| since == 0);
         } else {
-            self.began = answered;
+            self.joined += u64::try_from(since).unwrap_or(u64::MAX);
         }
     }
 
@@ -306,11 +309,11 @@ mod tests {
         assert_eq!(turn(&mut paging, at(104), &[(4, 40), (5, 101)], 4), Step::End(End::Whole), "it had come before");
         let mut paging = Paging::default();
         assert_eq!(turn(&mut paging, at(100), &[(1, 10), (2, 20)], 3), Step::More);
-        assert_eq!(
-            turn(&mut paging, at(102), &[(3, 30), (4, 101)], 4),
-            Step::End(End::Whole),
-            "one came, none slipped"
-        );
+        let step = turn(&mut paging, at(102), &[(3, 30), (4, 101)], 4);
+        assert_eq!(step, Step::End(End::Whole), "one came, none slipped");
+        let mut paging = Paging::default();
+        assert_eq!(turn(&mut paging, at(5), &[(1, 10), (2, 20)], 3), Step::More);
+        assert_eq!(turn(&mut paging, at(6), &[(3, 30)], 3), Step::End(End::Whole), "dates of the future tell nothing");
     }
 
     #[test]
