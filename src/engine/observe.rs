@@ -23,6 +23,13 @@ pub(super) struct Reading {
     pub of_target: bool,
 }
 
+impl Reading {
+    /// Of records that were asked for, and not because they are about to be overwritten.
+    pub fn direct(source: &Source, started: Timestamp) -> Self {
+        Self { started, covered: source.covered(), of_target: false }
+    }
+}
+
 /// What recording a page came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Recorded {
@@ -204,7 +211,8 @@ fn absorb(
         // The date of a whole record says nothing about an absent value of a source that dates each field.
         let dated = cell.modified.or(if source.dates_fields && value.is_none() { None } else { shown.modified });
         let known = record.seen.get(field.id);
-        let beside = record.seen.modified_beside(field.id).filter(|_| !source.dates_fields && cell.modified.is_none());
+        let of_record = !source.dates_fields && cell.modified.is_none();
+        let beside = if of_record { record.seen.modified_beside(field.id) } else { None };
         let verdict = compare(known.as_ref(), value, (dated, beside), reading, source, now);
         let pending = record.id.and_then(|id| second.waiting.iter().find(|w| w.record == id && w.field == field.id));
         match verdict {

@@ -239,8 +239,7 @@ impl Engine {
                 .iter()
                 .filter(|shown| matches!(shown.existence, Existence::Gone | Existence::MergedInto(_)))
                 .count() as u64;
-            self.record(source, &found, Reading { started, covered: source.covered(), of_target: false }, false)
-                .await?;
+            self.record(source, &found, Reading::direct(source, started), false).await?;
         }
     }
 
@@ -255,8 +254,7 @@ impl Engine {
                 .fetch(chunk, fields, &Unreserved(lane))
                 .await
                 .map_err(|failure| source.error(failure))?;
-            self.record(source, &shown, Reading { started, covered: source.covered(), of_target: false }, false)
-                .await?;
+            self.record(source, &shown, Reading::direct(source, started), false).await?;
         }
         Ok(())
     }

@@ -18,6 +18,14 @@ fn scene(fault: Fault) -> Option<fn()> {
         .then_some(crate::scenarios::what_was_read_before_our_write_was_acknowledged_says_nothing)
 }
 
+/// Does something with a fault planted.
+fn planted<T>(fault: Fault, work: impl FnOnce() -> T) -> T {
+    proof::plant(Some(fault));
+    let done = work();
+    proof::plant(None);
+    done
+}
+
 /// What the histories of some seeds found with a fault planted: how many, the first, and what was wrong there.
 struct Found {
     tried: u64,
@@ -28,16 +36,12 @@ struct Found {
 fn look_for(fault: Fault, seeds: std::ops::Range<u64>, until_found: bool) -> Found {
     let mut found = Found { tried: 0, failing: 0, first: None };
     if let Some(scene) = scene(fault) {
-        proof::plant(Some(fault));
-        let wrong = std::panic::catch_unwind(scene).is_err();
-        proof::plant(None);
+        let wrong = planted(fault, || std::panic::catch_unwind(scene)).is_err();
         let first = wrong.then(|| "its scene".to_owned());
         return Found { tried: 1, failing: u64::from(wrong), first };
     }
     for seed in seeds {
-        proof::plant(Some(fault));
-        let wrong = shrink::wrong(&Script::of(seed));
-        proof::plant(None);
+        let wrong = planted(fault, || shrink::wrong(&Script::of(seed)));
         found.tried += 1;
         if let Some(wrong) = wrong {
             found.failing += 1;
@@ -85,9 +89,7 @@ fn is_named(fault: &Fault) -> bool {
 fn shortest_planted() {
     let (Ok(name), Some(seed)) = (std::env::var("ATTUNE_PLANTED"), number("ATTUNE_SEED")) else { return };
     let fault = Fault::ALL.into_iter().find(|fault| format!("{fault:?}") == name).expect("a fault of this name");
-    proof::plant(Some(fault));
-    let shortest = shrink::shrink(&Script::of(seed));
-    proof::plant(None);
+    let shortest = planted(fault, || shrink::shrink(&Script::of(seed)));
     let Some((script, wrong)) = shortest else {
         println!("seed {seed} does not find {name}");
         return;

@@ -144,22 +144,27 @@ fn after_an_unknown_outcome_nothing_is_written_until_it_is_read_back() {
     });
 }
 
+/// A couple whose contact holds `late` with a date before that of `b`, which both sides held: it waits for its second look.
+async fn commit_late(stage: &mut Stage) {
+    couple(stage, 1, &[Some("a")], &[Some("a")]);
+    stage.open().await;
+    stage.settle().await;
+    let began = stage.hub.now();
+    stage.hub.sleep(2_000).await;
+    stage.edit(CRM, 1, 1, Some("b"));
+    stage.settle().await;
+    let now = stage.hub.now();
+    stage.hub.world().edit(now, CRM, 1, 1, Some("late".to_owned()), began);
+    // So old, only the read of the whole overlap shows it.
+    while stage.round().await[0].balance.pending == 0 {
+        assert!(stage.hub.now() < now + 100_000);
+    }
+}
+
 #[test]
 fn a_commit_that_shows_late_with_an_older_date_is_accepted_after_a_second_look() {
     play(plan(1, vec![title()]), |mut stage| async move {
-        couple(&stage, 1, &[Some("a")], &[Some("a")]);
-        stage.open().await;
-        stage.settle().await;
-        let began = stage.hub.now();
-        stage.hub.sleep(2_000).await;
-        stage.edit(CRM, 1, 1, Some("b"));
-        stage.settle().await;
-        let now = stage.hub.now();
-        stage.hub.world().edit(now, CRM, 1, 1, Some("late".to_owned()), began);
-        // So old, only the read of the whole overlap shows it.
-        while stage.round().await[0].balance.pending == 0 {
-            assert!(stage.hub.now() < now + 100_000);
-        }
+        commit_late(&mut stage).await;
         assert_eq!(stage.holds(1, 1001, 1), text("b"));
         stage.hub.sleep(REPLICA_LAG_MS).await;
         stage.settle().await;
@@ -170,16 +175,7 @@ fn a_commit_that_shows_late_with_an_older_date_is_accepted_after_a_second_look()
 #[test]
 fn what_is_gone_waits_for_nothing() {
     play(plan(1, vec![title()]), |mut stage| async move {
-        couple(&stage, 1, &[Some("a")], &[Some("a")]);
-        stage.open().await;
-        stage.settle().await;
-        let began = stage.hub.now();
-        stage.hub.sleep(2_000).await;
-        stage.edit(CRM, 1, 1, Some("b"));
-        stage.settle().await;
-        let now = stage.hub.now();
-        stage.hub.world().edit(now, CRM, 1, 1, Some("late".to_owned()), began);
-        while stage.round().await[0].balance.pending == 0 {}
+        commit_late(&mut stage).await;
         assert_eq!(stage.process.rows()["waiting"], 1);
         let now = stage.hub.now();
         stage.hub.world().remove(now, CRM, 1, None);

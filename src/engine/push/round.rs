@@ -164,7 +164,7 @@ impl Push<'_> {
             let found =
                 source.connector.fetch(chunk, &fields, reservation).await.map_err(|failure| source.error(failure))?;
             answered.get_or_insert(self.engine.clock.now());
-            let reading = Reading { started, covered: source.covered(), of_target: true };
+            let reading = Reading { of_target: true, ..Reading::direct(source, started) };
             self.engine.record(source, &found, reading, false).await?;
             shown.extend(found.into_iter().map(|observed| (observed.key.clone(), observed)));
         }

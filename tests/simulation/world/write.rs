@@ -140,7 +140,7 @@ fn check(world: &mut World, system: usize, batch: &[Write], sent: i64) {
             let others = world.others(system);
             partners.extend(world.of_person(person).into_iter().filter(|(other, _)| others.contains(other)));
         }
-        for (other, their_key) in partners {
+        for &(other, their_key) in &partners {
             let open = world.unknown.get(&(other, their_key, write.field)).copied();
             if open.is_some_and(|at| sent < at + QUARANTINE_MS) {
                 let what = format!("a write to system {system} {key} field {} in quarantine of {other}", write.field);
@@ -154,9 +154,10 @@ fn check(world: &mut World, system: usize, batch: &[Write], sent: i64) {
         }
         if write.value.is_none() && world.is_crm(system) && !world.stirred.contains(&person) {
             // A store has no row for what is absent, and neither has a replica that lags.
-            let origins = world.of_person(person).into_iter().filter(|(other, _)| !world.is_crm(*other));
-            let confirmed = origins
-                .filter_map(|(other, key)| world.rechecked.get(&(other, key, write.field)))
+            let confirmed = partners
+                .iter()
+                .filter(|(other, _)| *other != system)
+                .filter_map(|(other, key)| world.rechecked.get(&(*other, *key, write.field)))
                 .any(|read| sent - read <= CONFIRMED_WITHIN_MS);
             if !confirmed {
                 world.violate(sent, format!("a clear of {key} at system {system} whose origin was not read again"));
