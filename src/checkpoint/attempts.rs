@@ -28,7 +28,7 @@ pub struct NewAttempt {
     pub new: String,
     /// JSON: what both sides agree on if it succeeds.
     pub canonical: String,
-    /// Ours: when the edit that it carries was made.
+    /// By the target's clock, for ours may be another one when the outcome is known: when the edit that it carries was made.
     pub edited: Option<Timestamp>,
     /// Why.
     pub reason: &'static str,
@@ -63,7 +63,7 @@ pub struct Attempt {
     pub new: String,
     /// What both sides agree on if it succeeded.
     pub canonical: Option<Canonical>,
-    /// Ours: when the edit that it carries was made.
+    /// By the target's clock: when the edit that it carries was made.
     pub edited: Option<Timestamp>,
 }
 

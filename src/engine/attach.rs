@@ -127,6 +127,7 @@ impl Engine {
             calls: AtomicU64::new(0),
             covered: Mutex::default(),
             offset_ms: AtomicI64::new(offset_ms),
+            told_time: AtomicBool::new(false),
         };
         if let Some(prepared) = prepared {
             self.take_definitions(&source, prepared).await?;

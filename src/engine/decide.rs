@@ -2,6 +2,7 @@
 //! merge cannot know (attempts under way, second looks, what a person said, what history shows).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::observe::latest;
@@ -290,6 +291,16 @@ impl Context {
             Some((HeldState::Held, reason)) if sticks(reason, held) => return Verdict::Hold(reason),
             _ => merge::decide(&facts),
         };
+        // Which edit is the newest cannot be told by a clock that an earlier process had set ours by.
+        let by_date = match &decision {
+            Decision::Hold(reason) => *reason == HeldReason::Conflict,
+            Decision::Write(intent) => intent.why == Why::Conflict,
+            _ => false,
+        };
+        let timed = |side: Side| pair.source(side).told_time.load(Ordering::Relaxed);
+        if by_date && field.rule.conflict == Conflict::Newest && !(timed(Side::Store) && timed(Side::Crm)) {
+            return Verdict::Pending;
+        }
         match decision {
             Decision::Settled => Verdict::Unchanged,
             Decision::Kept => Verdict::Kept,

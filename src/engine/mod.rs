@@ -133,6 +133,8 @@ pub struct Source {
     pub(crate) covered: Mutex<Option<Timestamp>>,
     /// Its clock minus ours, in milliseconds.
     pub(crate) offset_ms: AtomicI64,
+    /// It has told its time to this process: what an earlier one knew of it was by another clock of ours.
+    pub(crate) told_time: AtomicBool,
 }
 
 impl Source {
@@ -185,6 +187,11 @@ impl Source {
 
     pub(crate) fn offset_ms(&self) -> i64 {
         self.offset_ms.load(Ordering::Relaxed)
+    }
+
+    /// A time of ours as its clock shows it.
+    pub(crate) fn their_time(&self, ours: Timestamp) -> Timestamp {
+        Timestamp::from_millis(ours.as_millis() + self.offset_ms())
     }
 
     /// The pairs that it is a side of, one by one.

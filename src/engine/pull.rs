@@ -138,6 +138,7 @@ impl Engine {
                 streamed.clock = Some(page.clock);
                 let offset_ms = offset(source.offset_ms(), page.clock, started, shown_at);
                 source.offset_ms.store(offset_ms, Ordering::Relaxed);
+                source.told_time.store(true, Ordering::Relaxed);
             }
             skew(&page, started, shown_at, &mut ahead);
             let reading = Reading { started, covered, of_target: false };

@@ -8,7 +8,7 @@ use super::{CHUNK, Engine, Error, Pair};
 use crate::checkpoint::{Attempt, SeenCell, Settled};
 use crate::connector::Lane;
 use crate::merge;
-use crate::model::{Canonical, HeldReason, Key, Side, Timestamp, Value};
+use crate::model::{Canonical, HeldReason, Key, Side, Value};
 use crate::proof::Fault;
 
 impl Engine {
@@ -74,8 +74,7 @@ impl Engine {
             };
             if let (true, Some(row)) = (took, row) {
                 if let Some(cell) = row.seen.get(attempt.field) {
-                    let offset_ms = pair.source(side).offset_ms();
-                    let edited = attempt.edited.map(|at| Timestamp::from_millis(at.as_millis() + offset_ms));
+                    let edited = attempt.edited;
                     row.seen.set(attempt.field, SeenCell { edited, acknowledged: Some(now), ours: true, ..cell });
                     touched.insert(attempt.record);
                 }

@@ -95,6 +95,11 @@ impl World {
         if candidates.contains(&cell.carries) {
             return self.meet("sent again what was altered");
         }
+        // What an operator decided for one partner of a record goes on to the others.
+        let decided = self.decided.keys().any(|(_, _, field)| *field == write.field);
+        if decided && self.systems.len() > 2 {
+            return;
+        }
         let one_way = rule.direction != Direction::Both;
         // With several stores what is restored comes from one that lags behind, and goes on to the others.
         let restored = rule.on_clear == OnClear::Restore && (before.is_none() || self.systems.len() > 2);
@@ -107,7 +112,7 @@ impl World {
         if !one_way && !restored && !late_meeting && candidates.iter().all(replaced) {
             return self.violate(now, format!("{what}: it was replaced there, and comes back"));
         }
-        if one_way || self.decided.keys().any(|(_, _, field)| *field == write.field) {
+        if one_way || decided {
             return;
         }
         let known = candidates.iter().any(|act| self.knew(*act, &cell, &rule));
@@ -143,7 +148,8 @@ impl World {
     /// When the process may take an act to have been done: a CRM dates whole records.
     fn dated(&self, act: &Act) -> i64 {
         let same = |other: &&Act| (other.system, other.key) == (act.system, act.key);
-        let newest = self.acts.iter().filter(same).map(|other| other.at).max();
+        let retyped = self.retyped.get(&(act.system, act.key)).copied();
+        let newest = self.acts.iter().filter(same).map(|other| other.at).max().max(retyped);
         if self.is_crm(act.system) { newest.unwrap_or(act.at) } else { act.at }
     }
 
@@ -162,8 +168,7 @@ impl World {
     fn is_tie(&self, held: usize, candidates: &[usize]) -> bool {
         const SAME_MOMENT_MS: i64 = 300;
         let alone = |act: &Act| {
-            let others = self.acts.iter().filter(|other| (other.system, other.key) == (act.system, act.key));
-            !self.is_crm(act.system) || others.filter(|other| other.at >= act.at).count() == 1
+            !self.is_crm(act.system) || self.dated(act) == act.at
         };
         // With more than two systems what is held here may have been decided elsewhere.
         let (faults, skews_ms) = (&self.plan.faults, &self.plan.skews_ms);

@@ -466,6 +466,27 @@ fn two_stores_that_write_one_field_one_way_are_held() {
 }
 
 #[test]
+fn edits_are_not_dated_by_what_an_earlier_process_knew_of_clocks() {
+    play(plan(1, vec![FieldRule { conflict: Conflict::Newest, ..title() }]), |mut stage| async move {
+        couple(&stage, 1, &[Some("a")], &[Some("a")]);
+        stage.open().await;
+        stage.settle().await;
+        stage.edit(1, 1001, 1, Some("b"));
+        stage.hub.sleep(10_000).await;
+        stage.edit(CRM, 1, 1, Some("c"));
+        stage.hub.world().our_skew_ms -= 30_000;
+        stage.open().await;
+        // The store shows its edit when it is read again before it is written, and has not told this process its time.
+        stage.engine.pull(&stage.sources[CRM], Reach::Changes).await.unwrap();
+        let writes = stage.writes();
+        assert_eq!(stage.pass().await.balance.pending, 1);
+        assert_eq!(stage.writes(), writes);
+        stage.settle().await;
+        assert_eq!([stage.holds(1, 1001, 1), stage.holds(CRM, 1, 1)], [text("c"), text("c")]);
+    });
+}
+
+#[test]
 fn the_later_edit_wins_and_the_other_is_in_history() {
     play(plan(1, vec![FieldRule { conflict: Conflict::Newest, ..title() }]), |mut stage| async move {
         couple(&stage, 1, &[Some("a")], &[Some("a")]);

@@ -272,7 +272,8 @@ impl Push<'_> {
         let record = decided.link.record(side);
         let field = self.pair.fields.get(item.field)?;
         let expect = shown.get(&record.key)?.cells.get(field.on(side).0)?.clone();
-        if expect.seen.is_unseen() {
+        // What the recheck has shown and was not taken (it may be older than our own write) was not decided on either.
+        if expect.seen != record.seen.seen(field.on(side).1) {
             return None;
         }
         let mut planned = Counts::default();
@@ -318,7 +319,7 @@ impl Push<'_> {
             }),
             new: text(write.value.as_ref()),
             canonical: serde_json::to_string(&item.due.intent.value).unwrap_or_default(),
-            edited: item.due.edited,
+            edited: item.due.edited.map(|at| self.pair.source(side).their_time(at)),
             reason: item.due.intent.why.as_str(),
             counted: if counts.clears > 0 {
                 Some("clears")

@@ -215,18 +215,17 @@ impl Push<'_> {
         let intended = &ready.item.due.intent.value;
         let shown = held_in(&field.rule, side, &stored);
         let now = self.engine.clock.now();
-        let offset_ms = self.pair.source(side).offset_ms();
         // Where only whole records are dated, the answer does not say when: after it was sent. What a lagging replica shows is
         // older than that.
-        let dated = || Timestamp::from_millis(sent.as_millis() + offset_ms);
-        let at_least = (!self.pair.source(side).dates_fields).then(dated);
+        let target = self.pair.source(side);
+        let at_least = (!target.dates_fields).then(|| target.their_time(sent));
         let cell = SeenCell {
             value: stored.seen.value().cloned(),
             modified: stored.modified.max(ready.write.modified).max(at_least),
             edited: if crate::proof::has(Fault::OwnWriteIsEdit) {
-                Some(Timestamp::from_millis(now.as_millis() + offset_ms))
+                Some(target.their_time(now))
             } else {
-                ready.item.due.edited.map(|at| Timestamp::from_millis(at.as_millis() + offset_ms))
+                ready.item.due.edited.map(|at| target.their_time(at))
             },
             acknowledged: Some(now),
             ours: true,

@@ -38,6 +38,8 @@ pub struct World {
     pub lost_in_window: BTreeSet<usize>,
     /// Acts that we sent somewhere and never learned whether they arrived: by field.
     pub doubtful: BTreeSet<(usize, usize)>,
+    /// When somebody last typed into a record what was there already: no act, but it dates the record.
+    pub retyped: BTreeMap<(usize, u64), i64>,
     /// What was sent last to a cell, and when: an answer that nobody recorded before the process died is in doubt.
     pub sent: BTreeMap<(usize, u64, usize), (i64, usize)>,
     /// How wrong our clock was when this life of the process began.
@@ -126,6 +128,7 @@ impl Hub {
             acts: Vec::new(),
             lost_in_window: BTreeSet::new(),
             doubtful: BTreeSet::new(),
+            retyped: BTreeMap::new(),
             sent: BTreeMap::new(),
             stirred: BTreeSet::new(),
             decided: BTreeMap::new(),

@@ -194,8 +194,12 @@ pub async fn fetch(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) 
                 }
             }
         };
-        let found = keys.iter().map(&mut one).collect();
+        let found: Vec<Observed> = keys.iter().map(&mut one).collect();
         world.goings[system] += seemed;
+        if found.iter().any(|found| found.existence == Existence::Gone) {
+            // That is news to the process.
+            world.stirred_at = now;
+        }
         found
     };
     hub.sleep(after).await;
@@ -250,7 +254,7 @@ fn view(world: &mut World, system: usize, what: &str, now: i64) -> i64 {
     world.misses_injected = true;
     let age = world.decide("age", &format!("{system} {what}")).between(100, REPLICA_LAG_MS - 6_000);
     let age = if world.plan.stale_ms > 0 { world.plan.stale_ms } else { age };
-    world.systems[system].past(now - age)
+    world.past(system, now - age)
 }
 
 pub fn failed(why: &str) -> Failure {

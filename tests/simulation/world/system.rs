@@ -139,12 +139,6 @@ impl System {
         Timestamp::from_millis(self.stamp(now))
     }
 
-    /// The true time of a stale read: at a second's edge where dates are whole seconds, for within a second nobody can
-    /// tell the older of two values.
-    pub fn past(&self, time: i64) -> i64 {
-        if self.whole_seconds { (time + self.skew_ms).div_euclid(1000) * 1000 - self.skew_ms - 1 } else { time }
-    }
-
     /// What is stored where this value is written.
     pub fn store(&self, field: usize, value: Option<String>) -> Option<String> {
         let value = value?;
@@ -253,6 +247,7 @@ impl World {
             && compared(rule, value.as_deref()) == compared(rule, before.value.as_deref())
         {
             // He says what is there already: nobody can tell, and whatever said it first still stands.
+            self.retyped.insert((system, key), dated);
             let change = &mut self.systems[system];
             return change.change((now, date), (key, field), value, before.carries, before.knows, before.ours);
         }
@@ -301,6 +296,20 @@ impl World {
         self.restored = true;
         self.stirred_at = now;
         self.stir_all();
+    }
+
+    /// The true time of a stale read: at a second's edge where dates are whole seconds, for within a second nobody can
+    /// tell the older of two values. Nor where our own write had left already and took effect later: its date is not told.
+    pub fn past(&self, system: usize, time: i64) -> i64 {
+        let clock = &self.systems[system];
+        if !clock.whole_seconds {
+            return time;
+        }
+        let edge = |time: i64| (time + clock.skew_ms).div_euclid(1000) * 1000 - clock.skew_ms - 1;
+        let before = edge(time);
+        let left = self.sent.iter().filter(|((target, ..), _)| *target == system).map(|(_, (sent, _))| *sent);
+        let near = left.filter(|sent| (before - 2_000..=before + 1_000).contains(sent));
+        near.min().map_or(before, |sent| edge(sent - 1_000))
     }
 
     /// Where a person is: system and key, also of records that are gone.

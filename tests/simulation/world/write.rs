@@ -110,7 +110,11 @@ fn send(hub: &Shared, system: usize, batch: &[Write], sent: i64) -> (Fate, i64, 
             world.sent.insert(cell, (sent, *act));
         }
         if acts.len() > 1 {
-            world.doubtful.extend(acts.into_iter().map(|act| (write.field, act)));
+            // Which of them it carries cannot be told, and so neither what else is replaced by it.
+            let known = |act: &usize| (*world.acts[*act].knows).clone();
+            let all = acts.iter().map(known).reduce(|all, more| &all | &more).unwrap_or_default();
+            let sure = acts.iter().map(known).reduce(|sure, more| &sure & &more).unwrap_or_default();
+            world.doubtful.extend((&all - &sure).into_iter().chain(acts).map(|act| (write.field, act)));
         }
     }
     (fate, before, after)
