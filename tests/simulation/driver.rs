@@ -330,7 +330,7 @@ fn took(hub: &Hub, system: usize, name: &str, pulled: attune::engine::Pulled) {
     if pulled.drift > 0 && !world.misses_injected {
         world.violate(now, format!("the feeds of {name} had missed {}", pulled.drift));
     }
-    world.reads[system] += u64::from(pulled.records > 0);
+    world.reads[system] += u64::from(pulled.records + pulled.gone > 0);
 }
 
 fn passed(hub: &Hub, sides: [usize; 2], report: &PassReport) {
