@@ -756,11 +756,6 @@ fn kinds_of_crm_are_known_by_name() {
         &[],
     );
     refused(
-        &with("{ env = \"ERP_URL\" }", "\"mysql://db/erp\""),
-        "attune.toml:10: crm.erp.url: MySQL is not supported yet",
-        &[],
-    );
-    refused(
         &with("{ env = \"ERP_URL\" }", "\"sqlit:erp.db\""),
         "attune.toml:10: crm.erp.url: expected an address that begins with `sqlite`, ",
         &["did you mean `sqlite`?"],

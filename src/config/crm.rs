@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::tree::Node;
-use super::url::{self, Database};
+use super::url;
 use super::{Calls, Crm, CrmKind, ModifiedBy, SqlRelation, SqlSettings, times};
 
 const SQL_KEYS: [&str; 14] = [
@@ -56,11 +56,7 @@ pub(super) fn read(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
 fn sql(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
     let fields = reader.table(node, &SQL_KEYS)?;
     let url = fields.require("url", "such as { env = \"ERP_URL\" } or \"sqlite:erp.db\"").and_then(|node| {
-        let (url, database) = url::read_database(reader, node)?;
-        if database == Some(Database::MySql) {
-            reader.not_yet(node, "MySQL", "SQLite and PostgreSQL are");
-            return None;
-        }
+        let (url, _) = url::read_database(reader, node)?;
         Some(url)
     });
     let table = fields.require("table", "the table that holds the contacts").and_then(|node| reader.text(node));

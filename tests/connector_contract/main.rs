@@ -1,9 +1,11 @@
 //! What every connector owes the engine: one suite, run against every kind of source.
 //!
 //! `suite` knows only the [`world::World`] trait; a source joins by implementing it and naming itself in [`contract!`].
-//! SQLite always runs. PostgreSQL runs when `ATTUNE_TEST_POSTGRES` names a database (`postgres://postgres@127.0.0.1/test`);
-//! every test has a schema of its own there and drops it.
+//! SQLite always runs. PostgreSQL runs when `ATTUNE_TEST_POSTGRES` names a database (`postgres://postgres@127.0.0.1/test`),
+//! MySQL or MariaDB when `ATTUNE_TEST_MYSQL` does (`mysql://root@127.0.0.1/test`); every test has a schema of its own there
+//! and drops it.
 
+mod mysql_only;
 mod sql_only;
 mod sql_world;
 mod suite;
@@ -22,6 +24,12 @@ macro_rules! contract {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
                 crate::sql_world::on_postgres(|place| Box::pin(crate::suite::$test(place))).await;
+            })*
+        }
+        mod mysql {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                crate::sql_world::on_mysql(|place| Box::pin(crate::suite::$test(place))).await;
             })*
         }
     };

@@ -1,4 +1,4 @@
-//! Tables as worlds: a file for SQLite, a schema for PostgreSQL, and the hands of another program in both.
+//! Tables as worlds: a file for SQLite, a schema for PostgreSQL and MySQL, and the hands of another program in all.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use attune::model::{FieldType, Key, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+use sqlx::{AssertSqlSafe, MySqlPool, PgPool, SqlitePool};
 
 use crate::world::{NOTE, Place, REFUSED, TITLE, World};
 
@@ -21,6 +21,7 @@ use crate::world::{NOTE, Place, REFUSED, TITLE, World};
 pub enum Database {
     Sqlite { folder: tempfile::TempDir, pools: Mutex<Vec<(String, SqlitePool)>> },
     Postgres { url: String, pool: PgPool, schema: String },
+    MySql { url: String, pool: MySqlPool, schema: String },
 }
 
 /// Runs a test in a folder of its own.
@@ -48,14 +49,58 @@ pub async fn on_postgres(test: impl for<'a> FnOnce(&'a Database) -> BoxFuture<'a
     }
 }
 
+/// Runs a test in a schema of its own on MySQL or MariaDB, as [`on_postgres`] does. The hands of the tests quote names as the
+/// other databases do.
+pub async fn on_mysql(test: impl for<'a> FnOnce(&'a Database) -> BoxFuture<'a, ()>) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let Ok(url) = std::env::var("ATTUNE_TEST_MYSQL") else {
+        println!("skipped: ATTUNE_TEST_MYSQL is not set");
+        return;
+    };
+    let schema = format!("attune_contract_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let pool = sqlx::mysql::MySqlPoolOptions::new()
+        .max_connections(2)
+        .after_connect(|connection, _| {
+            let quotes = sqlx::raw_sql("SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')");
+            async move { quotes.execute(connection).await.map(drop) }.boxed()
+        })
+        .connect(&url)
+        .await
+        .expect("MySQL answers");
+    let database = Database::MySql { url, pool: pool.clone(), schema: schema.clone() };
+    database.run(&format!("CREATE DATABASE {schema} CHARACTER SET utf8mb4")).await;
+    let result = AssertUnwindSafe(test(&database)).catch_unwind().await;
+    database.run(&format!("DROP DATABASE {schema}")).await;
+    if let Err(panic) = result {
+        resume_unwind(panic);
+    }
+}
+
 impl Database {
     pub fn is_sqlite(&self) -> bool {
         matches!(self, Self::Sqlite { .. })
     }
 
-    /// One of two texts, by the kind of database.
+    /// One of two texts, by the kind of database, in tests that MySQL has no part in.
     pub fn either<'a>(&self, sqlite: &'a str, postgres: &'a str) -> &'a str {
         if self.is_sqlite() { sqlite } else { postgres }
+    }
+
+    /// One of three texts, by the kind of database.
+    pub fn one_of<'a>(&self, sqlite: &'a str, postgres: &'a str, mysql: &'a str) -> &'a str {
+        match self {
+            Self::Sqlite { .. } => sqlite,
+            Self::Postgres { .. } => postgres,
+            Self::MySql { .. } => mysql,
+        }
+    }
+
+    /// A time in the spelling that the database takes.
+    fn time(&self, time: Timestamp) -> String {
+        match self {
+            Self::MySql { .. } => time.to_string().replace('T', " ").replace('Z', ""),
+            _ => time.to_string(),
+        }
     }
 
     /// A name for a new table, and the settings that name it. On SQLite each table is in a file of its own.
@@ -66,7 +111,9 @@ impl Database {
             Self::Sqlite { folder, .. } => {
                 (format!("sqlite:{}/{number}.db", folder.path().display()), "contacts".to_owned())
             }
-            Self::Postgres { url, schema, .. } => (url.clone(), format!("{schema}.contacts_{number}")),
+            Self::Postgres { url, schema, .. } | Self::MySql { url, schema, .. } => {
+                (url.clone(), format!("{schema}.contacts_{number}"))
+            }
         };
         let mut settings = Settings::new("erp", url.into(), table);
         settings.patience = Duration::ZERO;
@@ -91,13 +138,15 @@ impl Database {
         pool
     }
 
-    /// Runs SQL of a test on PostgreSQL.
+    /// Runs SQL of a test on a server.
     async fn run(&self, sql: &str) {
-        let Self::Postgres { pool, .. } = self else { panic!("not PostgreSQL") };
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-            .execute(pool)
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let statements = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        let done = match self {
+            Self::Sqlite { .. } => panic!("a file is no server"),
+            Self::Postgres { pool, .. } => statements.execute(pool).await.map(drop),
+            Self::MySql { pool, .. } => statements.execute(pool).await.map(drop),
+        };
+        done.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// Runs SQL as another program would, on the database that the settings name.
@@ -129,6 +178,14 @@ impl Database {
                 }
                 query.execute(pool).await.map(drop)
             }
+            Self::MySql { pool, .. } => {
+                let places = sql.replace("$1", "?").replace("$2", "?");
+                let mut query = sqlx::query(AssertSqlSafe(places));
+                for text in texts {
+                    query = query.bind(text.map(str::to_owned));
+                }
+                query.execute(pool).await.map(drop)
+            }
         };
         done.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
@@ -139,13 +196,14 @@ impl Database {
         let answer = match self {
             Self::Sqlite { .. } => sqlx::query_scalar(sql_text).fetch_all(&self.sqlite_pool(settings).await).await,
             Self::Postgres { pool, .. } => sqlx::query_scalar(sql_text).fetch_all(pool).await,
+            Self::MySql { pool, .. } => sqlx::query_scalar(sql_text).fetch_all(pool).await,
         };
         answer.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// SQL for the database's current time, as a program writes it into the modified column.
     pub fn now_sql(&self) -> &'static str {
-        self.either("strftime('%Y-%m-%dT%H:%M:%fZ', 'now')", "clock_timestamp()")
+        self.one_of("strftime('%Y-%m-%dT%H:%M:%fZ', 'now')", "clock_timestamp()", "UTC_TIMESTAMP(6)")
     }
 }
 
@@ -162,17 +220,26 @@ impl Place for Database {
         settings.fields = vec![text_field("job \"title\""), text_field("note")];
         let table = settings.table.clone();
         let columns =
-            "\"job \"\"title\"\"\" text NOT NULL DEFAULT '' CHECK (\"job \"\"title\"\"\" <> '{refused}'), note text, \
+            "\"job \"\"title\"\"\" {text} NOT NULL DEFAULT ('') CHECK (\"job \"\"title\"\"\" <> '{refused}'), note {text}, \
                        updated_at {time}, deleted_at {time}"
                 .replace("{refused}", REFUSED)
-                .replace("{time}", self.either("TEXT", "timestamptz"));
-        let key = self.either("INTEGER PRIMARY KEY", "bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY");
+                .replace("{text}", self.one_of("text", "text", "mediumtext"))
+                .replace("{time}", self.one_of("TEXT", "timestamptz", "timestamp(6) NULL"));
+        let key = self.one_of(
+            "INTEGER PRIMARY KEY",
+            "bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY",
+            "bigint AUTO_INCREMENT PRIMARY KEY",
+        );
         let now = self.now_sql();
-        let numbers = self.either(
+        let numbers = self.one_of(
             "WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {records}) \
              SELECT 'title ' || number, {now} FROM numbers WHERE {records} > 0",
             "SELECT 'title ' || number, {now} FROM generate_series(1, {records}) AS number",
+            "SELECT CONCAT('title ', number), {now} FROM (SELECT 1000 * a.d + 100 * b.d + 10 * c.d + e.d + 1 AS number \
+             FROM {digits} AS a, {digits} AS b, {digits} AS c, {digits} AS e) AS numbers WHERE number <= {records} ORDER BY number",
         );
+        let digits: Vec<String> = (0..10).map(|digit| format!("SELECT {digit} AS d")).collect();
+        let numbers = numbers.replace("{digits}", &format!("({})", digits.join(" UNION ALL ")));
         let numbers = numbers.replace("{records}", &records.to_string()).replace("{now}", now);
         let sql = format!(
             "CREATE TABLE {table} (id {key}, {columns}); CREATE INDEX ON_MODIFIED ON {table} (updated_at); \
@@ -197,6 +264,9 @@ impl Database {
             },
             Self::Postgres { url, pool, schema } => {
                 Self::Postgres { url: url.clone(), pool: pool.clone(), schema: schema.clone() }
+            }
+            Self::MySql { url, pool, schema } => {
+                Self::MySql { url: url.clone(), pool: pool.clone(), schema: schema.clone() }
             }
         }
     }
@@ -229,7 +299,8 @@ impl World for SqlWorld {
     }
 
     async fn keys(&self) -> Vec<Key> {
-        let sql = format!("SELECT CAST(id AS text) FROM {} ORDER BY id", self.settings.table);
+        let text = self.database.one_of("text", "text", "char");
+        let sql = format!("SELECT CAST(id AS {text}) FROM {} ORDER BY id", self.settings.table);
         self.database.texts(&self.settings, &sql).await.into_iter().map(Key).collect()
     }
 
@@ -259,23 +330,24 @@ impl World for SqlWorld {
 
     async fn storm(&self, title: &str) -> Timestamp {
         let (table, column, now) = (&self.settings.table, Self::column(TITLE), self.now().await);
-        let time = self.database.either("$2", "$2::timestamptz");
+        let time = self.database.one_of("$2", "$2::timestamptz", "$2");
         let sql = format!("UPDATE {table} SET {column} = $1, updated_at = {time}");
-        self.execute_with(&sql, &[Some(title), Some(&now.to_string())]).await;
+        self.execute_with(&sql, &[Some(title), Some(&self.database.time(now))]).await;
         now
     }
 
     async fn set_modified(&self, key: &Key, modified: Timestamp) -> bool {
-        let time = self.database.either("$1", "$1::timestamptz");
+        let time = self.database.one_of("$1", "$1::timestamptz", "$1");
         let sql = format!("UPDATE {} SET updated_at = {time} WHERE id = {key}", self.settings.table);
-        self.execute_with(&sql, &[Some(&modified.to_string())]).await;
+        self.execute_with(&sql, &[Some(&self.database.time(modified))]).await;
         true
     }
 
     async fn now(&self) -> Timestamp {
-        let sql = self.database.either(
+        let sql = self.database.one_of(
             "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
             "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
+            "SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ')",
         );
         let text = self.database.texts(&self.settings, sql).await.remove(0);
         Timestamp::parse(&text).expect("a time")

@@ -281,3 +281,10 @@ async fn both_ways_with_postgresql() {
         two_way(world, ["false", "true"]).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_ways_with_mysql() {
+    if let Some(world) = World::mysql().await {
+        two_way(world, ["0", "1"]).await;
+    }
+}

@@ -1,4 +1,4 @@
-//! A folder with a configuration, a simulated store (a second one where it is asked for), a CRM in SQLite or PostgreSQL,
+//! A folder with a configuration, a simulated store (a second one where it is asked for), a CRM in SQLite, PostgreSQL or MySQL,
 //! and the binary to run there. Customer N and contact N are one person, `pN@example.com`.
 
 use std::process::Stdio;
@@ -10,6 +10,7 @@ use attune::simulator::settings::{
 };
 use attune::simulator::{self, NewCustomer, Simulator, StoreControl};
 use serde_json::Value as Json;
+use sqlx::mysql::MySqlConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
@@ -43,6 +44,11 @@ enum Database {
     Sqlite,
     /// A schema of its own, dropped by [`World::end`].
     Postgres {
+        url: String,
+        schema: String,
+    },
+    /// The same.
+    MySql {
         url: String,
         schema: String,
     },
@@ -182,6 +188,18 @@ impl World {
         Some(Self::on(unlimited(Readings::default()), Database::Postgres { url, schema }).await)
     }
 
+    /// On MySQL or MariaDB; none where `ATTUNE_TEST_MYSQL` names none.
+    pub async fn mysql() -> Option<Self> {
+        let Ok(url) = std::env::var("ATTUNE_TEST_MYSQL") else {
+            eprintln!("skipped: ATTUNE_TEST_MYSQL is not set");
+            return None;
+        };
+        let schema = format!("end_to_end_{}_{}", std::process::id(), millis());
+        let mut connection = MySqlConnection::connect(&url).await.unwrap();
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {schema}"))).execute(&mut connection).await.unwrap();
+        Some(Self::on(unlimited(Readings::default()), Database::MySql { url, schema }).await)
+    }
+
     async fn on(behaviour: Behaviour, database: Database) -> Self {
         let attributes: Vec<AttributeSettings> =
             ATTRIBUTES.iter().map(|(name, kind)| AttributeSettings { name: (*name).to_owned(), kind: *kind }).collect();
@@ -204,6 +222,10 @@ impl World {
                 "id BIGINT PRIMARY KEY, email TEXT, title TEXT, grade TEXT, note TEXT, code TEXT, vip BOOLEAN, \
                  points NUMERIC, born DATE, kind TEXT, updated_at TIMESTAMPTZ"
             }
+            Database::MySql { .. } => {
+                "id BIGINT PRIMARY KEY, email VARCHAR(255), title TEXT, grade TEXT, note TEXT, code TEXT, vip BOOLEAN, \
+                 points DOUBLE, born DATE, kind TEXT, updated_at TIMESTAMP(3) NULL"
+            }
         };
         let table = world.table();
         world.sql(&format!("CREATE TABLE {table} ({columns})")).await;
@@ -219,6 +241,10 @@ impl World {
             let sql = format!("DROP SCHEMA {schema} CASCADE");
             sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
         }
+        if let Database::MySql { url, schema } = &self.database {
+            let mut connection = MySqlConnection::connect(url).await.unwrap();
+            sqlx::query(AssertSqlSafe(format!("DROP DATABASE {schema}"))).execute(&mut connection).await.unwrap();
+        }
     }
 
     /// Writes the configuration.
@@ -232,7 +258,7 @@ impl World {
         let (url, table) = (self.simulator.url(), self.table());
         let database = match &self.database {
             Database::Sqlite => "\"sqlite:erp.db\"",
-            Database::Postgres { .. } => "{ env = \"ERP_URL\" }",
+            Database::Postgres { .. } | Database::MySql { .. } => "{ env = \"ERP_URL\" }",
         };
         let fields: Vec<String> = fields.iter().map(|field| format!("  {{ {field} }},")).collect();
         let fields = fields.join("\n");
@@ -306,9 +332,9 @@ listen = "off"
     pub async fn contact(&self, id: u64, email: &str, values: &[(&str, &str)]) {
         let columns: String = values.iter().map(|(column, _)| format!(", {column}")).collect();
         let values: String = values.iter().map(|(_, value)| format!(", {value}")).collect();
-        let table = self.table();
+        let (table, long_ago) = (self.table(), self.time("2026-01-01T00:00:00Z"));
         let sql = format!(
-            "INSERT INTO {table} (id, email, updated_at{columns}) VALUES ({id}, {email}, '2026-01-01T00:00:00Z'{values})"
+            "INSERT INTO {table} (id, email, updated_at{columns}) VALUES ({id}, {email}, '{long_ago}'{values})"
         );
         self.sql(&sql).await;
     }
@@ -320,7 +346,7 @@ listen = "off"
 
     /// The same, dated so many seconds later.
     pub async fn edit_at(&self, later_s: i64, set: &str, which: &str) {
-        let at = Timestamp::from_millis(millis() + later_s * 1000);
+        let at = self.time(&Timestamp::from_millis(millis() + later_s * 1000).to_string());
         let table = self.table();
         self.sql(&format!("UPDATE {table} SET {set}, updated_at = '{at}' WHERE {which}")).await;
     }
@@ -334,7 +360,8 @@ listen = "off"
 
     /// A contact's value, as text.
     pub async fn cell(&self, id: u64, column: &str) -> Option<String> {
-        let sql = format!("SELECT CAST({column} AS TEXT) FROM {} WHERE id = {id}", self.table());
+        let text = if matches!(self.database, Database::MySql { .. }) { "CHAR" } else { "TEXT" };
+        let sql = format!("SELECT CAST({column} AS {text}) FROM {} WHERE id = {id}", self.table());
         match &self.database {
             Database::Sqlite => {
                 let mut connection = self.sqlite().await;
@@ -342,6 +369,10 @@ listen = "off"
             }
             Database::Postgres { url, .. } => {
                 let mut connection = PgConnection::connect(url).await.unwrap();
+                sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap().get(0)
+            }
+            Database::MySql { url, .. } => {
+                let mut connection = MySqlConnection::connect(url).await.unwrap();
                 sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap().get(0)
             }
         }
@@ -374,7 +405,7 @@ listen = "off"
     pub fn table(&self) -> String {
         match &self.database {
             Database::Sqlite => "contacts".to_owned(),
-            Database::Postgres { schema, .. } => format!("{schema}.contacts"),
+            Database::Postgres { schema, .. } | Database::MySql { schema, .. } => format!("{schema}.contacts"),
         }
     }
 
@@ -389,6 +420,18 @@ listen = "off"
                 let mut connection = PgConnection::connect(url).await.unwrap();
                 sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
             }
+            Database::MySql { url, .. } => {
+                let mut connection = MySqlConnection::connect(url).await.unwrap();
+                sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+            }
+        }
+    }
+
+    /// A time in the spelling that the database takes.
+    fn time(&self, time: &str) -> String {
+        match &self.database {
+            Database::MySql { .. } => time.replace('T', " ").replace('Z', ""),
+            _ => time.to_owned(),
         }
     }
 
@@ -417,7 +460,7 @@ listen = "off"
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        if let Database::Postgres { url, .. } = &self.database {
+        if let Database::Postgres { url, .. } | Database::MySql { url, .. } = &self.database {
             command.env("ERP_URL", url);
         }
         command
@@ -489,6 +532,12 @@ listen = "off"
             Database::Postgres { url, .. } => {
                 let mut connection = PgConnection::connect(url).await.unwrap();
                 let sql = format!("SELECT id, CAST(updated_at AS TEXT) FROM {} ORDER BY id", self.table());
+                let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
+                rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+            }
+            Database::MySql { url, .. } => {
+                let mut connection = MySqlConnection::connect(url).await.unwrap();
+                let sql = format!("SELECT id, CAST(updated_at AS CHAR) FROM {} ORDER BY id", self.table());
                 let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
                 rows.iter().map(|row| (row.get(0), row.get(1))).collect()
             }

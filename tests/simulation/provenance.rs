@@ -167,9 +167,7 @@ impl World {
     /// Whether two people said different things at the same moment, and neither's date can be taken for another's.
     fn is_tie(&self, held: usize, candidates: &[usize]) -> bool {
         const SAME_MOMENT_MS: i64 = 300;
-        let alone = |act: &Act| {
-            !self.is_crm(act.system) || self.dated(act) == act.at
-        };
+        let alone = |act: &Act| !self.is_crm(act.system) || self.dated(act) == act.at;
         // With more than two systems what is held here may have been decided elsewhere.
         let (faults, skews_ms) = (&self.plan.faults, &self.plan.skews_ms);
         let steady = self.systems.len() == 2

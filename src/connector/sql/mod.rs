@@ -1,4 +1,4 @@
-//! A table of a SQL database as a source: SQLite and PostgreSQL; another database is one file more in `dialect/`.
+//! A table of a SQL database as a source: SQLite, PostgreSQL, MySQL and MariaDB; another database is one file more in `dialect/`.
 //!
 //! One table, one key column, one column with modification times, and the columns that a mapping names. Reads are paged
 //! by key, so that no edit can shift a row past a page; writes are one conditional statement for a batch. It must not
@@ -47,7 +47,7 @@ pub enum ModifiedBy {
 pub struct Settings {
     /// The source's name in the configuration, for messages.
     pub name: String,
-    /// `sqlite:…` or `postgres://…`, with its password: never printed.
+    /// `sqlite:…`, `postgres://…` or `mysql://…`, with its password: never printed.
     pub url: SecretString,
     /// The table or view; `schema.table` where the database has schemas.
     pub table: String,

@@ -4,6 +4,7 @@
 //! not know settings, cells or outcomes. SQL texts are made of quoted identifiers and of type names that the database
 //! itself gave; values are always bound.
 
+mod mysql;
 mod postgres;
 mod sqlite;
 
@@ -256,15 +257,11 @@ pub(super) async fn open(settings: &Settings, label: &Label) -> Result<Arc<dyn D
     match scheme {
         "sqlite" => Ok(Arc::new(sqlite::Sqlite::open(url, label, settings.patience).await?)),
         "postgres" | "postgresql" => Ok(Arc::new(postgres::Postgres::open(url, label)?)),
-        "mysql" | "mariadb" => Err(misconfigured(
-            label,
-            "`url` names a MySQL database, which is not supported yet",
-            "use sqlite:FILE or postgres://USER@HOST/DATABASE",
-        )),
+        "mysql" | "mariadb" => Ok(Arc::new(mysql::MySqlServer::open(url, label)?)),
         _ => Err(misconfigured(
             label,
-            "`url` does not begin with `sqlite:` or `postgres:`",
-            "write sqlite:FILE or postgres://USER@HOST/DATABASE",
+            "`url` does not begin with `sqlite:`, `postgres:` or `mysql:`",
+            "write sqlite:FILE, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE",
         )),
     }
 }
