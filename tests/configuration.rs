@@ -766,11 +766,6 @@ fn kinds_of_crm_are_known_by_name() {
         &[],
     );
     refused(
-        &format!("{}[crm.erp.relation.account]\ntable = \"accounts\"\nfrom = \"account_id\"\n", sound()),
-        "attune.toml:16: crm.erp.relation.account: a relation is not supported yet",
-        &[],
-    );
-    refused(
         &format!("[state]\nurl = \"postgres://db/state\"\n{}", sound()),
         "attune.toml:2: state.url: a checkpoint outside SQLite is not supported yet: use url = \"sqlite:attune.db\"",
         &[],
@@ -982,11 +977,13 @@ fn crm_fields_are_checked_beside_their_crm() {
     ] {
         refused_field(&format!("store = \"attribute:A\", crm = \"{crm}\""), ".crm", &[says]);
     }
+    let dotted = with_field("store = \"attribute:A\", crm = \"account.wholesaler_id\", direction = \"to_store\"");
     refused_field(
         "store = \"attribute:A\", crm = \"account.wholesaler_id\", direction = \"to_store\"",
-        ".crm",
-        &["a field of a related record is not supported yet"],
+        "",
+        &["[crm.erp] does not say how: add [crm.erp.relation.account] with `table` and `from`"],
     );
+    accepted(&format!("{dotted}\n[crm.erp.relation.account]\ntable = \"accounts\"\nfrom = \"account_id\"\n"));
     for (column, role) in [("id", "key"), ("updated_at", "modified")] {
         refused_field(
             &format!("store = \"attribute:A\", crm = \"{column}\""),

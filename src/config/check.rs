@@ -7,9 +7,9 @@ use crate::model::Direction;
 use super::mapping::ReadMapping;
 use super::reader::Reader;
 use super::tree::Node;
-use super::{Crm, CrmKind, Store};
+use super::{Crm, CrmKind, Store, nearest};
 
-/// Fields that would write a column which the connector itself needs.
+/// Fields that would write a column which the connector itself needs, or that are of a record to which nothing leads.
 pub(super) fn pairs(
     reader: &Reader,
     stores: &BTreeMap<String, Store>,
@@ -20,6 +20,19 @@ pub(super) fn pairs(
         let (Some(crm), Some(mapping)) = (crms.get(&pair.crm), mappings.get(&pair.mapping)) else { continue };
         let CrmKind::Sql(sql) = &crm.kind;
         for (rule, node) in mapping.mapping.fields.iter().zip(&mapping.fields) {
+            if let Some((relation, _)) = rule.crm.split_once('.')
+                && !sql.relations.contains_key(relation)
+            {
+                let hint = nearest::hint(relation, sql.relations.keys().map(String::as_str));
+                reader.problem(
+                    node,
+                    format!(
+                        "`{}` is a field of the record that a contact points to, and [crm.{}] does not say how: add \
+                         [crm.{}.relation.{relation}] with `table` and `from`{hint}",
+                        rule.crm, crm.name, crm.name
+                    ),
+                );
+            }
             let taken = [("key", Some(&sql.key)), ("modified", Some(&sql.modified)), ("deleted", sql.deleted.as_ref())];
             for (role, column) in taken {
                 if rule.direction != Direction::ToStore && column == Some(&rule.crm) {

@@ -92,7 +92,6 @@ fn relation(reader: &Reader, node: &Node) -> Option<SqlRelation> {
     let from = fields.require("from", "the contact's column that holds its key").and_then(|node| reader.text(node));
     let column = |key: &str, default: &str| fields.get_or(key, default.to_owned(), |node| reader.text(node));
     let (key, modified) = (column("key", "id"), column("modified", "updated_at"));
-    reader.not_yet(node, "a relation", "take it out; map columns of the contacts' own table, or of a view");
     Some(SqlRelation { table: table?, from: from?, key, modified })
 }
 

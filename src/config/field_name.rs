@@ -106,20 +106,16 @@ pub(super) fn crm(reader: &Reader, node: &Node, direction: Option<Direction>) ->
     if name.contains('.') {
         if name.split('.').count() > 2 || name.split('.').any(str::is_empty) {
             reader.problem(node, "expected one dot at most: one step from the contact to the record that it points to");
-        } else if !read_only {
+            return None;
+        }
+        if !read_only {
             reader.problem(
                 node,
                 "a dotted field belongs to a record that many contacts may share, and one buyer's edit must not change all \
                  of them: set direction = \"to_store\"",
             );
-        } else {
-            reader.not_yet(
-                node,
-                "a field of a related record",
-                "map a column of the contacts' own table, or of a view",
-            );
+            return None;
         }
-        return None;
     }
     Some(name)
 }

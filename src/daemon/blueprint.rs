@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Crm, CrmKind, Environment, ModifiedBy, SqlSettings, Store, Sweep, Times};
+use crate::config::{Config, Crm, CrmKind, Environment, ModifiedBy, SqlRelation, SqlSettings, Store, Sweep, Times};
 use crate::connector::bigcommerce::{self, BigCommerce};
 use crate::connector::sql::{self, Sql};
 use crate::connector::{Connector, FieldWanted};
@@ -232,6 +232,14 @@ async fn sql_connector(
             ModifiedBy::Database => sql::ModifiedBy::Database,
         },
         deleted: settings.deleted.clone(),
+        relations: settings
+            .relations
+            .iter()
+            .map(|(name, relation)| {
+                let SqlRelation { table, from, key, modified } = relation.clone();
+                (name.clone(), sql::Relation { table, from, key, modified })
+            })
+            .collect(),
         fields: wanted.fields(),
         patience: surroundings.patience,
         cancel: surroundings.stop.clone(),

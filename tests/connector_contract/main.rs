@@ -6,6 +6,7 @@
 //! and drops it.
 
 mod mysql_only;
+mod related;
 mod sql_only;
 mod sql_world;
 mod suite;

@@ -14,5 +14,6 @@ mod mapping;
 mod merging;
 mod operators;
 mod promises;
+mod related;
 mod restored;
 mod world;

@@ -1,6 +1,7 @@
 //! A table of a SQL database as a source: SQLite, PostgreSQL, MySQL and MariaDB; another database is one file more in `dialect/`.
 //!
-//! One table, one key column, one column with modification times, and the columns that a mapping names. Reads are paged
+//! One table, one key column, one column with modification times, and the columns that a mapping names, also of tables that
+//! its rows point to. Reads are paged
 //! by key, so that no edit can shift a row past a page; writes are one conditional statement for a batch. It must not
 //! know the checkpoint, the engine or mappings. Times are the database's, never ours.
 
@@ -8,10 +9,12 @@ mod cells;
 mod dialect;
 mod fault;
 mod read;
+mod related;
 mod table;
 mod times;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::dialect::{Dialect, Statements};
 use self::fault::Label;
+pub use self::related::Relation;
 use self::table::Table;
 use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Reservation, Unreserved};
 use crate::model::{Failure, Key, Observed, Outcome, Timestamp, Write};
@@ -60,6 +64,8 @@ pub struct Settings {
     pub modified_by: ModifiedBy,
     /// The column that marks a row as gone: neither null, nor false, nor 0, nor empty.
     pub deleted: Option<String>,
+    /// Tables that contacts point to, by the word before the dot in a field's name.
+    pub relations: BTreeMap<String, Relation>,
     /// The fields, in the order that cells and writes index.
     pub fields: Vec<FieldWanted>,
     /// How long a read that fails for a passing reason is repeated before the failure is handed on.
@@ -79,6 +85,7 @@ impl Settings {
             modified: "updated_at".to_owned(),
             modified_by: ModifiedBy::default(),
             deleted: None,
+            relations: BTreeMap::new(),
             fields: Vec::new(),
             patience: Duration::from_secs(30),
             cancel: CancellationToken::new(),
@@ -137,9 +144,11 @@ impl Sql {
                 let dialect = self.database().await?;
                 let inspected =
                     dialect.inspect(&self.settings.table).await.map_err(|error| self.failure(&*dialect, &error))?;
-                let layout = table::check(&self.settings, &self.label, &*dialect, &inspected)?;
+                let (related, more) = self.look_at_related(&*dialect).await?;
+                let layout = table::check(&self.settings, &self.label, &*dialect, &inspected, related)?;
                 let sample = dialect.sample(&layout).await.map_err(|error| self.failure(&*dialect, &error))?;
-                let (table, warnings) = layout.finish(&self.settings, &self.label, sample)?;
+                let (table, mut warnings) = layout.finish(&self.settings, &self.label, sample)?;
+                warnings.extend(more);
                 let prepared = Prepared {
                     identity: inspected.identity,
                     clock: inspected.clock,

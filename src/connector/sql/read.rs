@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::dialect::{RawRow, Scope};
+use super::related::{Pointed, cell_of};
 use super::table::{Source, Table};
 use super::{Ready, Sql};
 use crate::connector::retry::Attempts;
@@ -86,7 +87,8 @@ impl Sql {
             );
             return Err(Failure::new(Class::Misconfigured, why));
         }
-        let observed = raw.rows.into_iter().map(|row| observe(table, row, None)).collect();
+        let pointed = self.related_rows(&walk.ready, &raw.rows, None).await?;
+        let observed = raw.rows.into_iter().map(|row| observe(table, row, None, &pointed)).collect();
         let end = if raw.more { None } else { Some(End::Whole) };
         let page = Page { observed, clock: walk.clock, end };
         walk.after = last_key;
@@ -107,8 +109,9 @@ impl Sql {
             })
             .await?
         };
+        let pointed = self.related_rows(&ready, &rows, Some(fields)).await?;
         let found: HashMap<String, Observed> =
-            rows.into_iter().map(|row| (row.key.clone(), observe(table, row, Some(fields)))).collect();
+            rows.into_iter().map(|row| (row.key.clone(), observe(table, row, Some(fields), &pointed))).collect();
         Ok(keys.iter().map(|key| found.get(key.as_str()).cloned().unwrap_or_else(|| gone(table, key))).collect())
     }
 
@@ -140,8 +143,10 @@ impl Sql {
     }
 }
 
-/// A record as it was read, with the cells of `fields` only (none: all, without tokens that repeat what is seen).
-pub(super) fn observe(table: &Table, row: RawRow, fields: Option<&[usize]>) -> Observed {
+/// A record as it was read, with the cells of `fields` only (none: all, without tokens that repeat what is seen), and of the
+/// records that it points to those that were read with it.
+pub(super) fn observe(table: &Table, row: RawRow, fields: Option<&[usize]>, pointed: &Pointed) -> Observed {
+    let pointers: Vec<_> = table.layout.related.iter().map(|related| row.points_to(related.from)).collect();
     let key = Key(row.key);
     let modified = row.modified.map(Timestamp::from_millis);
     if row.gone {
@@ -162,7 +167,10 @@ pub(super) fn observe(table: &Table, row: RawRow, fields: Option<&[usize]>) -> O
                     _ => Cell::default(),
                 },
                 Source::Key if wanted => Cell { seen: Seen::Value(Value::text(key.as_str())), ..Cell::default() },
-                Source::Key | Source::Nowhere => Cell::default(),
+                Source::Related { relation, field } if wanted => {
+                    cell_of(pointed, relation, &pointers[relation], field, modified)
+                }
+                Source::Key | Source::Related { .. } | Source::Nowhere => Cell::default(),
             }
         })
         .collect();

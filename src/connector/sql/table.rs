@@ -1,8 +1,11 @@
 //! The configuration held against the schema: which columns there are, what the fields can hold, and what is unusual.
 
+use std::collections::BTreeMap;
+
 use super::cells::Codec;
 use super::dialect::{Column, Dialect, Inspection, Native, Relation, Sample, misconfigured};
 use super::fault::Label;
+use super::related::{self, Found, Related};
 use super::times::{self, TextStyle, Times, Unit};
 use super::{ModifiedBy, Settings};
 use crate::connector::names::nearest;
@@ -23,6 +26,8 @@ pub(super) struct Layout {
     /// The columns that are read and written, each once.
     pub(super) slots: Vec<Slot>,
     pub(super) fields: Vec<Field>,
+    /// The tables that rows point to.
+    pub(super) related: Vec<Related>,
     /// A view: its indexes are those of other tables, which are not looked at.
     pub(super) is_view: bool,
     /// Whether an index makes keys unique.
@@ -69,6 +74,8 @@ pub(super) enum Source {
     Key,
     /// One of the slots.
     Slot(usize),
+    /// A field of the record that the row points to.
+    Related { relation: usize, field: usize },
     /// The field cannot be used.
     Nowhere,
 }
@@ -125,6 +132,7 @@ pub(super) fn check(
     label: &Label,
     dialect: &dyn Dialect,
     inspected: &Inspection,
+    mut found: BTreeMap<String, Found>,
 ) -> Result<Layout, Failure> {
     let Some(relation) = &inspected.relation else {
         let why = format!("there is no table `{}`, or this user may not read it", settings.table);
@@ -153,6 +161,7 @@ pub(super) fn check(
     let deleted = settings.deleted.as_deref().map(|name| required("deleted", name)).transpose()?;
 
     let mut slots: Vec<Slot> = Vec::new();
+    let mut related: Vec<Related> = Vec::new();
     let mut fields = Vec::with_capacity(settings.fields.len());
     for wanted in &settings.fields {
         let name = wanted.name.as_str();
@@ -163,16 +172,13 @@ pub(super) fn check(
             continue;
         }
         let Some(column) = find(name) else {
-            let sentence = if name.contains('.') {
-                format!(
-                    "{label}: `{name}`: related records are not supported yet; name a column of `{}`",
-                    settings.table
-                )
-            } else {
-                let missing = missing_column(relation, &settings.table, name);
-                format!("{label}: {missing}; correct the mapping's `crm`")
-            };
-            fields.push(Field::unusable(sentence));
+            fields.push(match name.split_once('.') {
+                Some((pointer, _)) => related_field(label, pointer, &mut found, &mut related),
+                None => {
+                    let missing = missing_column(relation, &settings.table, name);
+                    Field::unusable(format!("{label}: {missing}; correct the mapping's `crm`"))
+                }
+            });
             continue;
         };
         let Some((holds, codec)) = representation(column.native, wanted.kind) else {
@@ -200,6 +206,13 @@ pub(super) fn check(
             state: DefinitionState::Usable(shape),
         });
     }
+    for related in &mut related {
+        let from = required(&format!("relation.{}.from", related.name), &settings.relations[&related.name].from)?;
+        related::check_types(settings, label, related, &from)?;
+        related.from_is_indexed = relation.indexed.contains(&from.column.name);
+        related.from = slots.len();
+        slots.push(from);
+    }
     Ok(Layout {
         quoted: relation.quoted.clone(),
         is_view: relation.is_view,
@@ -210,7 +223,45 @@ pub(super) fn check(
         deleted,
         slots,
         fields,
+        related,
     })
+}
+
+/// The next field of a relation: its fields come in the order in which they were looked at.
+fn related_field(
+    label: &Label,
+    pointer: &str,
+    found: &mut BTreeMap<String, Found>,
+    related: &mut Vec<Related>,
+) -> Field {
+    let known = related.iter().position(|related| related.name == pointer);
+    let relation = match (known, found.remove(pointer)) {
+        (Some(relation), _) => relation,
+        (None, Some(Found::Usable(usable))) => {
+            related.push(Related { next: 0, ..*usable });
+            related.len() - 1
+        }
+        (None, Some(Found::Unreadable(why))) => {
+            let field = Field::unusable(why.clone());
+            found.insert(pointer.to_owned(), Found::Unreadable(why));
+            return field;
+        }
+        (None, None) => {
+            return Field::unusable(format!("{label}: there is no [crm.{}.relation.{pointer}]; add it", label.name));
+        }
+    };
+    let usable = &mut related[relation];
+    let at = usable.next;
+    usable.next += 1;
+    let field = &usable.table.layout.fields[at];
+    let state = match &field.state {
+        DefinitionState::Usable(shape) => {
+            DefinitionState::Usable(FieldShape { writable: false, clearable: false, ..shape.clone() })
+        }
+        other => other.clone(),
+    };
+    let source = Source::Related { relation, field: at };
+    Field { source, codec: Codec::Plain, cleared: None, state }
 }
 
 impl Layout {
@@ -258,6 +309,13 @@ impl Layout {
         }
         if !self.modified_is_indexed && !self.is_view {
             warn(format!("no index is on `{modified}` of `{table}`: every poll reads the whole table; create one"));
+        }
+        for related in self.related.iter().filter(|related| !related.from_is_indexed && !self.is_view) {
+            let from = &self.slots[related.from].column.name;
+            warn(format!(
+                "no index is on `{from}` of `{table}`: every poll reads the whole table for who points to `{}`; create one",
+                related.name
+            ));
         }
         if sample.without_time {
             warn(format!("`{table}` has rows without `{modified}`: every poll reads them again; fill it in"));

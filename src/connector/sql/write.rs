@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::dialect::{RawRow, RowUpdate, Set};
 use super::read::observe;
+use super::related::Pointed;
 use super::table::Source;
 use super::{Ready, Sql, cells, fault};
 use crate::model::{Class, Failure, Observed, Outcome, Write};
@@ -148,7 +149,7 @@ impl Sql {
     /// A record as it is stored after a write, whole: a row that a trigger hid at once is still what was written.
     fn stored(&self, ready: &Ready, row: RawRow) -> Observed {
         let every: Vec<usize> = (0..self.names.len()).collect();
-        observe(&ready.table, RawRow { gone: false, ..row }, Some(&every))
+        observe(&ready.table, RawRow { gone: false, ..row }, Some(&every), &Pointed::default())
     }
 
     fn outcome(&self, fate: Fate, of_row: impl FnOnce(usize) -> Option<Outcome>) -> Outcome {

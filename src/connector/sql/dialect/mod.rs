@@ -22,6 +22,7 @@ use sqlx::{Connection, Database};
 use super::Settings;
 use super::cells::RawCell;
 use super::fault::{Label, Meaning};
+use super::related::RowPointsTo;
 use super::table::{Layout, Table};
 use super::times::{TimeSample, Times};
 use crate::model::{Class, Failure, Timestamp};
@@ -150,6 +151,25 @@ pub(super) struct RawRow {
     pub(super) gone: bool,
     /// One for each of the table's slots.
     pub(super) cells: Vec<RawCell>,
+}
+
+impl RawRow {
+    /// The text of a slot, where it holds one that is not empty.
+    pub(super) fn text(&self, slot: usize) -> Option<&str> {
+        match self.cells.get(slot) {
+            Some(RawCell::Text(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Which record a slot points to.
+    pub(super) fn points_to(&self, slot: usize) -> RowPointsTo {
+        match self.cells.get(slot) {
+            Some(RawCell::Text(key)) if !key.is_empty() => RowPointsTo::Key(key.clone()),
+            Some(RawCell::Unreadable) => RowPointsTo::Unknown,
+            _ => RowPointsTo::Nothing,
+        }
+    }
 }
 
 /// One page as the database showed it.
@@ -308,6 +328,60 @@ async fn page_of<R>(
         }
     }
     Ok(page)
+}
+
+/// The conditions for the rows of a window, each of which an index finds: the table's own window (`window` makes it, for a
+/// table under an alias, by its number among the windows), and for each table that its rows point to, the rows that point to
+/// one of that one's window. `quoted` is the column that points.
+fn windows(table: &Table, window: impl Fn(&Table, &str, usize) -> String) -> Vec<String> {
+    let layout = &table.layout;
+    let pointing = layout.related.iter().enumerate().map(|(at, related)| {
+        let Layout { quoted, key, .. } = &related.table.layout;
+        let from = &layout.slots[related.from].quoted;
+        let theirs = window(&related.table, "r", at + 1);
+        format!("t.{from} IN (SELECT r.{} FROM {quoted} AS r WHERE {theirs})", key.quoted)
+    });
+    std::iter::once(window(table, "t", 0)).chain(pointing).collect()
+}
+
+/// The tables whose windows [`windows`] names, in its order.
+fn windowed(table: &Table) -> impl Iterator<Item = &Table> {
+    std::iter::once(table).chain(table.layout.related.iter().map(|related| &related.table))
+}
+
+/// Whether indexes find the rows of a window.
+fn is_indexed(table: &Table) -> bool {
+    windowed(table).all(|table| table.layout.modified_is_indexed)
+        && table.layout.related.iter().all(|related| related.from_is_indexed)
+}
+
+/// How many rows a window has, each condition counted up to a limit.
+fn count_sql(table: &Table, windows: &[String]) -> String {
+    let (name, limit) = (&table.layout.quoted, NARROW_ROWS + 1);
+    let counted = windows.iter().enumerate().map(|(at, window)| {
+        format!("(SELECT count(*) FROM (SELECT 1 FROM {name} AS t WHERE {window} LIMIT {limit}) AS counted_{at})")
+    });
+    format!("SELECT {}", counted.collect::<Vec<_>>().join(" + "))
+}
+
+/// The rows of a window, found by indexes: those of each condition, each row once.
+fn narrow_sql(table: &Table, windows: &[String]) -> String {
+    let (name, columns) = (&table.layout.quoted, columns_sql(&table.layout));
+    let selects = windows.iter().map(|window| format!("SELECT {columns} FROM {name} AS t WHERE {window}"));
+    selects.collect::<Vec<_>>().join(" UNION ")
+}
+
+/// The columns that a row is made of.
+fn columns_sql(layout: &Layout) -> String {
+    let mut columns: Vec<String> = [&layout.key, &layout.modified]
+        .into_iter()
+        .chain(&layout.deleted)
+        .chain(&layout.slots)
+        .map(|slot| format!("t.{}", slot.quoted))
+        .collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns.join(", ")
 }
 
 /// The columns that a batch sets, each once.

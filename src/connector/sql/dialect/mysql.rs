@@ -23,8 +23,8 @@ use tokio::sync::OnceCell;
 
 use super::{
     CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NARROW_ROWS, NOT_DELETED_SQL, Native, PAGE_ROWS, RawPage,
-    RawRow, Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Statements, UpdateError, Updated, day_before,
-    misconfigured, odd_times_sql, on_connection, page_of, reach, timed_out,
+    RawRow, Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Statements, UpdateError, Updated, count_sql, day_before,
+    is_indexed, misconfigured, narrow_sql, odd_times_sql, on_connection, page_of, reach, timed_out, windowed, windows,
 };
 use crate::connector::sql::cells::RawCell;
 use crate::connector::sql::fault::{Label, Meaning};
@@ -229,7 +229,8 @@ impl Dialect for MySqlServer {
         let name = &table.layout.quoted;
         let key = &table.layout.key.quoted;
         let row = row_sql(table);
-        let window = window_sql(table);
+        let windows = windows(table, |table, alias, _| window_sql(table, alias));
+        let window = format!("({})", windows.join(" OR "));
         let page = |scope: Scope, after: bool| -> Arc<str> {
             let from = if after { format!("t.{key} > ?") } else { format!("t.{key} IS NOT NULL") };
             let tail = format!("{from} ORDER BY t.{key} LIMIT ?");
@@ -237,20 +238,15 @@ impl Dialect for MySqlServer {
                 Scope::Everything => format!("SELECT {row} FROM {name} AS t WHERE {tail}").into(),
                 Scope::Wide => format!("SELECT {row} FROM {name} AS t WHERE {window} AND {tail}").into(),
                 // A limit keeps the planner from merging the two, and walking the whole table by key instead.
-                Scope::Narrow => format!(
-                    "SELECT {row} FROM (SELECT {} FROM {name} AS t WHERE {window} LIMIT {}) AS t WHERE {tail}",
-                    columns_sql(&table.layout),
-                    u64::MAX
-                )
-                .into(),
+                Scope::Narrow => {
+                    format!("SELECT {row} FROM ({} LIMIT {}) AS t WHERE {tail}", narrow_sql(table, &windows), u64::MAX)
+                        .into()
+                }
             }
         };
         let pages =
             [Scope::Everything, Scope::Wide, Scope::Narrow].map(|scope| [false, true].map(|after| page(scope, after)));
-        let count = format!(
-            "SELECT COUNT(*) FROM (SELECT 1 FROM {name} AS t WHERE {window} LIMIT {}) AS counted",
-            NARROW_ROWS + 1
-        );
+        let count = count_sql(table, &windows);
         let fetch = format!("SELECT {row} FROM {name} AS t WHERE t.{key} IN ");
         Statements { pages, count: count.into(), fetch: fetch.into() }
     }
@@ -262,10 +258,10 @@ impl Dialect for MySqlServer {
     }
 
     async fn scope(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<Scope, sqlx::Error> {
-        if !table.layout.modified_is_indexed {
+        if !is_indexed(table) {
             return Ok(Scope::Wide);
         }
-        let query = bind_window(sqlx::query(AssertSqlSafe(sql.clone())), table, since);
+        let query = bind_windows(sqlx::query(AssertSqlSafe(sql.clone())), table, since);
         let rows: i64 = query.fetch_one(&self.pool).await?.try_get_unchecked(0)?;
         Ok(if usize::try_from(rows).is_ok_and(|rows| rows <= NARROW_ROWS) { Scope::Narrow } else { Scope::Wide })
     }
@@ -279,7 +275,7 @@ impl Dialect for MySqlServer {
     ) -> Result<RawPage, sqlx::Error> {
         let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
         if let Some(since) = since {
-            query = bind_window(query, table, since);
+            query = bind_windows(query, table, since);
         }
         if let Some(after) = after {
             query = bind_key(query, table, after);
@@ -477,19 +473,6 @@ fn row_sql(table: &Table) -> String {
     sql
 }
 
-/// The columns that a row is made of.
-fn columns_sql(layout: &Layout) -> String {
-    let mut columns: Vec<String> = [&layout.key, &layout.modified]
-        .into_iter()
-        .chain(&layout.deleted)
-        .chain(&layout.slots)
-        .map(|slot| format!("t.{}", slot.quoted))
-        .collect();
-    columns.sort_unstable();
-    columns.dedup();
-    columns.join(", ")
-}
-
 /// 1 where the row is marked as deleted: its mark is more than nothing, false, or zeros in any spelling.
 fn gone_sql(layout: &Layout) -> String {
     layout.deleted.as_ref().map_or_else(
@@ -505,8 +488,8 @@ fn gone_sql(layout: &Layout) -> String {
 
 /// The rows of a window: a bound that an index understands, then the exact time in milliseconds. Rows without a time, or
 /// with one that cannot be read, belong to every window.
-fn window_sql(table: &Table) -> String {
-    let column = format!("t.{}", table.layout.modified.quoted);
+fn window_sql(table: &Table, alias: &str) -> String {
+    let column = format!("{alias}.{}", table.layout.modified.quoted);
     let odd = match &table.times {
         Times::Instant | Times::Local => format!(" OR {column} < {NO_DATE}"),
         times => odd_times_sql(&column, times),
@@ -515,22 +498,25 @@ fn window_sql(table: &Table) -> String {
     format!("({column} >= ?{odd} OR {column} IS NULL) AND COALESCE({millis} >= ?, 1)")
 }
 
-fn bind_window<'q>(
-    query: Query<'q, MySql, MySqlArguments>,
+fn bind_windows<'q>(
+    mut query: Query<'q, MySql, MySqlArguments>,
     table: &Table,
     since: Timestamp,
 ) -> Query<'q, MySql, MySqlArguments> {
     let millis = since.as_millis();
-    let query = match &table.times {
-        Times::Instant | Times::Local => {
-            let text = since.max(Timestamp::EPOCH).to_seconds_text();
-            query.bind(text.replace('T', " ").trim_end_matches('Z').to_owned())
-        }
-        Times::Unix(Unit::Milliseconds) => query.bind(millis),
-        Times::Unix(_) => query.bind(millis.div_euclid(1000)),
-        Times::Text(_) => query.bind(day_before(since)),
-    };
-    query.bind(millis)
+    for table in windowed(table) {
+        query = match &table.times {
+            Times::Instant | Times::Local => {
+                let text = since.max(Timestamp::EPOCH).to_seconds_text();
+                query.bind(text.replace('T', " ").trim_end_matches('Z').to_owned())
+            }
+            Times::Unix(Unit::Milliseconds) => query.bind(millis),
+            Times::Unix(_) => query.bind(millis.div_euclid(1000)),
+            Times::Text(_) => query.bind(day_before(since)),
+        };
+        query = query.bind(millis);
+    }
+    query
 }
 
 fn millis_of(time: &str) -> String {

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::FutureExt;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgPool, PgPoolOptions, PgRow};
+use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use tokio::sync::OnceCell;
 
 use super::{
     CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NARROW_ROWS, NOT_DELETED_SQL, Native, PAGE_ROWS, RawPage,
     RawRow, Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Set, Statements, UpdateError, Updated, ZEROS_SQL,
-    day_before, misconfigured, odd_times_sql, on_connection, page_of, reach, slots_of, timed_out,
+    count_sql, day_before, is_indexed, misconfigured, narrow_sql, odd_times_sql, on_connection, page_of, reach,
+    slots_of, timed_out, windowed, windows,
 };
 use crate::connector::sql::cells::RawCell;
 use crate::connector::sql::fault::{Label, Meaning};
@@ -214,10 +216,11 @@ impl Dialect for Postgres {
         let name = &table.layout.quoted;
         let key = &table.layout.key.quoted;
         let row = row_sql(table);
-        let window = window_sql(table);
+        let windows = windows(table, |table, alias, at| window_sql(table, alias, 1 + 2 * at));
+        let window = format!("({})", windows.join(" OR "));
         let key_type = key_type(table);
         let page = |scope: Scope, after: bool| -> Arc<str> {
-            let binds = if scope == Scope::Everything { 0 } else { 2 };
+            let binds = if scope == Scope::Everything { 0 } else { 2 * windows.len() };
             let (from, limit) = if after {
                 (format!("t.{key} > ${}::text::{key_type}", binds + 1), binds + 2)
             } else {
@@ -228,19 +231,15 @@ impl Dialect for Postgres {
                 Scope::Everything => format!("SELECT {row} FROM {name} AS t WHERE {tail}").into(),
                 Scope::Wide => format!("SELECT {row} FROM {name} AS t WHERE {window} AND {tail}").into(),
                 // Materialized, so that the planner cannot walk the whole table by key instead.
-                Scope::Narrow => format!(
-                    "WITH t AS MATERIALIZED (SELECT {} FROM {name} AS t WHERE {window}) SELECT {row} FROM t WHERE {tail}",
-                    columns_sql(&table.layout)
-                )
-                .into(),
+                Scope::Narrow => {
+                    format!("WITH t AS MATERIALIZED ({}) SELECT {row} FROM t WHERE {tail}", narrow_sql(table, &windows))
+                        .into()
+                }
             }
         };
         let pages =
             [Scope::Everything, Scope::Wide, Scope::Narrow].map(|scope| [false, true].map(|after| page(scope, after)));
-        let count = format!(
-            "SELECT count(*) FROM (SELECT 1 FROM {name} AS t WHERE {window} LIMIT {}) AS counted",
-            NARROW_ROWS + 1
-        );
+        let count = count_sql(table, &windows);
         let fetch = format!("SELECT {row} FROM {name} AS t WHERE t.{key} = ANY ($1::text[]::{key_type}[])");
         Statements { pages, count: count.into(), fetch: fetch.into() }
     }
@@ -251,11 +250,11 @@ impl Dialect for Postgres {
     }
 
     async fn scope(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<Scope, sqlx::Error> {
-        if !table.layout.modified_is_indexed {
+        if !is_indexed(table) {
             return Ok(Scope::Wide);
         }
-        let query = sqlx::query_scalar(AssertSqlSafe(sql.clone())).bind(bound(&table.times, since));
-        let rows: i64 = query.bind(since.as_millis()).fetch_one(&self.pool).await?;
+        let query = bind_windows(sqlx::query(AssertSqlSafe(sql.clone())), table, since);
+        let rows: i64 = query.fetch_one(&self.pool).await?.try_get(0)?;
         Ok(if usize::try_from(rows).is_ok_and(|rows| rows <= NARROW_ROWS) { Scope::Narrow } else { Scope::Wide })
     }
 
@@ -268,7 +267,7 @@ impl Dialect for Postgres {
     ) -> Result<RawPage, sqlx::Error> {
         let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
         if let Some(since) = since {
-            query = query.bind(bound(&table.times, since)).bind(since.as_millis());
+            query = bind_windows(query, table, since);
         }
         if let Some(after) = after {
             query = query.bind(after.to_owned());
@@ -411,19 +410,6 @@ fn row_sql(table: &Table) -> String {
     sql
 }
 
-/// The columns that a row is made of.
-fn columns_sql(layout: &Layout) -> String {
-    let mut columns: Vec<String> = [&layout.key, &layout.modified]
-        .into_iter()
-        .chain(&layout.deleted)
-        .chain(&layout.slots)
-        .map(|slot| format!("t.{}", slot.quoted))
-        .collect();
-    columns.sort_unstable();
-    columns.dedup();
-    columns.join(", ")
-}
-
 fn gone_sql(layout: &Layout) -> String {
     layout.deleted.as_ref().map_or_else(
         || "false".to_owned(),
@@ -433,24 +419,36 @@ fn gone_sql(layout: &Layout) -> String {
     )
 }
 
-/// The rows of a window: a bound that an index understands (`$1`), then the exact time (`$2`, in milliseconds). Rows
-/// without a time, or with one that cannot be read, belong to every window.
-fn window_sql(table: &Table) -> String {
+/// The rows of a window: a bound that an index understands (the value of this number), then the exact time (the next, in
+/// milliseconds). Rows without a time, or with one that cannot be read, belong to every window.
+fn window_sql(table: &Table, alias: &str, first: usize) -> String {
     let modified = &table.layout.modified;
-    let column = format!("t.{}", modified.quoted);
+    let column = format!("{alias}.{}", modified.quoted);
     let bound = match &table.times {
-        Times::Instant => "$1::text::timestamptz".to_owned(),
-        Times::Local => "($1::text::timestamptz AT TIME ZONE 'UTC')".to_owned(),
-        Times::Unix(_) if modified.column.native == Native::Integer => "$1::text::int8".to_owned(),
+        Times::Instant => format!("${first}::text::timestamptz"),
+        Times::Local => format!("(${first}::text::timestamptz AT TIME ZONE 'UTC')"),
+        Times::Unix(_) if modified.column.native == Native::Integer => format!("${first}::text::int8"),
         Times::Unix(_) | Times::Text(_) => {
-            format!("$1::text::{}", modified.column.cast.as_deref().unwrap_or("text"))
+            format!("${first}::text::{}", modified.column.cast.as_deref().unwrap_or("text"))
         }
     };
     format!(
-        "({column} >= {bound}{} OR {column} IS NULL) AND coalesce({} >= $2::int8, true)",
+        "({column} >= {bound}{} OR {column} IS NULL) AND coalesce({} >= ${}::int8, true)",
         odd_times_sql(&column, &table.times),
-        millis_sql(&column, &table.times)
+        millis_sql(&column, &table.times),
+        first + 1
     )
+}
+
+fn bind_windows<'q>(
+    mut query: Query<'q, sqlx::Postgres, PgArguments>,
+    table: &Table,
+    since: Timestamp,
+) -> Query<'q, sqlx::Postgres, PgArguments> {
+    for table in windowed(table) {
+        query = query.bind(bound(&table.times, since)).bind(since.as_millis());
+    }
+    query
 }
 
 /// The bound by which an index finds the rows of a window: never later than the window's begin.

@@ -17,13 +17,15 @@ use futures::FutureExt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use sqlx::error::DatabaseError;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 
 use super::{
     CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NARROW_ROWS, NOT_DELETED_SQL, Native, PAGE_ROWS, RawPage,
-    RawRow, Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Statements, UpdateError, Updated, ZEROS_SQL, day_before,
-    misconfigured, odd_times_sql, on_connection, page_of, slots_of, timed_out,
+    RawRow, Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Statements, UpdateError, Updated, ZEROS_SQL, count_sql,
+    day_before, is_indexed, misconfigured, narrow_sql, odd_times_sql, on_connection, page_of, slots_of, timed_out,
+    windowed, windows,
 };
 use crate::connector::sql::cells::RawCell;
 use crate::connector::sql::fault::{Label, Meaning};
@@ -211,23 +213,26 @@ impl Dialect for Sqlite {
         let name = &table.layout.quoted;
         let key = &table.layout.key.quoted;
         let row = row_sql(table);
-        let window = window_sql(table);
-        let page = |condition: &str, key: &str, binds: usize, after: bool| -> Arc<str> {
+        let windows = windows(table, |table, alias, at| window_sql(table, alias, 1 + 2 * at));
+        let binds = 2 * windows.len();
+        let page = |rows: &str, condition: &str, key: &str, binds: usize, after: bool| -> Arc<str> {
             let (from, limit) = if after {
                 (format!("{key} > ?{}", binds + 1), binds + 2)
             } else {
                 (format!("{key} IS NOT NULL"), binds + 1)
             };
-            format!("SELECT {row} FROM {name} AS t WHERE {condition}{from} ORDER BY {key} LIMIT ?{limit}").into()
+            format!("SELECT {row} FROM {rows} AS t WHERE {condition}{from} ORDER BY {key} LIMIT ?{limit}").into()
         };
         let by_key = format!("t.{key}");
         // The plus keeps the planner from walking the whole table by key.
         let sorted = format!("+t.{key}");
-        let in_window = format!("{window} AND ");
-        let pages = [("", &by_key, 0), (&in_window, &by_key, 2), (&in_window, &sorted, 2)]
-            .map(|(condition, key, binds)| [false, true].map(|after| page(condition, key, binds, after)));
-        let count =
-            format!("SELECT count(*) FROM (SELECT 1 FROM {name} AS t WHERE {window} LIMIT {})", NARROW_ROWS + 1);
+        let in_window = format!("({}) AND ", windows.join(" OR "));
+        let found = format!("({})", narrow_sql(table, &windows));
+        let narrow = if windows.len() == 1 { (name, in_window.as_str()) } else { (&found, "") };
+        let scopes = [(name, "", &by_key, 0), (name, &in_window, &by_key, binds), (narrow.0, narrow.1, &sorted, binds)];
+        let pages = scopes
+            .map(|(rows, condition, key, binds)| [false, true].map(|after| page(rows, condition, key, binds, after)));
+        let count = count_sql(table, &windows);
         let key_type = key_type(table.key_kind);
         let fetch = format!(
             "SELECT {row} FROM {name} AS t WHERE t.{key} IN (SELECT CAST(value AS {key_type}) FROM json_each(?1))"
@@ -241,16 +246,11 @@ impl Dialect for Sqlite {
     }
 
     async fn scope(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<Scope, sqlx::Error> {
-        if !table.layout.modified_is_indexed {
+        if !is_indexed(table) {
             return Ok(Scope::Wide);
         }
-        let query = sqlx::query_scalar(AssertSqlSafe(sql.clone()));
-        let query = match Bound::of(&table.times, since) {
-            Bound::Integer(number) => query.bind(number),
-            Bound::Real(number) => query.bind(number),
-            Bound::Text(text) => query.bind(text),
-        };
-        let rows: i64 = query.bind(since.as_millis()).fetch_one(&self.pool).await?;
+        let query = bind_windows(sqlx::query(AssertSqlSafe(sql.clone())), table, since);
+        let rows: i64 = query.fetch_one(&self.pool).await?.try_get(0)?;
         Ok(if usize::try_from(rows).is_ok_and(|rows| rows <= NARROW_ROWS) { Scope::Narrow } else { Scope::Wide })
     }
 
@@ -263,12 +263,7 @@ impl Dialect for Sqlite {
     ) -> Result<RawPage, sqlx::Error> {
         let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
         if let Some(since) = since {
-            query = match Bound::of(&table.times, since) {
-                Bound::Integer(number) => query.bind(number),
-                Bound::Real(number) => query.bind(number),
-                Bound::Text(text) => query.bind(text),
-            };
-            query = query.bind(since.as_millis());
+            query = bind_windows(query, table, since);
         }
         if let Some(after) = after {
             query = match (table.key_kind, after.parse::<i64>()) {
@@ -482,12 +477,29 @@ fn gone_sql(layout: &Layout) -> String {
     )
 }
 
-/// The rows of a window: a bound that an index understands (`?1`), then the exact time (`?2`, in milliseconds). Rows
-/// without a time, or with one that cannot be read, belong to every window.
-fn window_sql(table: &Table) -> String {
-    let column = format!("t.{}", table.layout.modified.quoted);
+/// The rows of a window: a bound that an index understands (the value of this number), then the exact time (the next, in
+/// milliseconds). Rows without a time, or with one that cannot be read, belong to every window.
+fn window_sql(table: &Table, alias: &str, first: usize) -> String {
+    let column = format!("{alias}.{}", table.layout.modified.quoted);
     let odd = odd_times_sql(&column, &table.times);
-    format!("({column} >= ?1{odd} OR {column} IS NULL) AND coalesce({} >= ?2, 1)", millis_sql(&column, &table.times))
+    let (millis, exact) = (millis_sql(&column, &table.times), first + 1);
+    format!("({column} >= ?{first}{odd} OR {column} IS NULL) AND coalesce({millis} >= ?{exact}, 1)")
+}
+
+fn bind_windows<'q>(
+    mut query: Query<'q, sqlx::Sqlite, SqliteArguments>,
+    table: &Table,
+    since: Timestamp,
+) -> Query<'q, sqlx::Sqlite, SqliteArguments> {
+    for table in windowed(table) {
+        query = match Bound::of(&table.times, since) {
+            Bound::Integer(number) => query.bind(number),
+            Bound::Real(number) => query.bind(number),
+            Bound::Text(text) => query.bind(text),
+        };
+        query = query.bind(since.as_millis());
+    }
+    query
 }
 
 /// A time in milliseconds since the Unix epoch, whatever it is stored as; null if it is no time.
