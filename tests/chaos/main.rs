@@ -98,6 +98,7 @@ where
     }
     attune.kill("at the very end").await;
     world.crm.end().await;
+    world.simulated.end().await;
     let violations = ledger.violations();
     let mut story = format!("{:#?}\n{}", world.plan, ledger.story());
     if !violations.is_empty() {

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
 
 use crate::ledger::Cell;
 use crate::plan::Plan;
@@ -17,7 +18,7 @@ pub const TOKEN: &str = "token-of-all";
 pub struct Simulated {
     pub url: String,
     client: reqwest::Client,
-    _child: Child,
+    child: Mutex<Child>,
 }
 
 impl Simulated {
@@ -49,7 +50,7 @@ impl Simulated {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let url = lines.next_line().await.unwrap().expect("the simulator's address");
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let simulated = Self { url, client, _child: child };
+        let simulated = Self { url, client, child: Mutex::new(child) };
         for store in 1..=plan.stores {
             for person in 1..=plan.people {
                 let values: BTreeMap<&str, String> = plan
@@ -66,6 +67,11 @@ impl Simulated {
             }
         }
         simulated
+    }
+
+    /// Ends it: whoever still holds it does not keep its process.
+    pub async fn end(&self) {
+        let _ = self.child.lock().await.kill().await;
     }
 
     async fn order(&self, method: reqwest::Method, store: usize, path: &str, body: Option<Json>) -> Json {

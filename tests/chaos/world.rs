@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::attune::Attune;
 use crate::clock::OurClock;
@@ -27,6 +28,8 @@ pub struct World {
     pub attune: Arc<Attune>,
     pub strikes: Arc<Strikes>,
     values: AtomicUsize,
+    /// What serves it, ended with it.
+    _serving: JoinSet<()>,
 }
 
 impl World {
@@ -56,20 +59,21 @@ impl World {
         let proxy = Arc::new(proxy);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api_url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(Arc::clone(&proxy).serve(listener));
+        let mut serving = JoinSet::new();
+        serving.spawn(Arc::clone(&proxy).serve(listener));
         let crm_url = match postgres_url.filter(|_| plan.postgres) {
             Some(url) => {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let (url, server) = through(url, &listener.local_addr().unwrap().to_string());
                 let wire = Wire { server, attune: Arc::clone(&attune), strikes: Arc::clone(&strikes) };
-                tokio::spawn(Arc::new(wire).serve(listener));
+                serving.spawn(Arc::new(wire).serve(listener));
                 url
             }
             None => "sqlite:erp.db".to_owned(),
         };
         let config = configuration(&plan, &api_url, &crm_url, &crm.table);
         std::fs::write(folder.join("attune.toml"), config).unwrap();
-        Self { plan, ledger, simulated, proxy, crm, attune, strikes, values: AtomicUsize::new(1) }
+        Self { plan, ledger, simulated, proxy, crm, attune, strikes, values: AtomicUsize::new(1), _serving: serving }
     }
 
     /// A value of a field that nobody has used.
