@@ -177,11 +177,12 @@ fn the_full_example_says_nothing_but_the_defaults() {
 #[test]
 fn the_full_example_accepts_what_it_leaves_out() {
     let text = fs::read_to_string(example("full.toml")).unwrap();
-    assert_eq!(text.matches("# none: ").count(), 3);
+    assert_eq!(text.matches("# none: ").count(), 4);
     let config = accepted(&text.replace("# none: ", ""));
     assert_eq!(config.log.format, Some(LogFormat::Json));
     let CrmKind::Sql(sql) = &config.crms["erp"].kind;
     assert_eq!(sql.deleted.as_deref(), Some("deleted_at"));
+    assert_eq!(sql.relations["account"].from, "account_id");
     assert_eq!(config.mappings["b2b"].only.store["customer:group"], ["Wholesale"]);
     assert_eq!(config.mappings["b2b"].only.crm["type"], ["contact"]);
 }
