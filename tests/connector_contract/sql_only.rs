@@ -346,7 +346,7 @@ async fn what_cannot_be_used_is_said(database: &Database) {
     for part in ["crm `erp`", "no column `notes`", "did you mean `note`?", "`updated_at`"] {
         assert!(sentence(0).contains(part), "{part}: {}", sentence(0));
     }
-    assert!(sentence(1).contains("related records are not supported yet"), "{}", sentence(1));
+    assert!(sentence(1).contains("there is no [crm.erp.relation.account]; add it"), "{}", sentence(1));
     if !database.is_sqlite() {
         assert!(sentence(2).contains("of type bytea"), "{}", sentence(2));
     }
