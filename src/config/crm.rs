@@ -55,10 +55,9 @@ pub(super) fn read(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
 
 fn sql(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
     let fields = reader.table(node, &SQL_KEYS)?;
-    let url = fields.require("url", "such as { env = \"ERP_URL\" } or \"sqlite:erp.db\"").and_then(|node| {
-        let (url, _) = url::read_database(reader, node)?;
-        Some(url)
-    });
+    let url = fields
+        .require("url", "such as { env = \"ERP_URL\" } or \"sqlite:erp.db\"")
+        .and_then(|node| url::read_database(reader, node).map(|(url, _)| url));
     let table = fields.require("table", "the table that holds the contacts").and_then(|node| reader.text(node));
     let column = |key: &str, default: &str| fields.get_or(key, default.to_owned(), |node| reader.text(node));
     let (key, modified) = (column("key", "id"), column("modified", "updated_at"));

@@ -394,7 +394,7 @@ fn edited(pair: &Pair, link: &LinkRow, field: &PairField, side: Side) -> Option<
     let (source, record, field) = (pair.source(side), link.record(side), field.on(side).1);
     let theirs = record.seen.get(field)?.edited?;
     let by_us = |(earliest, acknowledged): (Timestamp, Timestamp)| {
-        theirs >= earliest && latest(theirs).as_millis() <= acknowledged.as_millis() + source.offset_ms()
+        theirs >= earliest && latest(theirs) <= source.their_time(acknowledged)
     };
     if !source.dates_fields && record.seen.written_beside(field).any(by_us) {
         return None;

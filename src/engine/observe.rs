@@ -296,9 +296,8 @@ fn compare(
     }
     // A replica may show what is known to have been replaced, for so long. Where we are about to overwrite what it shows,
     // what cannot be told from that must not be taken for an edit.
-    let may_lag = |modified: Timestamp| {
-        reading.of_target && reading.started.as_millis() + source.offset_ms() < (modified + replica_lag).as_millis()
-    };
+    let may_lag =
+        |modified: Timestamp| reading.of_target && source.their_time(reading.started) < modified + replica_lag;
     // An absence has no date of its own: it is younger than the value that it replaced, which has this very date.
     let absent = known.value.is_none() && !crate::proof::has(Fault::AbsenceWithoutAge);
     let older = |(modified, dated): (Timestamp, Timestamp)| {

@@ -74,8 +74,8 @@ impl Engine {
             };
             if let (true, Some(row)) = (took, row) {
                 if let Some(cell) = row.seen.get(attempt.field) {
-                    let edited = attempt.edited;
-                    row.seen.set(attempt.field, SeenCell { edited, acknowledged: Some(now), ours: true, ..cell });
+                    let cell = SeenCell { edited: attempt.edited, acknowledged: Some(now), ours: true, ..cell };
+                    row.seen.set(attempt.field, cell);
                     touched.insert(attempt.record);
                 }
                 agreed.entry(attempt.link).or_default().push((attempt.mapped, attempt.canonical.clone()));

@@ -32,8 +32,6 @@ pub(super) struct Related {
     pub(super) from: usize,
     /// Whether an index leads from its rows to the contacts.
     pub(super) from_is_indexed: bool,
-    /// How many of its fields were handed out while the schema was looked at.
-    pub(super) next: usize,
     /// Its table; the fields are those behind the dot, in their order.
     pub(super) table: Table,
     /// The text that reads its rows by key.
@@ -103,8 +101,7 @@ impl Sql {
             let (table, more) = layout.finish(&settings, &self.label, sample)?;
             warnings.extend(more);
             let fetch = dialect.statements(&table).fetch;
-            let name_of = name.to_owned();
-            let related = Related { name: name_of, from: 0, from_is_indexed: false, next: 0, table, fetch };
+            let related = Related { name: name.to_owned(), from: 0, from_is_indexed: false, table, fetch };
             found.insert(name.to_owned(), Found::Usable(Box::new(related)));
         }
         Ok((found, warnings))
@@ -129,8 +126,10 @@ impl Sql {
         for (index, related) in table.layout.related.iter().enumerate() {
             let mut by_key = HashMap::new();
             if is_asked(index) {
-                let keys: BTreeSet<&str> = rows.iter().filter_map(|row| row.text(related.from)).collect();
-                let keys: Vec<&str> = keys.into_iter().filter(|key| related.table.key_kind.admits(key)).collect();
+                let keys: BTreeSet<String> =
+                    rows.iter().filter_map(|row| row.points_to(related.from).into_key()).collect();
+                let keys: Vec<&str> =
+                    keys.iter().map(String::as_str).filter(|key| related.table.key_kind.admits(key)).collect();
                 for keys in keys.chunks(KEYS_PER_FETCH) {
                     let rows = self
                         .patiently(|| async {
@@ -186,6 +185,12 @@ pub(super) enum RowPointsTo {
     Nothing,
     /// What is there is no text.
     Unknown,
+}
+
+impl RowPointsTo {
+    fn into_key(self) -> Option<String> {
+        if let Self::Key(key) = self { Some(key) } else { None }
+    }
 }
 
 /// Whether values of two columns can be compared: databases refuse to, or find nothing, where types differ.

@@ -7,7 +7,7 @@ use super::dialect::{Column, Dialect, Inspection, Native, Relation, Sample, misc
 use super::fault::Label;
 use super::related::{self, Found, Related};
 use super::times::{self, TextStyle, Times, Unit};
-use super::{ModifiedBy, Settings};
+use super::{FieldWanted, ModifiedBy, Settings};
 use crate::connector::names::nearest;
 use crate::model::{Definition, DefinitionState, Failure, FieldShape, FieldType, Holds};
 
@@ -163,7 +163,7 @@ pub(super) fn check(
     let mut slots: Vec<Slot> = Vec::new();
     let mut related: Vec<Related> = Vec::new();
     let mut fields = Vec::with_capacity(settings.fields.len());
-    for wanted in &settings.fields {
+    for (index, wanted) in settings.fields.iter().enumerate() {
         let name = wanted.name.as_str();
         if name == "@key" {
             let shape = FieldShape { writable: false, clearable: false, ..FieldShape::TEXT };
@@ -173,7 +173,12 @@ pub(super) fn check(
         }
         let Some(column) = find(name) else {
             fields.push(match name.split_once('.') {
-                Some((pointer, _)) => related_field(label, pointer, &mut found, &mut related),
+                Some((pointer, _)) => {
+                    let of_pointer =
+                        |field: &&FieldWanted| field.name.split_once('.').is_some_and(|(other, _)| other == pointer);
+                    let at = settings.fields[..index].iter().filter(of_pointer).count();
+                    related_field(label, (pointer, at), &mut found, &mut related)
+                }
                 None => {
                     let missing = missing_column(relation, &settings.table, name);
                     Field::unusable(format!("{label}: {missing}; correct the mapping's `crm`"))
@@ -227,10 +232,10 @@ pub(super) fn check(
     })
 }
 
-/// The next field of a relation: its fields come in the order in which they were looked at.
+/// A field of a relation, by its place among those that name it: in that order they were looked at.
 fn related_field(
     label: &Label,
-    pointer: &str,
+    (pointer, at): (&str, usize),
     found: &mut BTreeMap<String, Found>,
     related: &mut Vec<Related>,
 ) -> Field {
@@ -238,7 +243,7 @@ fn related_field(
     let relation = match (known, found.remove(pointer)) {
         (Some(relation), _) => relation,
         (None, Some(Found::Usable(usable))) => {
-            related.push(Related { next: 0, ..*usable });
+            related.push(*usable);
             related.len() - 1
         }
         (None, Some(Found::Unreadable(why))) => {
@@ -250,10 +255,7 @@ fn related_field(
             return Field::unusable(format!("{label}: there is no [crm.{}.relation.{pointer}]; add it", label.name));
         }
     };
-    let usable = &mut related[relation];
-    let at = usable.next;
-    usable.next += 1;
-    let field = &usable.table.layout.fields[at];
+    let field = &related[relation].table.layout.fields[at];
     let state = match &field.state {
         DefinitionState::Usable(shape) => {
             DefinitionState::Usable(FieldShape { writable: false, clearable: false, ..shape.clone() })

@@ -154,12 +154,9 @@ pub(super) struct RawRow {
 }
 
 impl RawRow {
-    /// The text of a slot, where it holds one that is not empty.
-    pub(super) fn text(&self, slot: usize) -> Option<&str> {
-        match self.cells.get(slot) {
-            Some(RawCell::Text(text)) if !text.is_empty() => Some(text),
-            _ => None,
-        }
+    /// The bytes of its texts.
+    fn bytes(&self) -> usize {
+        self.cells.iter().map(|cell| if let RawCell::Text(text) = cell { text.len() } else { 0 }).sum()
     }
 
     /// Which record a slot points to.
@@ -251,8 +248,17 @@ pub(super) trait Dialect: Send + Sync {
     /// The database's clock.
     async fn clock(&self) -> Result<Timestamp, sqlx::Error>;
 
+    /// How many rows a window has, by the text that counts them.
+    async fn count(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<i64, sqlx::Error>;
+
     /// How a window is best read.
-    async fn scope(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<Scope, sqlx::Error>;
+    async fn scope(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<Scope, sqlx::Error> {
+        if !is_indexed(table) {
+            return Ok(Scope::Wide);
+        }
+        let rows = self.count(table, sql, since).await?;
+        Ok(if usize::try_from(rows).is_ok_and(|rows| rows <= NARROW_ROWS) { Scope::Narrow } else { Scope::Wide })
+    }
 
     /// One page: rows in the order of their keys, after a key.
     async fn page(
@@ -332,7 +338,7 @@ async fn page_of<R>(
 
 /// The conditions for the rows of a window, each of which an index finds: the table's own window (`window` makes it, for a
 /// table under an alias, by its number among the windows), and for each table that its rows point to, the rows that point to
-/// one of that one's window. `quoted` is the column that points.
+/// one of that one's window.
 fn windows(table: &Table, window: impl Fn(&Table, &str, usize) -> String) -> Vec<String> {
     let layout = &table.layout;
     let pointing = layout.related.iter().enumerate().map(|(at, related)| {
@@ -408,6 +414,15 @@ fn odd_times_sql(column: &str, times: &Times) -> String {
 /// What marks no row as deleted: nothing, false, and zero in every spelling (`0`, `0.00`, `0000-00-00 00:00:00`).
 const NOT_DELETED_SQL: &str = "('', 'f', 'false')";
 const ZEROS_SQL: &str = "'0.-: '";
+
+/// A time of a column whose type says what it is.
+fn time_sample(native: Native, text: String) -> TimeSample {
+    match native {
+        Native::Integer => text.parse().map_or(TimeSample::Other, TimeSample::Integer),
+        Native::Number => text.parse().map_or(TimeSample::Other, TimeSample::Real),
+        _ => TimeSample::Text(text),
+    }
+}
 
 /// The error of a call that was given up.
 fn timed_out() -> sqlx::Error {

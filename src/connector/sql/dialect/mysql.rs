@@ -22,14 +22,14 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use tokio::sync::OnceCell;
 
 use super::{
-    CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NARROW_ROWS, NOT_DELETED_SQL, Native, PAGE_ROWS, RawPage,
-    RawRow, Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Statements, UpdateError, Updated, count_sql, day_before,
-    is_indexed, misconfigured, narrow_sql, odd_times_sql, on_connection, page_of, reach, timed_out, windowed, windows,
+    CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NOT_DELETED_SQL, Native, PAGE_ROWS, RawPage, RawRow,
+    Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Statements, UpdateError, Updated, count_sql, day_before,
+    misconfigured, narrow_sql, odd_times_sql, on_connection, page_of, reach, time_sample, timed_out, windowed, windows,
 };
 use crate::connector::sql::cells::RawCell;
 use crate::connector::sql::fault::{Label, Meaning};
 use crate::connector::sql::table::{KeyKind, Layout, Slot, Table};
-use crate::connector::sql::times::{TextStyle, TimeSample, Times, Unit};
+use crate::connector::sql::times::{TextStyle, Times, Unit};
 use crate::model::{Class, Failure, Timestamp};
 
 /// Connections that one source keeps at most.
@@ -257,13 +257,9 @@ impl Dialect for MySqlServer {
         Ok(Timestamp::from_millis(row.try_get_unchecked(0)?))
     }
 
-    async fn scope(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<Scope, sqlx::Error> {
-        if !is_indexed(table) {
-            return Ok(Scope::Wide);
-        }
+    async fn count(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<i64, sqlx::Error> {
         let query = bind_windows(sqlx::query(AssertSqlSafe(sql.clone())), table, since);
-        let rows: i64 = query.fetch_one(&self.pool).await?.try_get_unchecked(0)?;
-        Ok(if usize::try_from(rows).is_ok_and(|rows| rows <= NARROW_ROWS) { Scope::Narrow } else { Scope::Wide })
+        query.fetch_one(&self.pool).await?.try_get_unchecked(0)
     }
 
     async fn page(
@@ -285,9 +281,8 @@ impl Dialect for MySqlServer {
             async move {
                 page_of(query.fetch(connection), |row| {
                     let row = raw_row(row)?;
-                    let bytes = |cell: &RawCell| if let RawCell::Text(text) = cell { text.len() } else { 0 };
-                    let row_bytes = row.cells.iter().map(bytes).sum();
-                    Ok((row, row_bytes))
+                    let bytes = row.bytes();
+                    Ok((row, bytes))
                 })
                 .await
             }
@@ -616,14 +611,6 @@ fn stored_sql(native: &Native, value: &str) -> String {
     match native {
         Native::Instant | Native::LocalTime => format!("REPLACE(REPLACE({value}, 'T', ' '), 'Z', '')"),
         _ => value.to_owned(),
-    }
-}
-
-fn time_sample(native: Native, text: String) -> TimeSample {
-    match native {
-        Native::Integer => text.parse().map_or(TimeSample::Other, TimeSample::Integer),
-        Native::Number => text.parse().map_or(TimeSample::Other, TimeSample::Real),
-        _ => TimeSample::Text(text),
     }
 }
 

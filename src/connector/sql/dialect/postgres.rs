@@ -16,15 +16,15 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use tokio::sync::OnceCell;
 
 use super::{
-    CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NARROW_ROWS, NOT_DELETED_SQL, Native, PAGE_ROWS, RawPage,
-    RawRow, Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Set, Statements, UpdateError, Updated, ZEROS_SQL,
-    count_sql, day_before, is_indexed, misconfigured, narrow_sql, odd_times_sql, on_connection, page_of, reach,
-    slots_of, timed_out, windowed, windows,
+    CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NOT_DELETED_SQL, Native, PAGE_ROWS, RawPage, RawRow,
+    Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Set, Statements, UpdateError, Updated, ZEROS_SQL, count_sql,
+    day_before, misconfigured, narrow_sql, odd_times_sql, on_connection, page_of, reach, slots_of, time_sample,
+    timed_out, windowed, windows,
 };
 use crate::connector::sql::cells::RawCell;
 use crate::connector::sql::fault::{Label, Meaning};
 use crate::connector::sql::table::{KeyKind, Layout, Slot, Table};
-use crate::connector::sql::times::{TextStyle, TimeSample, Times, Unit};
+use crate::connector::sql::times::{TextStyle, Times, Unit};
 use crate::model::{Class, Failure, Timestamp};
 
 /// Connections that one source keeps at most.
@@ -249,13 +249,9 @@ impl Dialect for Postgres {
         Ok(Timestamp::from_millis(sqlx::query_scalar(sql).fetch_one(&self.pool).await?))
     }
 
-    async fn scope(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<Scope, sqlx::Error> {
-        if !is_indexed(table) {
-            return Ok(Scope::Wide);
-        }
+    async fn count(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<i64, sqlx::Error> {
         let query = bind_windows(sqlx::query(AssertSqlSafe(sql.clone())), table, since);
-        let rows: i64 = query.fetch_one(&self.pool).await?.try_get(0)?;
-        Ok(if usize::try_from(rows).is_ok_and(|rows| rows <= NARROW_ROWS) { Scope::Narrow } else { Scope::Wide })
+        query.fetch_one(&self.pool).await?.try_get(0)
     }
 
     async fn page(
@@ -277,9 +273,8 @@ impl Dialect for Postgres {
             async move {
                 page_of(query.fetch(connection), |row| {
                     let row = raw_row(row)?;
-                    let bytes = |cell: &RawCell| if let RawCell::Text(text) = cell { text.len() } else { 0 };
-                    let row_bytes = row.cells.iter().map(bytes).sum();
-                    Ok((row, row_bytes))
+                    let bytes = row.bytes();
+                    Ok((row, bytes))
                 })
                 .await
             }
@@ -511,14 +506,6 @@ fn written_time_sql(column: &str, table: &Table) -> String {
                 millis_sql(column, &table.times)
             )
         }
-    }
-}
-
-fn time_sample(native: Native, text: String) -> TimeSample {
-    match native {
-        Native::Integer => text.parse().map_or(TimeSample::Other, TimeSample::Integer),
-        Native::Number => text.parse().map_or(TimeSample::Other, TimeSample::Real),
-        _ => TimeSample::Text(text),
     }
 }
 

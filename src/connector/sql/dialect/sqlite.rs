@@ -22,10 +22,9 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, Sqli
 use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 
 use super::{
-    CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NARROW_ROWS, NOT_DELETED_SQL, Native, PAGE_ROWS, RawPage,
-    RawRow, Relation, RowUpdate, SAMPLE_ROWS, Sample, Scope, Statements, UpdateError, Updated, ZEROS_SQL, count_sql,
-    day_before, is_indexed, misconfigured, narrow_sql, odd_times_sql, on_connection, page_of, slots_of, timed_out,
-    windowed, windows,
+    CALL_LIMIT, CONNECT_LIMIT, Column, Dialect, Inspection, NOT_DELETED_SQL, Native, PAGE_ROWS, RawPage, RawRow,
+    Relation, RowUpdate, SAMPLE_ROWS, Sample, Statements, UpdateError, Updated, ZEROS_SQL, count_sql, day_before,
+    misconfigured, narrow_sql, odd_times_sql, on_connection, page_of, slots_of, timed_out, windowed, windows,
 };
 use crate::connector::sql::cells::RawCell;
 use crate::connector::sql::fault::{Label, Meaning};
@@ -245,13 +244,9 @@ impl Dialect for Sqlite {
         Ok(Timestamp::from_millis(sqlx::query_scalar(sql).fetch_one(&self.pool).await?))
     }
 
-    async fn scope(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<Scope, sqlx::Error> {
-        if !is_indexed(table) {
-            return Ok(Scope::Wide);
-        }
+    async fn count(&self, table: &Table, sql: &Arc<str>, since: Timestamp) -> Result<i64, sqlx::Error> {
         let query = bind_windows(sqlx::query(AssertSqlSafe(sql.clone())), table, since);
-        let rows: i64 = query.fetch_one(&self.pool).await?.try_get(0)?;
-        Ok(if usize::try_from(rows).is_ok_and(|rows| rows <= NARROW_ROWS) { Scope::Narrow } else { Scope::Wide })
+        query.fetch_one(&self.pool).await?.try_get(0)
     }
 
     async fn page(
