@@ -5,6 +5,18 @@
 //! MySQL or MariaDB when `ATTUNE_TEST_MYSQL` does (`mysql://root@127.0.0.1/test`); every test has a schema of its own there
 //! and drops it.
 
+/// Tests of a module, run on one kind of database each.
+macro_rules! on {
+    ($database:ident as $module:ident, $home:ident, [$($test:ident),* $(,)?]) => {
+        mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                crate::sql_world::$database(|place| Box::pin(crate::$home::$test(place))).await;
+            })*
+        }
+    };
+}
+
 mod mysql_only;
 mod related;
 mod sql_only;
@@ -15,24 +27,9 @@ mod world;
 /// Runs every test of the suite against every place.
 macro_rules! contract {
     ($($test:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                crate::sql_world::on_sqlite(|place| Box::pin(crate::suite::$test(place))).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                crate::sql_world::on_postgres(|place| Box::pin(crate::suite::$test(place))).await;
-            })*
-        }
-        mod mysql {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                crate::sql_world::on_mysql(|place| Box::pin(crate::suite::$test(place))).await;
-            })*
-        }
+        on!(on_sqlite as sqlite, suite, [$($test),*]);
+        on!(on_postgres as postgres, suite, [$($test),*]);
+        on!(on_mysql as mysql, suite, [$($test),*]);
     };
 }
 

@@ -10,38 +10,30 @@ use secrecy::ExposeSecret;
 use crate::sql_only::{
     Case, YEAR_2026_MS, case, columns, fetch, keys_since, name_of, notes, stored, text, times, write, write_one,
 };
-use crate::sql_world::{Database, on_mysql, text_field};
+use crate::sql_world::{Database, text_field};
 
 const KEY: &str = "bigint AUTO_INCREMENT PRIMARY KEY";
 
-/// A test on MySQL or MariaDB, where there is one.
-macro_rules! on_mysql {
-    ($($test:ident),* $(,)?) => {
-        mod tests {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::on_mysql(|database| Box::pin(super::$test(database))).await;
-            })*
-        }
-    };
-}
-
-on_mysql!(
-    columns_of_every_type,
-    times_of_every_spelling,
-    times_that_are_none_do_not_stop_a_read,
-    keys_of_every_type,
-    text_is_compared_to_the_byte_in_any_collation,
-    nothing_is_cut_or_turned_into_question_marks,
-    a_row_that_another_transaction_holds_is_compared_as_it_was_left,
-    a_batch_of_many_kinds_of_rows_is_one_transaction,
-    what_is_no_table_of_ours_is_said,
-    who_is_refused_and_why,
-    names_and_databases_of_any_kind,
-    views_are_read_and_written_where_they_can_be,
-    the_database_may_set_the_time,
-    marks_of_deletion_of_every_type,
-    a_window_of_many_rows_is_complete,
+on!(
+    on_mysql as tests,
+    mysql_only,
+    [
+        columns_of_every_type,
+        times_of_every_spelling,
+        times_that_are_none_do_not_stop_a_read,
+        keys_of_every_type,
+        text_is_compared_to_the_byte_in_any_collation,
+        nothing_is_cut_or_turned_into_question_marks,
+        a_row_that_another_transaction_holds_is_compared_as_it_was_left,
+        a_batch_of_many_kinds_of_rows_is_one_transaction,
+        what_is_no_table_of_ours_is_said,
+        who_is_refused_and_why,
+        names_and_databases_of_any_kind,
+        views_are_read_and_written_where_they_can_be,
+        the_database_may_set_the_time,
+        marks_of_deletion_of_every_type,
+        a_window_of_many_rows_is_complete,
+    ]
 );
 
 async fn columns_of_every_type(database: &Database) {

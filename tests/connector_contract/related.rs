@@ -6,29 +6,14 @@ use attune::connector::{Connector, Lane, Unreserved};
 use attune::model::{Class, DefinitionState, Observed, Outcome, Seen, Timestamp, Value};
 
 use crate::sql_only::{YEAR_2026_MS, fetch, keys_since, name_of, text, write, write_one};
-use crate::sql_world::{Database, on_mysql, on_postgres, on_sqlite, text_field};
+use crate::sql_world::{Database, text_field};
 
 /// Runs tests on every database.
 macro_rules! on_all {
     ($($test:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::on_sqlite(|database| Box::pin(super::$test(database))).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::on_postgres(|database| Box::pin(super::$test(database))).await;
-            })*
-        }
-        mod mysql {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::on_mysql(|database| Box::pin(super::$test(database))).await;
-            })*
-        }
+        on!(on_sqlite as sqlite, related, [$($test),*]);
+        on!(on_postgres as postgres, related, [$($test),*]);
+        on!(on_mysql as mysql, related, [$($test),*]);
     };
 }
 
@@ -88,11 +73,9 @@ async fn edit_account(database: &Database, settings: &Settings, set: &str, which
     database.execute(settings, &format!("UPDATE {table}_accounts SET {set}, changed_at = {now} WHERE {which}")).await;
 }
 
-async fn now(database: &Database, settings: &Settings) -> Timestamp {
+async fn now(settings: &Settings) -> Timestamp {
     let connector = Sql::new(settings.clone());
-    let clock = connector.prepare(&[None, None, None], false).await.expect("it can be prepared").clock;
-    let _ = database;
-    clock
+    connector.prepare(&[None, None, None], false).await.expect("it can be prepared").clock
 }
 
 fn codes(records: &[Observed]) -> Vec<Option<&str>> {
@@ -127,7 +110,7 @@ async fn an_edit_of_an_account_brings_its_contacts(database: &Database) {
     for with_indexes in [false, true] {
         let settings = contacts(database, with_indexes).await;
         let connector = Sql::new(settings.clone());
-        let since = now(database, &settings).await;
+        let since = now(&settings).await;
         assert_eq!(keys_since(&connector, Some(since)).await, [""; 0]);
         edit_account(database, &settings, "code = 'W-10b'", "id = 10").await;
         assert_eq!(keys_since(&connector, Some(since)).await, ["1", "2"], "with indexes: {with_indexes}");
@@ -149,7 +132,7 @@ async fn an_edit_of_an_account_brings_its_contacts(database: &Database) {
 async fn a_contact_moves_and_an_account_goes(database: &Database) {
     let settings = contacts(database, true).await;
     let connector = Sql::new(settings.clone());
-    let since = now(database, &settings).await;
+    let since = now(&settings).await;
     let (table, now) = (name_of(&settings).to_owned(), database.now_sql());
     let moves = format!("UPDATE {table} SET account_id = 11, updated_at = {now} WHERE id = 1");
     database.execute(&settings, &moves).await;
@@ -177,7 +160,7 @@ async fn many_accounts_are_complete(database: &Database) {
     let contacts = numbers(4_500, |n| format!("({}, 'x', {}, '2026-01-02 03:04:05')", 1_000 + n, 1_001 + n % 1_500));
     let sql = format!("INSERT INTO {table}_accounts VALUES {accounts}; INSERT INTO {table} VALUES {contacts}");
     database.execute(&settings, &sql).await;
-    let since = now(database, &settings).await;
+    let since = now(&settings).await;
     for with_indexes in [false, true] {
         if with_indexes {
             index(database, &settings).await;

@@ -16,18 +16,8 @@ use crate::sql_world::{Database, text_field};
 /// Runs tests on both databases.
 macro_rules! on_both {
     ($($test:ident),* $(,)?) => {
-        mod on_sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                crate::sql_world::on_sqlite(|database| Box::pin(super::$test(database))).await;
-            })*
-        }
-        mod on_postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                crate::sql_world::on_postgres(|database| Box::pin(super::$test(database))).await;
-            })*
-        }
+        on!(on_sqlite as on_sqlite, sql_only, [$($test),*]);
+        on!(on_postgres as on_postgres, sql_only, [$($test),*]);
     };
 }
 
