@@ -200,7 +200,7 @@ impl Reached {
         for (side, name) in std::mem::take(&mut self.torn) {
             let what = "it changed every time while it was read, so that not all of it was seen; try again";
             let failure = Failure::new(Class::Retry, what);
-            self.troubles.note(side, &name, &Error::Source { side, name: name.clone(), failure });
+            self.troubles.note(side, &name, &Error::Source { side, name: name.clone(), failure: Box::new(failure) });
         }
     }
 

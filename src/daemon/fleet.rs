@@ -99,7 +99,7 @@ pub(crate) async fn attach_one(engine: &Engine, plan: &SourcePlan) -> Result<Arc
 }
 
 fn failed(plan: &SourcePlan, failure: &crate::model::Failure) -> Error {
-    Error::Source { side: plan.side, name: plan.name.clone(), failure: failure.clone() }
+    Error::Source { side: plan.side, name: plan.name.clone(), failure: Box::new(failure.clone()) }
 }
 
 fn zip(blueprint: &Blueprint, reached: Vec<Result<Arc<Source>, Error>>) -> Vec<SourceSlot> {

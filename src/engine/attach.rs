@@ -43,7 +43,8 @@ impl Engine {
     /// # Errors
     /// When it cannot be reached, refuses us, is not what its label meant before, or lacks a field.
     pub async fn attach(&self, settings: &SourceSettings) -> Result<Source, Error> {
-        let failed = |failure| Error::Source { side: settings.side, name: settings.name.clone(), failure };
+        let failed =
+            |failure| Error::Source { side: settings.side, name: settings.name.clone(), failure: Box::new(failure) };
         let names = settings.connector.fields().to_vec();
         let known = self.remembered_definitions(settings, &names).await?;
         let prepared = settings.connector.prepare(&known, false).await.map_err(failed)?;

@@ -14,7 +14,7 @@ pub enum Error {
         /// Its label.
         name: String,
         /// How it failed.
-        failure: Failure,
+        failure: Box<Failure>,
     },
     /// The checkpoint failed.
     #[error(transparent)]

@@ -144,7 +144,7 @@ impl Source {
     }
 
     pub(crate) fn error(&self, failure: crate::model::Failure) -> Error {
-        Error::Source { side: self.side, name: self.name.clone(), failure }
+        Error::Source { side: self.side, name: self.name.clone(), failure: Box::new(failure) }
     }
 
     pub(crate) fn reindexes(&self) -> bool {

@@ -1,11 +1,12 @@
 //! Calls to one system: take a turn, send once, classify.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -47,6 +48,8 @@ pub struct Settings {
     pub base: String,
     /// How calls prove who we are.
     pub credential: Credential,
+    /// Headers that every call carries: nothing secret.
+    pub headers: HeaderMap,
     /// The system's quota.
     pub throttle: Arc<Throttle>,
     /// The largest body that is read, in bytes; none: 16 MiB.
@@ -58,6 +61,7 @@ pub struct Caller {
     client: Client,
     base: Base,
     credential: Credential,
+    headers: HeaderMap,
     secret: Mutex<Option<SecretString>>,
     throttle: Arc<Throttle>,
     body_bytes_max: usize,
@@ -72,19 +76,19 @@ impl fmt::Debug for Caller {
 /// One path of a system, and how many calls to it may be on their way at once.
 #[derive(Debug)]
 pub struct Endpoint {
-    path: &'static str,
+    path: Cow<'static, str>,
     gate: Semaphore,
 }
 
 impl Endpoint {
     /// A path below the system's base, beginning with a slash.
-    pub const fn new(path: &'static str, in_flight_max: usize) -> Self {
-        Self { path, gate: Semaphore::const_new(in_flight_max) }
+    pub fn new(path: impl Into<Cow<'static, str>>, in_flight_max: usize) -> Self {
+        Self { path: path.into(), gate: Semaphore::new(in_flight_max) }
     }
 
     /// The path.
-    pub const fn path(&self) -> &'static str {
-        self.path
+    pub fn path(&self) -> &str {
+        &self.path
     }
 }
 
@@ -115,12 +119,34 @@ pub struct Request {
     pub query: String,
     /// A JSON body.
     pub body: Option<Vec<u8>>,
+    /// Whether nothing changes by it, whatever the method: it is given up when Attune stops.
+    pub reads: bool,
+    /// The words in the body that stand for the secret, where a system wants it there; they are inside a JSON string.
+    pub secret_place: Option<&'static str>,
 }
 
 impl Request {
     /// A read.
     pub fn get(query: impl Into<String>) -> Self {
-        Self { method: Method::GET, query: query.into(), body: None }
+        Self { method: Method::GET, query: query.into(), body: None, reads: true, secret_place: None }
+    }
+
+    /// A question that is asked with a body.
+    pub const fn ask(body: Vec<u8>) -> Self {
+        Self { method: Method::POST, query: String::new(), body: Some(body), reads: true, secret_place: None }
+    }
+
+    /// A call that changes something; once it has left it is waited for.
+    pub fn change(method: Method, query: impl Into<String>, body: Option<Vec<u8>>) -> Self {
+        Self { method, query: query.into(), body, reads: false, secret_place: None }
+    }
+
+    /// The body as it is sent.
+    fn body_with(&self, secret: &SecretString) -> Option<Vec<u8>> {
+        let body = self.body.as_ref()?;
+        let Some(place) = self.secret_place else { return Some(body.clone()) };
+        let text = String::from_utf8_lossy(body).replacen(place, &quoted(secret.expose_secret().trim()), 1);
+        Some(text.into_bytes())
     }
 }
 
@@ -134,6 +160,7 @@ impl Caller {
             client: settings.client,
             base: Base::parse(&settings.base)?,
             credential: settings.credential,
+            headers: settings.headers,
             secret: Mutex::new(None),
             throttle: settings.throttle,
             body_bytes_max: settings.body_bytes_max.unwrap_or(BODY_BYTES_MAX),
@@ -143,6 +170,11 @@ impl Caller {
     /// The system's quota.
     pub fn throttle(&self) -> &Arc<Throttle> {
         &self.throttle
+    }
+
+    /// Reads the secret anew at the next call: for systems that refuse it in an answer that is no refusal.
+    pub fn forget_secret(&self) {
+        *self.secret.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Waits until a call to this endpoint may leave.
@@ -199,11 +231,7 @@ impl Caller {
         secret: &SecretString,
     ) -> Result<Answer, Failure> {
         let sending = self.send_unguarded(endpoint, running, request, secret);
-        let result = if request.method == Method::GET {
-            self.throttle.or_cancelled(sending).await.flatten()
-        } else {
-            sending.await
-        };
+        let result = if request.reads { self.throttle.or_cancelled(sending).await.flatten() } else { sending.await };
         match result {
             Ok(mut answer) => {
                 // What cannot be read later becomes a failure that names the call.
@@ -231,10 +259,11 @@ impl Caller {
             .client
             .connections(&self.base)?
             .request(request.method.clone(), address)
+            .headers(self.headers.clone())
             .header(ACCEPT, HeaderValue::from_static("application/json"))
             .header(&self.credential.header, self.header_value(secret)?);
-        if let Some(body) = &request.body {
-            call = call.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body.clone());
+        if let Some(body) = request.body_with(secret) {
+            call = call.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
         }
 
         let began = Instant::now();
@@ -322,17 +351,29 @@ fn request_id(headers: &reqwest::header::HeaderMap) -> Option<String> {
 
 fn without_secret(body: Vec<u8>, secret: &SecretString) -> Vec<u8> {
     let text = String::from_utf8_lossy(&body);
-    let secret = secret.expose_secret().trim();
-    if text.contains(secret) { text.replace(secret, "[REDACTED]").into_bytes() } else { body }
+    hidden(&text, secret).map_or(body, String::into_bytes)
 }
 
 /// Takes the secret out of whatever a system may have echoed.
 fn redacted(mut failure: Failure, secret: &SecretString) -> Failure {
-    let secret = secret.expose_secret().trim();
-    for text in [&mut failure.detail, &mut failure.request_id].into_iter().flatten() {
-        if text.contains(secret) {
-            *text = text.replace(secret, "[REDACTED]");
+    for text in [&mut failure.detail, &mut failure.request_id, &mut failure.code].into_iter().flatten() {
+        if let Some(without) = hidden(text, secret) {
+            *text = without;
         }
     }
     failure
+}
+
+/// A text without the secret, as it is and as it stands in JSON; none where it does not hold it.
+fn hidden(text: &str, secret: &SecretString) -> Option<String> {
+    let secret = secret.expose_secret().trim();
+    let quoted = quoted(secret);
+    (text.contains(secret) || text.contains(&quoted))
+        .then(|| text.replace(secret, "[REDACTED]").replace(&quoted, "[REDACTED]"))
+}
+
+/// A text as it stands inside a JSON string.
+fn quoted(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
 }

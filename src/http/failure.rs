@@ -39,6 +39,7 @@ pub(super) fn of_status(place: &str, status: u16, body: &[u8]) -> Failure {
     failure.status = Some(status);
     failure.may_have_happened = may_have_happened;
     failure.detail = detail(body);
+    failure.code = code(body);
     failure
 }
 
@@ -134,6 +135,20 @@ pub(super) fn detail(body: &[u8]) -> Option<String> {
     (!parts.is_empty()).then(|| shorten(&parts.join(": ")))
 }
 
+/// The longest word for what is wrong that is kept, in characters.
+const CODE_CHARS_MAX: usize = 100;
+
+/// A system's own word for what is wrong: the name of an exception (Odoo), an error code (OData, Salesforce, HubSpot). It is
+/// kept only where it looks like one: it may be shown.
+pub(super) fn code(body: &[u8]) -> Option<String> {
+    let said: Value = serde_json::from_slice(body).ok()?;
+    let one = said.get(0).unwrap_or(&said);
+    let places = ["/error/code", "/errorCode", "/errors/0/extensions/code", "/name", "/code", "/category"];
+    let word = places.iter().find_map(|place| one.pointer(place)?.as_str())?;
+    let plain = |character: char| character.is_ascii_alphanumeric() || "_-.:".contains(character);
+    (!word.is_empty() && word.len() <= CODE_CHARS_MAX && word.chars().all(plain)).then(|| word.to_owned())
+}
+
 /// At most [`DETAIL_CHARS_MAX`] characters, on one line.
 pub(super) fn shorten(text: &str) -> String {
     let mut short: String = text
@@ -186,6 +201,22 @@ mod tests {
         assert_eq!(detail_of(br#"{"status":504,"title":"","errors":{}}"#), "");
         assert_eq!(detail_of(b"<html>\nno</html>"), "<html> no</html>");
         assert_eq!(detail_of("é".repeat(9000).as_bytes()).chars().count(), DETAIL_CHARS_MAX + 1);
+    }
+
+    #[test]
+    fn a_systems_own_word_is_kept_where_it_looks_like_one() {
+        for (body, word) in [
+            (r#"{"name":"odoo.exceptions.AccessError","message":"no"}"#, Some("odoo.exceptions.AccessError")),
+            (r#"{"error":{"code":"0x80072322","message":"no"}}"#, Some("0x80072322")),
+            (r#"[{"errorCode":"REQUEST_LIMIT_EXCEEDED","message":"no"}]"#, Some("REQUEST_LIMIT_EXCEEDED")),
+            (r#"{"errors":[{"message":"no","extensions":{"code":"FORBIDDEN"}}]}"#, Some("FORBIDDEN")),
+            (r#"{"status":"error","category":"VALIDATION_ERROR"}"#, Some("VALIDATION_ERROR")),
+            (r#"{"name":"Bob Example","message":"no"}"#, None),
+            (r#"{"code":7}"#, None),
+            ("<html>", None),
+        ] {
+            assert_eq!(code(body.as_bytes()).as_deref(), word, "{body}");
+        }
     }
 
     fn detail_of(body: &[u8]) -> String {

@@ -31,6 +31,8 @@ pub struct Failure {
     pub message: String,
     /// HTTP status, where there was one.
     pub status: Option<u16>,
+    /// The system's own word for what is wrong (the name of an exception, an error code), where its answer has one.
+    pub code: Option<String>,
     /// The system's id for the request (`X-Request-Id`).
     pub request_id: Option<String>,
     /// What the system itself said (title and errors), shortened; may hold personal data: `debug` and terminals only.
@@ -48,6 +50,7 @@ impl Failure {
             class,
             message: message.into(),
             status: None,
+            code: None,
             request_id: None,
             detail: None,
             retry_after: None,

@@ -173,7 +173,7 @@ impl BigCommerce {
     async fn create(&self, rows: &mut Vec<AttributeRow>, name: &str, kind: FieldType) -> Result<Definition, Failure> {
         let wanted = [NewAttribute { name, kind: attribute_type(kind) }];
         let body = serde_json::to_vec(&wanted).map_err(|_unwritable| self.unwritable())?;
-        let request = Request { method: Method::POST, query: String::new(), body: Some(body) };
+        let request = Request::change(Method::POST, "", Some(body));
         let endpoint = &self.endpoints.attribute_writes;
         let turn = self.caller.turn(endpoint, Pay::InTurn(Lane::Fresh)).await?;
         let refusal = match self.caller.send(turn, &request).await {

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use reqwest::header::HeaderName;
+use reqwest::header::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -159,6 +159,7 @@ impl BigCommerce {
                 prefix: "",
                 secret: settings.access_token,
             },
+            headers: HeaderMap::new(),
             throttle,
             body_bytes_max: None,
         })?;

@@ -115,7 +115,7 @@ impl BigCommerce {
         }
         let stored = match serde_json::to_vec(&rows) {
             Ok(body) => {
-                let request = Request { method: Method::PUT, query: String::new(), body: Some(body) };
+                let request = Request::change(Method::PUT, "", Some(body));
                 self.send_write(&self.endpoints.value_writes, &request, reservation)
                     .await
                     .and_then(|answer| stored_values(&answer))
@@ -155,7 +155,7 @@ impl BigCommerce {
             }
         }
         let Some(ids) = ValueIds::new(ids) else { return };
-        let request = Request { method: Method::DELETE, query: ids.query(), body: None };
+        let request = Request::change(Method::DELETE, ids.query(), None);
         let lost = match self.send_write(&self.endpoints.value_writes, &request, reservation).await {
             Ok(_) => None,
             Err(failure) if failure.may_have_happened => Some(failure),

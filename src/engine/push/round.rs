@@ -70,7 +70,7 @@ impl Push<'_> {
                 Ok(shown) => shown,
                 Err(Error::Source { failure, side: failed, .. }) => {
                     let failed = self.pair.source(failed);
-                    return Ok(self.give_up(failed, side, items, failure));
+                    return Ok(self.give_up(failed, side, items, *failure));
                 }
                 Err(other) => return Err(other),
             };

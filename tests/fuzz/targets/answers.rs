@@ -8,7 +8,7 @@ use attune::connector::{Connector, End, Page, Unreserved};
 use attune::http::{Caller, Credential, Endpoint, Lane, Pay, Request, Settings, Throttle, ThrottleSettings};
 use attune::model::{Cell, Class, Failure, Key, Outcome, Seen, Side, Timestamp, Value, Write};
 use futures::StreamExt;
-use reqwest::header::HeaderName;
+use reqwest::header::{HeaderMap, HeaderName};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
@@ -219,7 +219,6 @@ fn written(server: &Server, body: &[u8], read: &Result<Json, Unread>) {
 /// A whole answer, from its status line on, as it comes over the wire.
 pub fn exchange(answer: &[u8]) {
     const BYTES_MAX: usize = 4096;
-    static ENDPOINT: Endpoint = Endpoint::new("/v3/customers", 3);
     with_server(|server| {
         let bytes = answer.to_vec();
         server.answers(move |_| bytes.clone());
@@ -235,12 +234,14 @@ pub fn exchange(answer: &[u8]) {
                 prefix: "",
                 secret: Arc::new(|| Ok(SecretString::from(TOKEN))),
             },
+            headers: HeaderMap::new(),
             throttle,
             body_bytes_max: Some(BYTES_MAX),
         })
         .expect("the settings are sound");
+        let endpoint = Endpoint::new("/v3/customers", 3);
         let sent = server.runtime.block_on(async {
-            let turn = caller.turn(&ENDPOINT, Pay::InTurn(Lane::Fresh)).await.expect("nothing is known of a quota");
+            let turn = caller.turn(&endpoint, Pay::InTurn(Lane::Fresh)).await.expect("nothing is known of a quota");
             caller.send(turn, &Request::get("limit=250")).await
         });
         match sent {
