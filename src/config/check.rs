@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::Direction;
-
 use super::mapping::ReadMapping;
 use super::reader::Reader;
 use super::tree::Node;
-use super::{Crm, CrmKind, Store, nearest};
+use super::{Crm, Store, crm};
 
 /// Fields that would write a column which the connector itself needs, or that are of a record to which nothing leads.
 pub(super) fn pairs(
@@ -18,34 +16,8 @@ pub(super) fn pairs(
 ) {
     for pair in stores.values().flat_map(|store| &store.pairs) {
         let (Some(crm), Some(mapping)) = (crms.get(&pair.crm), mappings.get(&pair.mapping)) else { continue };
-        let CrmKind::Sql(sql) = &crm.kind;
         for (rule, node) in mapping.mapping.fields.iter().zip(&mapping.fields) {
-            if let Some((relation, _)) = rule.crm.split_once('.')
-                && !sql.relations.contains_key(relation)
-            {
-                let hint = nearest::hint(relation, sql.relations.keys().map(String::as_str));
-                reader.problem(
-                    node,
-                    format!(
-                        "`{}` is a field of the record that a contact points to, and [crm.{}] does not say how: add \
-                         [crm.{}.relation.{relation}] with `table` and `from`{hint}",
-                        rule.crm, crm.name, crm.name
-                    ),
-                );
-            }
-            let taken = [("key", Some(&sql.key)), ("modified", Some(&sql.modified)), ("deleted", sql.deleted.as_ref())];
-            for (role, column) in taken {
-                if rule.direction != Direction::ToStore && column == Some(&rule.crm) {
-                    reader.problem(
-                        node,
-                        format!(
-                            "`{}` is the `{role}` column of [crm.{}], and this field would write it: set direction = \
-                             \"to_store\", or map another column",
-                            rule.crm, crm.name
-                        ),
-                    );
-                }
-            }
+            crm::check(reader, crm, rule, node);
         }
     }
 }

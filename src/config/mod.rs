@@ -28,14 +28,14 @@ mod url;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+pub use crm::{ModifiedBy, OdooSettings, SqlRelation, SqlSettings};
 pub use duration::parse as parse_duration;
 pub use environment::Environment;
 pub use nearest::nearest;
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
 pub use settings::{
-    Calls, Config, Crm, CrmKind, Log, LogFormat, LogLevel, ModifiedBy, PairSettings, Server, SqlRelation, SqlSettings,
-    State, Store, Sweep, Times,
+    Calls, Config, Crm, CrmKind, Log, LogFormat, LogLevel, PairSettings, Server, State, Store, Sweep, Times,
 };
 pub use url::UrlSource;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::{Mapping, Mode, Rails};
 
-use super::{Problem, Secret, UrlSource, nearest};
+use super::{OdooSettings, Problem, Secret, SqlSettings, UrlSource, nearest};
 
 /// Everything that was configured, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,48 +126,8 @@ pub struct Crm {
 pub enum CrmKind {
     /// A table of a database.
     Sql(SqlSettings),
-}
-
-/// A table of a database, one row a contact.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SqlSettings {
-    /// `sqlite:PATH` (relative to the working directory) or `postgres://…`.
-    pub url: UrlSource,
-    /// The table, `schema.table` where it has a schema.
-    pub table: String,
-    /// The key's column.
-    pub key: String,
-    /// The column that says when a row changed.
-    pub modified: String,
-    /// Who sets it on our writes.
-    pub modified_by: ModifiedBy,
-    /// The column whose rows are gone where it holds anything.
-    pub deleted: Option<String>,
-    /// Tables that a contact points to, by the name that dotted fields begin with.
-    pub relations: BTreeMap<String, SqlRelation>,
-}
-
-/// A table that a contact points to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SqlRelation {
-    /// The table.
-    pub table: String,
-    /// The contact's column that holds its key.
-    pub from: String,
-    /// Its key's column.
-    pub key: String,
-    /// The column that says when one of its rows changed.
-    pub modified: String,
-}
-
-/// Who sets the modified column on our writes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ModifiedBy {
-    /// We do.
-    #[default]
-    Attune,
-    /// The database does, by a trigger.
-    Database,
+    /// A model of an Odoo.
+    Odoo(OdooSettings),
 }
 
 /// A quota in calls.

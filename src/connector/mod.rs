@@ -12,6 +12,8 @@ use crate::model::{Definition, Failure, FieldType, Key, Observed, Outcome, Times
 
 pub mod bigcommerce;
 mod names;
+pub mod odoo;
+mod paid;
 mod retry;
 pub mod sql;
 

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Crm, CrmKind, Environment, ModifiedBy, SqlRelation, SqlSettings, Store, Sweep, Times};
-use crate::connector::bigcommerce::{self, BigCommerce};
-use crate::connector::sql::{self, Sql};
-use crate::connector::{Connector, FieldWanted};
+use super::connectors::{self, Made};
+use crate::config::{Config, Crm, Environment, Store, Sweep, Times};
+use crate::connector::FieldWanted;
 use crate::engine::{self, PairSettings, SourceSettings};
-use crate::http::{Client, SecretProvider};
-use crate::model::{Class, Failure, FieldType, Mapping, Side};
+use crate::http::Client;
+use crate::model::{Failure, FieldType, Mapping, Side};
 
 /// All sources and pairs of a configuration. Nothing was reached yet.
 pub struct Blueprint {
@@ -73,10 +72,10 @@ pub struct Surroundings {
 
 /// The fields of one source that its pairs name, and those that links are found by.
 #[derive(Default)]
-struct Wanted {
+pub(super) struct Wanted {
     fields: BTreeMap<String, FieldType>,
     matches: BTreeSet<(String, bool)>,
-    create_attributes: bool,
+    pub(super) create_attributes: bool,
 }
 
 impl Blueprint {
@@ -153,7 +152,7 @@ fn want(wanted: &mut Wanted, side: Side, mapping: &Mapping) {
 }
 
 impl Wanted {
-    fn fields(&self) -> Vec<FieldWanted> {
+    pub(super) fn fields(&self) -> Vec<FieldWanted> {
         self.fields.iter().map(|(name, kind)| FieldWanted { name: name.clone(), kind: *kind }).collect()
     }
 }
@@ -162,13 +161,7 @@ fn times(times: &Times) -> engine::Times {
     engine::Times { overlap: times.overlap, quarantine: times.quarantine, replica_lag: times.replica_lag }
 }
 
-fn plan(
-    side: Side,
-    name: &str,
-    own: &Times,
-    wanted: Wanted,
-    connector: Result<Arc<dyn Connector>, Failure>,
-) -> SourcePlan {
+fn plan(side: Side, name: &str, own: &Times, wanted: Wanted, connector: Made) -> SourcePlan {
     SourcePlan {
         side,
         name: name.to_owned(),
@@ -185,64 +178,11 @@ fn plan(
 }
 
 fn store_plan(store: &Store, wanted: Wanted, surroundings: &Surroundings) -> SourcePlan {
-    let (secret, environment) = (store.access_token.clone(), Arc::clone(&surroundings.environment));
-    let runtime = tokio::runtime::Handle::current();
-    // The caller asks on a thread that may block: the secret may be a file or a command.
-    let access_token: SecretProvider = Arc::new(move || runtime.block_on(secret.resolve(&environment)));
-    let connector = BigCommerce::new(bigcommerce::Settings {
-        name: store.name.clone(),
-        store_hash: store.store_hash.clone(),
-        api_url: store.api_url.clone(),
-        access_token,
-        share: store.share,
-        fields: wanted.fields(),
-        create_attributes: wanted.create_attributes,
-        patience: surroundings.patience,
-        cancel: surroundings.stop.clone(),
-        client: surroundings.client.clone(),
-    });
-    let connector = connector.map(|connector| Arc::new(connector) as Arc<dyn Connector>);
+    let connector = connectors::of_store(store, &wanted, surroundings);
     plan(Side::Store, &store.name, &store.times, wanted, connector)
 }
 
 async fn crm_plan(crm: &Crm, wanted: Wanted, surroundings: &Surroundings) -> SourcePlan {
-    let connector = match &crm.kind {
-        CrmKind::Sql(settings) => sql_connector(crm, settings, &wanted, surroundings).await,
-    };
+    let connector = connectors::of_crm(crm, &wanted, surroundings).await;
     plan(Side::Crm, &crm.name, &crm.times, wanted, connector)
-}
-
-async fn sql_connector(
-    crm: &Crm,
-    settings: &SqlSettings,
-    wanted: &Wanted,
-    surroundings: &Surroundings,
-) -> Result<Arc<dyn Connector>, Failure> {
-    let url = settings.url.resolve(&surroundings.environment).await.map_err(|why| {
-        Failure::new(Class::Misconfigured, format!("the url of crm {} cannot be read: {why}", crm.name))
-    })?;
-    let connector = Sql::new(sql::Settings {
-        name: crm.name.clone(),
-        url,
-        table: settings.table.clone(),
-        key: settings.key.clone(),
-        modified: settings.modified.clone(),
-        modified_by: match settings.modified_by {
-            ModifiedBy::Attune => sql::ModifiedBy::Attune,
-            ModifiedBy::Database => sql::ModifiedBy::Database,
-        },
-        deleted: settings.deleted.clone(),
-        relations: settings
-            .relations
-            .iter()
-            .map(|(name, relation)| {
-                let SqlRelation { table, from, key, modified } = relation.clone();
-                (name.clone(), sql::Relation { table, from, key, modified })
-            })
-            .collect(),
-        fields: wanted.fields(),
-        patience: surroundings.patience,
-        cancel: surroundings.stop.clone(),
-    });
-    Ok(Arc::new(connector))
 }

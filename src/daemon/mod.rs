@@ -8,6 +8,7 @@
 
 mod bell;
 mod blueprint;
+mod connectors;
 mod control;
 mod fleet;
 mod outage;

@@ -20,7 +20,7 @@ pub use answer::Answer;
 pub use caller::{Caller, Credential, Endpoint, Pay, Request, SecretProvider, Settings, Turn};
 pub use client::{Client, Timeouts};
 pub use failure::is_too_large;
-pub use throttle::{Reserved, Throttle, ThrottleSettings};
+pub use throttle::{FixedQuota, Reserved, Throttle, ThrottleSettings};
 
 /// Which work a call belongs to; under one quota, earlier lanes go first and the last two keep a tenth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

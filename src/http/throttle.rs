@@ -27,6 +27,17 @@ const WAIT_WORTH_SAYING: Duration = Duration::from_secs(2);
 /// The same event of one system is said at most once in this time.
 const SAID_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
+/// A quota that somebody told us, where the system does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedQuota {
+    /// Calls in each window.
+    pub calls: u64,
+    /// The window.
+    pub per: Duration,
+    /// The most calls in flight at once.
+    pub in_flight_max: usize,
+}
+
 /// What a throttle needs to know of its system.
 #[derive(Clone, Debug)]
 pub struct ThrottleSettings {

@@ -3,21 +3,22 @@
 //! `suite` knows only the [`world::World`] trait; a source joins by implementing it and naming itself in [`contract!`].
 //! SQLite always runs. PostgreSQL runs when `ATTUNE_TEST_POSTGRES` names a database (`postgres://postgres@127.0.0.1/test`),
 //! MySQL or MariaDB when `ATTUNE_TEST_MYSQL` does (`mysql://root@127.0.0.1/test`); every test has a schema of its own there
-//! and drops it.
+//! and drops it. Odoo runs when `ATTUNE_TEST_ODOO` names one, in both of its protocols.
 
-/// Tests of a module, run on one kind of database each.
+/// Tests of a module, run in one kind of place each.
 macro_rules! on {
-    ($database:ident as $module:ident, $home:ident, [$($test:ident),* $(,)?]) => {
+    ($world:ident::$place:ident as $module:ident, $home:ident, [$($test:ident),* $(,)?]) => {
         mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                crate::sql_world::$database(|place| Box::pin(crate::$home::$test(place))).await;
+                crate::$world::$place(|place| Box::pin(crate::$home::$test(place))).await;
             })*
         }
     };
 }
 
 mod mysql_only;
+mod odoo_world;
 mod related;
 mod sql_only;
 mod sql_world;
@@ -27,9 +28,11 @@ mod world;
 /// Runs every test of the suite against every place.
 macro_rules! contract {
     ($($test:ident),* $(,)?) => {
-        on!(on_sqlite as sqlite, suite, [$($test),*]);
-        on!(on_postgres as postgres, suite, [$($test),*]);
-        on!(on_mysql as mysql, suite, [$($test),*]);
+        on!(sql_world::on_sqlite as sqlite, suite, [$($test),*]);
+        on!(sql_world::on_postgres as postgres, suite, [$($test),*]);
+        on!(sql_world::on_mysql as mysql, suite, [$($test),*]);
+        on!(odoo_world::on_odoo as odoo, suite, [$($test),*]);
+        on!(odoo_world::on_odoo_before_19 as odoo_before_19, suite, [$($test),*]);
     };
 }
 

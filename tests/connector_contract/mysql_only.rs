@@ -15,7 +15,7 @@ use crate::sql_world::{Database, text_field};
 const KEY: &str = "bigint AUTO_INCREMENT PRIMARY KEY";
 
 on!(
-    on_mysql as tests,
+    sql_world::on_mysql as tests,
     mysql_only,
     [
         columns_of_every_type,

@@ -11,9 +11,9 @@ use crate::sql_world::{Database, text_field};
 /// Runs tests on every database.
 macro_rules! on_all {
     ($($test:ident),* $(,)?) => {
-        on!(on_sqlite as sqlite, related, [$($test),*]);
-        on!(on_postgres as postgres, related, [$($test),*]);
-        on!(on_mysql as mysql, related, [$($test),*]);
+        on!(sql_world::on_sqlite as sqlite, related, [$($test),*]);
+        on!(sql_world::on_postgres as postgres, related, [$($test),*]);
+        on!(sql_world::on_mysql as mysql, related, [$($test),*]);
     };
 }
 

@@ -16,8 +16,8 @@ use crate::sql_world::{Database, text_field};
 /// Runs tests on both databases.
 macro_rules! on_both {
     ($($test:ident),* $(,)?) => {
-        on!(on_sqlite as on_sqlite, sql_only, [$($test),*]);
-        on!(on_postgres as on_postgres, sql_only, [$($test),*]);
+        on!(sql_world::on_sqlite as on_sqlite, sql_only, [$($test),*]);
+        on!(sql_world::on_postgres as on_postgres, sql_only, [$($test),*]);
     };
 }
 

@@ -39,11 +39,10 @@ use tokio_util::sync::CancellationToken;
 use self::clock::StoreClock;
 use self::definitions::Attributes;
 use self::fields::Field;
+use super::paid::Paid;
 use super::retry::Attempts;
 use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
-use crate::http::{
-    Answer, Caller, Client, Credential, Endpoint, Pay, Request, Reserved, SecretProvider, Throttle, ThrottleSettings,
-};
+use crate::http::{Answer, Caller, Client, Credential, Endpoint, Request, SecretProvider, Throttle, ThrottleSettings};
 use crate::model::{Class, Failure, FieldType, Key, Observed, Outcome, Side, Timestamp, Write};
 
 /// The feed of customers: new ones, and changed fields of their own.
@@ -236,32 +235,6 @@ impl BigCommerce {
     }
 }
 
-/// Who pays for a call: a reservation as long as it lasts, then a turn in a lane.
-#[derive(Clone, Copy)]
-struct Paid<'a> {
-    reservation: Option<&'a dyn Reservation>,
-    lane: Lane,
-}
-
-impl<'a> Paid<'a> {
-    const fn in_lane(lane: Lane) -> Self {
-        Self { reservation: None, lane }
-    }
-
-    const fn by(reservation: &'a dyn Reservation, lane: Lane) -> Self {
-        Self { reservation: Some(reservation), lane }
-    }
-
-    fn read(self) -> Pay {
-        if self.reservation.is_some_and(Reservation::take) { Pay::Prepaid } else { Pay::InTurn(self.lane) }
-    }
-
-    /// A write follows its recheck at once or not at all.
-    fn write(self) -> Pay {
-        if self.reservation.is_some_and(Reservation::take) { Pay::PrepaidNow } else { Pay::InTurn(self.lane) }
-    }
-}
-
 /// What BigCommerce's refusals of credentials mean, and what to do.
 fn explained(mut failure: Failure) -> Failure {
     match failure.status {
@@ -286,12 +259,6 @@ fn refused_read(mut failure: Failure) -> Failure {
         failure.message.push_str("; please report this as a defect of Attune");
     }
     failure
-}
-
-impl Reservation for Reserved {
-    fn take(&self) -> bool {
-        Self::take(self)
-    }
 }
 
 #[async_trait]

@@ -195,7 +195,7 @@ impl BigCommerce {
         request: &Request,
         reservation: &dyn Reservation,
     ) -> Result<Answer, Failure> {
-        let paid = Paid { reservation: Some(reservation), lane: Lane::Fresh };
+        let paid = Paid::by(reservation, Lane::Fresh);
         let turn = self.caller.turn(endpoint, paid.write()).await?;
         self.caller.send(turn, request).await.map_err(explained)
     }

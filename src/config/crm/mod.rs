@@ -1,0 +1,79 @@
+//! `[crm.NAME]`: how a CRM is reached. What every kind has is read here, what only one has in its own file.
+
+mod odoo;
+mod sql;
+
+use std::time::Duration;
+
+use super::reader::{Fields, Reader};
+use super::tree::Node;
+use super::{Calls, Crm, CrmKind, times};
+use crate::model::FieldRule;
+pub use odoo::OdooSettings;
+pub use sql::{ModifiedBy, SqlRelation, SqlSettings};
+
+/// The keys of every kind.
+const KEYS: [&str; 7] = ["kind", "poll", "sweep", "overlap", "quarantine", "replica_lag", "quota"];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Known(fn(&Reader, &str, &Node) -> Option<Crm>),
+    Later(&'static str),
+}
+
+const KINDS: [(&str, Kind); 6] = [
+    ("sql", Kind::Known(sql::read)),
+    ("odoo", Kind::Known(odoo::read)),
+    ("rest", Kind::Later("any REST API")),
+    ("hubspot", Kind::Later("HubSpot")),
+    ("salesforce", Kind::Later("Salesforce")),
+    ("tryton", Kind::Later("Tryton")),
+];
+
+/// Reads one CRM.
+pub(super) fn read(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
+    // The kind decides which keys there are.
+    let kind = reader.open_table(node)?.require("kind", "expected a kind, such as kind = \"sql\"")?;
+    match reader.word(kind, &KINDS)? {
+        Kind::Known(read) => read(reader, name, node),
+        Kind::Later(system) => {
+            let known: Vec<String> = KINDS
+                .iter()
+                .filter(|(_, kind)| matches!(kind, Kind::Known(_)))
+                .map(|(word, _)| format!("kind = \"{word}\""))
+                .collect();
+            reader.not_yet(kind, &format!("the CRM kind for {system}"), &format!("{} are", known.join(" and ")));
+            None
+        }
+    }
+}
+
+/// A field of a mapping that a CRM of this kind cannot have, or must not let be written.
+pub(super) fn check(reader: &Reader, crm: &Crm, rule: &FieldRule, node: &Node) {
+    match &crm.kind {
+        CrmKind::Sql(settings) => sql::check(reader, &crm.name, settings, rule, node),
+        // Its fields are known when it is asked.
+        CrmKind::Odoo(_) => {}
+    }
+}
+
+/// The keys of one kind, beside those of every kind.
+fn keys<'a>(own: &[&'a str]) -> Vec<&'a str> {
+    KEYS.iter().chain(own).copied().collect()
+}
+
+/// A CRM of one kind with what every kind has.
+fn crm(reader: &Reader, name: &str, kind: CrmKind, fields: &Fields<'_, '_>) -> Crm {
+    let quota = fields.get("quota").and_then(|node| quota(reader, node));
+    Crm { name: name.to_owned(), kind, times: times::read(reader, fields), quota }
+}
+
+fn quota(reader: &Reader, node: &Node) -> Option<Calls> {
+    let fields = reader.table(node, &["calls", "per", "concurrency"])?;
+    let calls = fields.require("calls", "how many calls").and_then(|node| reader.whole(node, 1..=1_000_000_000));
+    let per = fields
+        .require("per", "in which time, such as \"10s\"")
+        .and_then(|node| reader.duration(node, Duration::from_millis(1)..=Duration::from_secs(31 * 24 * 60 * 60)));
+    let concurrency = fields.get_or("concurrency", 4, |node| reader.whole(node, 1..=1000));
+    Some(Calls { calls: calls?, per: per?, concurrency })
+}

@@ -1,0 +1,100 @@
+//! Connectors for what a configuration names: a function for each kind of source. Nothing is reached yet.
+
+use std::sync::Arc;
+
+use super::blueprint::{Surroundings, Wanted};
+use crate::config::{Crm, CrmKind, ModifiedBy, OdooSettings, Secret, SqlRelation, SqlSettings, Store};
+use crate::connector::Connector;
+use crate::connector::bigcommerce::{self, BigCommerce};
+use crate::connector::odoo::{self, Odoo};
+use crate::connector::sql::{self, Sql};
+use crate::http::{FixedQuota, SecretProvider};
+use crate::model::{Class, Failure};
+
+/// A connector, or why there is none.
+pub(super) type Made = Result<Arc<dyn Connector>, Failure>;
+
+pub(super) fn of_store(store: &Store, wanted: &Wanted, surroundings: &Surroundings) -> Made {
+    let connector = BigCommerce::new(bigcommerce::Settings {
+        name: store.name.clone(),
+        store_hash: store.store_hash.clone(),
+        api_url: store.api_url.clone(),
+        access_token: provider(&store.access_token, surroundings),
+        share: store.share,
+        fields: wanted.fields(),
+        create_attributes: wanted.create_attributes,
+        patience: surroundings.patience,
+        cancel: surroundings.stop.clone(),
+        client: surroundings.client.clone(),
+    });
+    Ok(Arc::new(connector?))
+}
+
+pub(super) async fn of_crm(crm: &Crm, wanted: &Wanted, surroundings: &Surroundings) -> Made {
+    match &crm.kind {
+        CrmKind::Sql(settings) => sql(crm, settings, wanted, surroundings).await,
+        CrmKind::Odoo(settings) => odoo(crm, settings, wanted, surroundings),
+    }
+}
+
+/// Finds a secret when it is asked for. The caller asks on a thread that may block: the secret may be a file or a command.
+fn provider(secret: &Secret, surroundings: &Surroundings) -> SecretProvider {
+    let (secret, environment) = (secret.clone(), Arc::clone(&surroundings.environment));
+    let runtime = tokio::runtime::Handle::current();
+    Arc::new(move || runtime.block_on(secret.resolve(&environment)))
+}
+
+fn quota(crm: &Crm) -> Option<FixedQuota> {
+    crm.quota.map(|quota| FixedQuota {
+        calls: quota.calls,
+        per: quota.per,
+        in_flight_max: usize::try_from(quota.concurrency).unwrap_or(usize::MAX),
+    })
+}
+
+fn odoo(crm: &Crm, settings: &OdooSettings, wanted: &Wanted, surroundings: &Surroundings) -> Made {
+    let connector = Odoo::new(odoo::Settings {
+        name: crm.name.clone(),
+        url: settings.url.clone(),
+        database: settings.database.clone(),
+        user: settings.user.clone(),
+        api_key: provider(&settings.api_key, surroundings),
+        model: settings.model.clone(),
+        quota: quota(crm),
+        fields: wanted.fields(),
+        patience: surroundings.patience,
+        cancel: surroundings.stop.clone(),
+        client: surroundings.client.clone(),
+    });
+    Ok(Arc::new(connector?))
+}
+
+async fn sql(crm: &Crm, settings: &SqlSettings, wanted: &Wanted, surroundings: &Surroundings) -> Made {
+    let url = settings.url.resolve(&surroundings.environment).await.map_err(|why| {
+        Failure::new(Class::Misconfigured, format!("the url of crm {} cannot be read: {why}", crm.name))
+    })?;
+    let connector = Sql::new(sql::Settings {
+        name: crm.name.clone(),
+        url,
+        table: settings.table.clone(),
+        key: settings.key.clone(),
+        modified: settings.modified.clone(),
+        modified_by: match settings.modified_by {
+            ModifiedBy::Attune => sql::ModifiedBy::Attune,
+            ModifiedBy::Database => sql::ModifiedBy::Database,
+        },
+        deleted: settings.deleted.clone(),
+        relations: settings
+            .relations
+            .iter()
+            .map(|(name, relation)| {
+                let SqlRelation { table, from, key, modified } = relation.clone();
+                (name.clone(), sql::Relation { table, from, key, modified })
+            })
+            .collect(),
+        fields: wanted.fields(),
+        patience: surroundings.patience,
+        cancel: surroundings.stop.clone(),
+    });
+    Ok(Arc::new(connector))
+}
