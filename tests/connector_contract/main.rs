@@ -18,6 +18,7 @@ macro_rules! on {
 }
 
 mod mysql_only;
+mod odoo_only;
 mod odoo_world;
 mod related;
 mod sql_only;

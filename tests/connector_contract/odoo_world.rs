@@ -20,7 +20,7 @@ use futures::future::BoxFuture;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{NOTE, Place, REFUSED, TITLE, World};
@@ -58,17 +58,39 @@ async fn server() -> Option<Server> {
     Some(Server { address, database, keys, pool, before_19: None })
 }
 
+/// Held by every test, and by one that changes rights alone: Odoo remembers rights across calls, and those that were read
+/// while they changed for good.
+static RIGHTS: RwLock<()> = RwLock::const_new(());
+
 /// Runs a test in the protocol of version 19 and later.
 pub async fn on_odoo(test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
-    if let Some(server) = server().await {
-        test(&server).await;
-    }
+    let _steady = RIGHTS.read().await;
+    on(false, test).await;
 }
 
 /// Runs a test in the protocol of earlier versions: what stands in between hides the newer one.
 pub async fn on_odoo_before_19(test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
+    let _steady = RIGHTS.read().await;
+    on(true, test).await;
+}
+
+/// Runs a test while no other runs.
+pub async fn on_odoo_alone(test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
+    let _alone = RIGHTS.write().await;
+    on(false, test).await;
+}
+
+/// Runs a test in the older protocol while no other runs.
+pub async fn on_odoo_before_19_alone(test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
+    let _alone = RIGHTS.write().await;
+    on(true, test).await;
+}
+
+async fn on(before_19: bool, test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
     if let Some(mut server) = server().await {
-        server.before_19 = Some(older(&server.address).await);
+        if before_19 {
+            server.before_19 = Some(older(&server.address).await);
+        }
         test(&server).await;
     }
 }
@@ -191,9 +213,9 @@ impl Server {
     }
 }
 
-#[async_trait]
-impl Place for Server {
-    async fn world(&self, records: usize) -> Box<dyn World> {
+impl Server {
+    /// A world, as what it is.
+    pub async fn model(&self, records: usize) -> Model {
         let model = self.take_model().await;
         self.run(&format!("TRUNCATE {model} RESTART IDENTITY")).await;
         self.run(&format!(
@@ -203,13 +225,21 @@ impl Place for Server {
         .await;
         let settings = self.settings(&model, "admin", &[("x_title", FieldType::String), ("x_note", FieldType::String)]);
         let connector = Odoo::new(settings).expect("the settings are sound");
-        Box::new(Model { server: self.clone(), model, connector })
+        Model { server: self.clone(), model, connector }
     }
 }
 
-struct Model {
+#[async_trait]
+impl Place for Server {
+    async fn world(&self, records: usize) -> Box<dyn World> {
+        Box::new(self.model(records).await)
+    }
+}
+
+/// A model that one test has for itself.
+pub struct Model {
     server: Server,
-    model: String,
+    pub model: String,
     connector: Odoo,
 }
 

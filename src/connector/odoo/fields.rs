@@ -183,7 +183,13 @@ const NAMES_LISTED_MAX: usize = 5;
 impl Odoo {
     /// Finds the fields in the model, and in those that dotted fields lead to.
     pub(super) async fn find_fields(&self, protocol: Protocol) -> Result<(Model, Vec<Definition>, Timestamp), Failure> {
-        let (said, clock) = self.describe(protocol, &self.model).await?;
+        let (said, clock) = self.describe(protocol, &self.model).await.map_err(|mut failure| {
+            if failure.class == Class::Misconfigured && failure.code.is_some() {
+                let (label, model, name) = (&self.label, &self.model, &self.name);
+                failure.message = format!("{label}: Odoo has no model `{model}`; correct `model` in [crm.{name}]");
+            }
+            failure
+        })?;
         let may_write = self.may_write(protocol).await?;
         let mut relations: Vec<Relation> = Vec::new();
         let mut linked: BTreeMap<&str, Result<Map<String, Value>, Failure>> = BTreeMap::new();

@@ -90,7 +90,14 @@ impl Odoo {
                 if absent { self.no_such_database(failure) } else { failure }
             },
         )?;
-        match self.opened(&answer)?.as_i64() {
+        let opened = self.opened(&answer).map_err(|mut failure| {
+            if failure.class == Class::Retry {
+                let hint = "; if it stays so, check `database`: one that is not there looks the same";
+                failure.message.push_str(hint);
+            }
+            failure
+        });
+        match opened?.as_i64() {
             Some(user) => Ok(Protocol::JsonRpc { user }),
             None => {
                 // The next start asks for the key again: this answer is no refusal to whoever keeps it.
