@@ -12,6 +12,7 @@ mod links;
 mod lost_answers;
 mod mapping;
 mod merging;
+mod odoo;
 mod operators;
 mod promises;
 mod related;

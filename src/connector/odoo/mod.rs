@@ -13,6 +13,8 @@
 mod fields;
 mod read;
 mod rpc;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::fmt;

@@ -10,12 +10,12 @@ use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::{Map, Value, json};
 
 use super::fields::{Field, Model, WRITE_DATE, instant, odoo_time};
-use super::rpc::{Answered, Call};
+use super::rpc::{Answered, Call, is_forbidden};
 use super::{Odoo, PAGE_ROWS, Ready};
 use crate::connector::paid::Paid;
 use crate::connector::{End, Lane, Page};
 use crate::http::is_too_large;
-use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Seen, Timestamp, Value as Text};
+use crate::model::{Cell, Existence, Failure, Key, Observed, Seen, Timestamp, Value as Text};
 
 /// The fewest rows that are asked for when answers are too large.
 const ROWS_MIN: usize = 10;
@@ -172,7 +172,7 @@ impl Odoo {
             match self.ask(ready.protocol, &call, paid).await {
                 // One that came back in between is hidden from nobody, and not gone either.
                 Ok(answered) => hidden.extend(self.rows_of(answered.result)?.into_iter().map(|(id, _)| id)),
-                Err(failure) if failure.class == Class::Auth && failure.code.is_some() => {
+                Err(failure) if is_forbidden(&failure) => {
                     if let [id] = ids {
                         hidden.push(*id);
                     } else {
@@ -217,7 +217,7 @@ impl Odoo {
                     match self.ask(ready.protocol, &call, paid).await {
                         Ok(answered) => by_id.extend(self.rows_of(answered.result)?),
                         // What may not be read is unseen.
-                        Err(failure) if failure.class == Class::Auth && failure.code.is_some() => {}
+                        Err(failure) if is_forbidden(&failure) => {}
                         Err(failure) => return Err(failure),
                     }
                 }

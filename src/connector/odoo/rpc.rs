@@ -344,6 +344,11 @@ fn meaning_of(name: &str) -> Meaning {
     }
 }
 
+/// Whether Odoo says that the user may not do this, with these records at least.
+pub(super) fn is_forbidden(failure: &Failure) -> bool {
+    failure.code.as_deref().is_some_and(|name| meaning_of(name) == Meaning::Forbidden)
+}
+
 /// How long a call may take: Odoo itself gives a call up after two minutes, and says nothing before it is done.
 pub const TIMEOUTS: crate::http::Timeouts = crate::http::Timeouts {
     connect: Duration::from_secs(10),

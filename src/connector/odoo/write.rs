@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::fields::{Field, Spelling};
 use super::read::id_of;
-use super::rpc::Call;
+use super::rpc::{Call, is_forbidden};
 use super::{Odoo, ROWS_PER_LOAD, Ready};
 use crate::connector::paid::Paid;
 use crate::connector::{Lane, Reservation};
@@ -98,7 +98,7 @@ impl Odoo {
                 let is_refused = match failure.class {
                     Class::Rejected => true,
                     // A rule that forbids one record forbids the batch that it is in; a right that is gone, everything.
-                    Class::Auth => failure.code.is_some() && self.may_write(ready.protocol).await.unwrap_or(false),
+                    Class::Auth => is_forbidden(&failure) && self.may_write(ready.protocol).await.unwrap_or(false),
                     _ => false,
                 };
                 if is_refused {
