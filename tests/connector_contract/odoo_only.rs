@@ -333,11 +333,11 @@ pub async fn fields_that_cannot_be_used_say_why(server: &Server) {
         })
         .collect();
     for (state, expected) in states.iter().zip([
-        "did you mean `function`?",
+        "the nearest is `function`",
         "type html",
         "type many2many",
         "no link to one record",
-        "did you mean `ref`?",
+        "the nearest is `ref`",
         "usable, writable: false",
         "usable, writable: false",
     ]) {

@@ -185,8 +185,8 @@ impl Odoo {
     pub(super) async fn find_fields(&self, protocol: Protocol) -> Result<(Model, Vec<Definition>, Timestamp), Failure> {
         let (said, clock) = self.describe(protocol, &self.model).await.map_err(|mut failure| {
             if failure.class == Class::Misconfigured && failure.code.is_some() {
-                let (label, model, name) = (&self.label, &self.model, &self.name);
-                failure.message = format!("{label}: Odoo has no model `{model}`; correct `model` in [crm.{name}]");
+                let (model, name) = (&self.model, &self.name);
+                failure.message = format!("Odoo has no model `{model}`; correct `model` in [crm.{name}]");
             }
             failure
         })?;
@@ -246,9 +246,8 @@ impl Odoo {
         let described = Described { name: link, said: described };
         if described.text("type") != "many2one" {
             let why = format!(
-                "{}: `{link}` of `{}` is no link to one record (its type is {}), so `{name}` leads nowhere; correct the \
+                "`{link}` of `{}` is no link to one record (its type is {}), so `{name}` leads nowhere; correct the \
                  mapping's `crm`",
-                self.label,
                 self.model,
                 described.text("type")
             );
@@ -258,7 +257,7 @@ impl Odoo {
         let fields = match linked {
             Some(Ok(fields)) => fields,
             Some(Err(failure)) => {
-                let why = format!("{}: the fields of `{model}`, to which `{link}` leads: {failure}", self.label);
+                let why = format!("the fields of `{model}`, to which `{link}` leads: {failure}");
                 return (Field::Nowhere, DefinitionState::Unusable(why));
             }
             None => return self.missing(model, field, &Map::new()),
@@ -278,7 +277,7 @@ impl Odoo {
 
     fn missing(&self, model: &str, name: &str, said: &Map<String, Value>) -> (Field, DefinitionState) {
         let hint = match nearest(name, said.keys().map(String::as_str)) {
-            Some(like) => format!("; did you mean `{like}`?"),
+            Some(like) => format!("; the nearest is `{like}`"),
             None => {
                 let own: Vec<&str> = said
                     .keys()
@@ -290,18 +289,17 @@ impl Odoo {
             }
         };
         let why = format!(
-            "{}: there is no field `{name}` in `{model}`, or this user may not see it{hint}; correct the mapping's `crm`, or \
-             make the field in Odoo",
-            self.label
+            "there is no field `{name}` in `{model}`, or this user may not see it{hint}; correct the mapping's `crm`, or \
+             make the field in Odoo"
         );
         (Field::Nowhere, DefinitionState::Unusable(why))
     }
 
     fn unsupported(&self, name: &str, kind: &str) -> (Field, DefinitionState) {
         let why = format!(
-            "{}: `{name}` of `{}` is of type {kind}, which is not supported here; map a field of text, a selection, a number, \
+            "`{name}` of `{}` is of type {kind}, which is not supported here; map a field of text, a selection, a number, \
              a date, a boolean or a link (`LINK` by name, `LINK:id` by number)",
-            self.label, self.model
+            self.model
         );
         (Field::Nowhere, DefinitionState::Unusable(why))
     }
@@ -338,9 +336,9 @@ impl Odoo {
     /// An answer of a shape that the method does not have.
     pub(super) fn senseless(&self, method: &str) -> Failure {
         let why = format!(
-            "{}: the answer to `{method}` of `{}` has a shape that we do not understand; please report this as a defect of \
+            "the answer to `{method}` of `{}` has a shape that we do not understand; please report this as a defect of \
              Attune",
-            self.label, self.model
+            self.model
         );
         Failure::new(Class::Broken, why).possibly_happened()
     }

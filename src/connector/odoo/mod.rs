@@ -79,8 +79,6 @@ pub struct Settings {
 /// One model of one Odoo. Nothing is reached before the first call.
 pub struct Odoo {
     name: String,
-    /// How messages begin.
-    label: String,
     /// What identifies it where it does not say so itself.
     address: String,
     database: String,
@@ -111,13 +109,12 @@ impl Odoo {
     /// # Errors
     /// Of class `Misconfigured`: an address that is not HTTPS (or loopback), a database whose name no header can hold.
     pub fn new(settings: Settings) -> Result<Self, Failure> {
-        let label = format!("crm {}", settings.name);
         let fixed = settings.quota.map(|quota| (quota.calls, quota.per));
         let in_flight_max = settings.quota.map_or(IN_FLIGHT_MAX, |quota| quota.in_flight_max);
         let throttle =
             ThrottleSettings { side: Side::Crm, name: settings.name.clone(), share: 1.0, fixed, in_flight_max };
         let database = HeaderValue::from_str(&settings.database).map_err(|_invalid| {
-            Failure::new(Class::Misconfigured, format!("{label}: `database` holds characters that no database has"))
+            Failure::new(Class::Misconfigured, "`database` holds characters that no database has")
         })?;
         let headers: HeaderMap = [(HeaderName::from_static("x-odoo-database"), database)].into_iter().collect();
         let credential = Credential { header: AUTHORIZATION, prefix: "bearer ", secret: settings.api_key };
@@ -130,7 +127,6 @@ impl Odoo {
             body_bytes_max: None,
         })?;
         Ok(Self {
-            label,
             name: settings.name,
             address: settings.url,
             database: settings.database,

@@ -77,9 +77,9 @@ impl Odoo {
     async fn log_in(&self) -> Result<Protocol, Failure> {
         let Some(user) = &self.user else {
             let why = format!(
-                "{}: this server has no JSON-2 (it came with version 19), and before that it asks for the user that the key \
+                "this server has no JSON-2 (it came with version 19), and before that it asks for the user that the key \
                  belongs to: add `user`, the login, to [crm.{}]",
-                self.label, self.name
+                self.name
             );
             return Err(Failure::new(Class::Misconfigured, why));
         };
@@ -226,20 +226,19 @@ impl Odoo {
             Meaning::KeyRefused => return self.key_refused_by(failure),
             Meaning::Forbidden => {
                 failure.class = Class::Auth;
-                failure.message = self.forbidden().message;
+                failure.message = forbidden().message;
             }
             Meaning::NotFound => {
                 failure.class = Class::Misconfigured;
-                failure.message =
-                    format!("{}: Odoo has no such model or method; check `model` in [crm.{}]", self.label, self.name);
+                failure.message = format!("Odoo has no such model or method; check `model` in [crm.{}]", self.name);
             }
             Meaning::Passing => {
                 failure.class = Class::Retry;
-                failure.message = format!("{}: Odoo could not do it just now ({name}); it is tried again", self.label);
+                failure.message = format!("Odoo could not do it just now ({name}); it is tried again");
             }
             Meaning::Refused => {
                 failure.class = Class::Rejected;
-                failure.message = format!("{}: Odoo refused what was sent ({name})", self.label);
+                failure.message = format!("Odoo refused what was sent ({name})");
             }
         }
         failure
@@ -252,28 +251,18 @@ impl Odoo {
     fn key_refused_by(&self, mut failure: Failure) -> Failure {
         failure.class = Class::Auth;
         failure.message = format!(
-            "{}: Odoo refuses the API key; check `api_key` (and `user`, before version 19) in [crm.{}], and in the user's \
+            "Odoo refuses the API key; check `api_key` (and `user`, before version 19) in [crm.{}], and in the user's \
              preferences that the key still exists and has not expired",
-            self.label, self.name
+            self.name
         );
         failure
-    }
-
-    /// What a user without the right hears.
-    pub(super) fn forbidden(&self) -> Failure {
-        let why = format!(
-            "{}: Odoo says that the user of this key may not do that; give the user the rights that docs/connectors/odoo.md \
-             names",
-            self.label
-        );
-        Failure::new(Class::Auth, why)
     }
 
     fn no_such_database(&self, mut failure: Failure) -> Failure {
         failure.class = Class::Misconfigured;
         failure.message = format!(
-            "{}: there is no Odoo with this database at this address; check `url` and `database` in [crm.{}]",
-            self.label, self.name
+            "there is no Odoo with this database at this address; check `url` and `database` in [crm.{}]",
+            self.name
         );
         failure
     }
@@ -342,6 +331,12 @@ fn meaning_of(name: &str) -> Meaning {
         | "RegistryError" => Meaning::Passing,
         _ => Meaning::Refused,
     }
+}
+
+/// What a user without the right hears.
+pub(super) fn forbidden() -> Failure {
+    let why = "Odoo says that the user of this key may not do that; give the user the rights that docs/connectors/odoo.md names";
+    Failure::new(Class::Auth, why)
 }
 
 /// Whether Odoo says that the user may not do this, with these records at least.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::fields::{Field, Spelling};
 use super::read::id_of;
-use super::rpc::{Call, is_forbidden};
+use super::rpc::{Call, forbidden, is_forbidden};
 use super::{Odoo, ROWS_PER_LOAD, Ready};
 use crate::connector::paid::Paid;
 use crate::connector::{Lane, Reservation};
@@ -88,7 +88,7 @@ impl Odoo {
                     self.written(ready, batch, &fields, &rows, outcomes).await;
                 }
                 Some(Value::Bool(false)) if self.is_about_rights(ready, &result).await => {
-                    fill(outcomes, &Outcome::NotSent(self.forbidden()));
+                    fill(outcomes, &Outcome::NotSent(forbidden()));
                 }
                 Some(Value::Bool(false)) => self.refused(&result, batch, &rows, outcomes),
                 _ => {}
@@ -141,7 +141,7 @@ impl Odoo {
                     .and_then(|value| numbers.get(&(write.field, value.display()))?.as_ref().err().cloned())
             } else {
                 let name = self.names.get(write.field).map_or("?", String::as_str);
-                Some(format!("{}: `{name}` of `{}` cannot be written", self.label, self.model))
+                Some(format!("`{name}` of `{}` cannot be written", self.model))
             };
             if let Some(why) = problem {
                 outcomes[place] = Some(Outcome::Rejected(why));
@@ -159,7 +159,7 @@ impl Odoo {
         let (rows, split): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|(id, places)| !unsent.contains(id) && is_whole(places));
         for place in split.into_iter().flat_map(|(_, places)| places) {
-            let why = format!("{}: another field of the record stood in the way", self.label);
+            let why = "another field of the record stood in the way";
             outcomes[place] = Some(Outcome::BatchRejected(Failure::new(Class::Rejected, why)));
         }
         (!rows.is_empty()).then(|| Rows { fields: fields.into_iter().collect(), rows })
@@ -189,9 +189,7 @@ impl Odoo {
                 _ => Err("several records have this name"),
             };
             let number = number.map_err(|why| {
-                format!(
-                    "{}: `{}` cannot be set to this value, for {why} in `{model}` of Odoo; correct the value, or map `{}:id`",
-                    self.label, column.name, column.name
+                format!("`{}` cannot be set to this value, for {why} in `{model}` of Odoo; correct the value, or map `{}:id`", column.name, column.name
                 )
             });
             numbers.insert((write.field, name), number);
@@ -239,7 +237,7 @@ impl Odoo {
         let messages = result.get("messages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let failure = Failure::new(
             Class::Rejected,
-            format!("{}: Odoo refused a batch of records for what one of them holds; the others go again", self.label),
+            "Odoo refused a batch of records for what one of them holds; the others go again",
         );
         for message in messages {
             // What Odoo says quotes the value.
@@ -259,8 +257,7 @@ impl Odoo {
                 let name = self.names.get(batch[*place].field).map_or("?", String::as_str);
                 let plain = name.split_once(':').map_or(name, |(plain, _)| plain);
                 let is_named = named.iter().any(|named| named.split('/').next() == Some(plain));
-                let refused =
-                    || Outcome::Rejected(format!("{}: Odoo does not take this value for `{name}`", self.label));
+                let refused = || Outcome::Rejected(format!("Odoo does not take this value for `{name}`"));
                 outcomes[*place] = Some(if named.contains(".id") {
                     Outcome::Gone
                 } else if is_named {
