@@ -774,13 +774,42 @@ fn an_odoo_is_read() {
     }
 }
 
+const HUBSPOT: &str = r#"
+[crm.hub]
+kind         = "hubspot"
+access_token = { env = "HUBSPOT_TOKEN" }
+"#;
+
+#[test]
+fn a_hubspot_is_read() {
+    let with = |crm: &str| format!("{STORE}{crm}{MAPPING}").replace("\"erp\"\nmapping", "\"hub\"\nmapping");
+    let hubspot = |text: &str| match &accepted(text).crms["hub"].kind {
+        CrmKind::HubSpot(settings) => settings.clone(),
+        other => panic!("{other:?}"),
+    };
+    let one = hubspot(&with(HUBSPOT));
+    assert_eq!((one.url.as_str(), one.object.as_str()), ("https://api.hubapi.com", "contacts"));
+    assert_eq!(one.create_in_group, None);
+    let more = "object = \"2-1234\"\ncreate_properties = true\nproperty_group = \"b2b\"\n";
+    let one = hubspot(&with(&format!("{HUBSPOT}{more}")));
+    assert_eq!((one.object.as_str(), one.create_in_group.as_deref()), ("2-1234", Some("b2b")));
+    for (text, says) in [
+        (HUBSPOT.replace("access_token = { env = \"HUBSPOT_TOKEN\" }", ""), "`access_token` is missing"),
+        (HUBSPOT.replace("{ env = \"HUBSPOT_TOKEN\" }", "\"pat-eu1-hunter2\""), "crm.hub.access_token: "),
+        (format!("{HUBSPOT}object = \"contacts/batch\"\n"), "HubSpot's internal name"),
+    ] {
+        let problems = load_text(&with(&text)).expect_err("it is not sound");
+        assert!(problems.contains(says) && !problems.contains("hunter2"), "{problems}");
+    }
+}
+
 #[test]
 fn kinds_of_crm_are_known_by_name() {
-    for kind in ["rest", "hubspot", "salesforce", "tryton"] {
+    for kind in ["rest", "salesforce", "tryton"] {
         refused(
             &with("\"sql\"", &format!("\"{kind}\"")),
             "attune.toml:9: crm.erp.kind: the CRM kind for ",
-            &["is not supported yet: kind = \"sql\" and kind = \"odoo\" are"],
+            &["is not supported yet: kind = \"sql\", kind = \"odoo\", kind = \"hubspot\" are"],
         );
     }
     refused(

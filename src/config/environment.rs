@@ -133,7 +133,10 @@ fn takes_one_way(names: &[String]) -> bool {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     matches!(
         names[..],
-        ["state", "url"] | ["crm", _, "url" | "api_key"] | ["defaults", "access_token"] | ["store", _, "access_token"]
+        ["state", "url"]
+            | ["crm", _, "url" | "api_key" | "access_token"]
+            | ["defaults", "access_token"]
+            | ["store", _, "access_token"]
     )
 }
 

@@ -11,6 +11,7 @@ pub use crate::http::{Lane, Quota};
 use crate::model::{Definition, Failure, FieldType, Key, Observed, Outcome, Timestamp, Write};
 
 pub mod bigcommerce;
+pub mod hubspot;
 mod names;
 pub mod odoo;
 mod paid;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::blueprint::{Surroundings, Wanted};
-use crate::config::{Crm, CrmKind, ModifiedBy, OdooSettings, Secret, SqlRelation, SqlSettings, Store};
+use crate::config::{Crm, CrmKind, HubSpotSettings, ModifiedBy, OdooSettings, Secret, SqlRelation, SqlSettings, Store};
 use crate::connector::Connector;
 use crate::connector::bigcommerce::{self, BigCommerce};
+use crate::connector::hubspot::{self, HubSpot};
 use crate::connector::odoo::{self, Odoo};
 use crate::connector::sql::{self, Sql};
-use crate::http::{FixedQuota, SecretProvider};
+use crate::http::{Client, FixedQuota, SecretProvider};
 use crate::model::{Class, Failure};
 
 /// A connector, or why there is none.
@@ -34,6 +35,7 @@ pub(super) async fn of_crm(crm: &Crm, wanted: &Wanted, surroundings: &Surroundin
     match &crm.kind {
         CrmKind::Sql(settings) => sql(crm, settings, wanted, surroundings).await,
         CrmKind::Odoo(settings) => odoo(crm, settings, wanted, surroundings),
+        CrmKind::HubSpot(settings) => hubspot(crm, settings, wanted, surroundings),
     }
 }
 
@@ -61,6 +63,23 @@ fn odoo(crm: &Crm, settings: &OdooSettings, wanted: &Wanted, surroundings: &Surr
         api_key: provider(&settings.api_key, surroundings),
         model: settings.model.clone(),
         quota: quota(crm),
+        fields: wanted.fields(),
+        patience: surroundings.patience,
+        cancel: surroundings.stop.clone(),
+        client: Client::new(odoo::TIMEOUTS),
+    });
+    Ok(Arc::new(connector?))
+}
+
+fn hubspot(crm: &Crm, settings: &HubSpotSettings, wanted: &Wanted, surroundings: &Surroundings) -> Made {
+    let connector = HubSpot::new(hubspot::Settings {
+        name: crm.name.clone(),
+        url: settings.url.clone(),
+        access_token: provider(&settings.access_token, surroundings),
+        object: settings.object.clone(),
+        create_in_group: settings.create_in_group.clone(),
+        quota: quota(crm),
+        searches_per_second: hubspot::SEARCHES_PER_SECOND,
         fields: wanted.fields(),
         patience: surroundings.patience,
         cancel: surroundings.stop.clone(),

@@ -22,16 +22,19 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Reads `X-Rate-Limit-*` (milliseconds), `X-Retry-After` (seconds) and the standard `Retry-After` (seconds or a date).
+    /// Reads BigCommerce's `X-Rate-Limit-*` and HubSpot's `X-HubSpot-RateLimit-*` (milliseconds), `X-Retry-After` (seconds) and
+    /// the standard `Retry-After` (seconds or a date).
     pub(super) fn read(status: u16, headers: &HeaderMap) -> Self {
         // Less than nothing left is nothing left.
         let number = |name: &str| u64::try_from(text(headers, name)?.parse::<i64>().ok()?.max(0)).ok();
         let millis = |name: &str| number(name).map(Duration::from_millis);
         Self {
-            quota: number("x-rate-limit-requests-quota"),
-            left: number("x-rate-limit-requests-left"),
+            quota: number("x-rate-limit-requests-quota").or_else(|| number("x-hubspot-ratelimit-max")),
+            left: number("x-rate-limit-requests-left").or_else(|| number("x-hubspot-ratelimit-remaining")),
             reset: millis("x-rate-limit-time-reset-ms"),
-            window: millis("x-rate-limit-time-window-ms").filter(|window| !window.is_zero()),
+            window: millis("x-rate-limit-time-window-ms")
+                .or_else(|| millis("x-hubspot-ratelimit-interval-milliseconds"))
+                .filter(|window| !window.is_zero()),
             retry_after: delay(headers, "x-retry-after").or_else(|| delay(headers, "retry-after")),
             throttled: status == 429,
             success: (200..300).contains(&status),

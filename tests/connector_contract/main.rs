@@ -17,6 +17,8 @@ macro_rules! on {
     };
 }
 
+mod hubspot_only;
+mod hubspot_world;
 mod mysql_only;
 mod odoo_only;
 mod odoo_world;
@@ -32,6 +34,7 @@ macro_rules! contract {
         on!(sql_world::on_sqlite as sqlite, suite, [$($test),*]);
         on!(sql_world::on_postgres as postgres, suite, [$($test),*]);
         on!(sql_world::on_mysql as mysql, suite, [$($test),*]);
+        on!(hubspot_world::on_hubspot as hubspot, suite, [$($test),*]);
         on!(odoo_world::on_odoo as odoo, suite, [$($test),*]);
         on!(odoo_world::on_odoo_before_19 as odoo_before_19, suite, [$($test),*]);
     };

@@ -43,7 +43,12 @@ async fn fetch_one(world: &dyn World, key: &Key) -> Observed {
 }
 
 async fn fetch(world: &dyn World, keys: &[Key]) -> Vec<Observed> {
-    world.connector().fetch(keys, &[TITLE, NOTE], &Unreserved(Lane::Fresh)).await.expect("the fetch succeeds")
+    let mut records = Vec::new();
+    for keys in keys.chunks(world.connector().limits().keys_per_fetch) {
+        let fetched = world.connector().fetch(keys, &[TITLE, NOTE], &Unreserved(Lane::Fresh)).await;
+        records.extend(fetched.expect("the fetch succeeds"));
+    }
+    records
 }
 
 fn text(cell: &Cell) -> Option<&str> {

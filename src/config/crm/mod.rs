@@ -1,5 +1,6 @@
 //! `[crm.NAME]`: how a CRM is reached. What every kind has is read here, what only one has in its own file.
 
+mod hubspot;
 mod odoo;
 mod sql;
 
@@ -9,6 +10,7 @@ use super::reader::{Fields, Reader};
 use super::tree::Node;
 use super::{Calls, Crm, CrmKind, times};
 use crate::model::FieldRule;
+pub use hubspot::HubSpotSettings;
 pub use odoo::OdooSettings;
 pub use sql::{ModifiedBy, SqlRelation, SqlSettings};
 
@@ -25,7 +27,7 @@ const KINDS: [(&str, Kind); 6] = [
     ("sql", Kind::Known(sql::read)),
     ("odoo", Kind::Known(odoo::read)),
     ("rest", Kind::Later("any REST API")),
-    ("hubspot", Kind::Later("HubSpot")),
+    ("hubspot", Kind::Known(hubspot::read)),
     ("salesforce", Kind::Later("Salesforce")),
     ("tryton", Kind::Later("Tryton")),
 ];
@@ -42,7 +44,7 @@ pub(super) fn read(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
                 .filter(|(_, kind)| matches!(kind, Kind::Known(_)))
                 .map(|(word, _)| format!("kind = \"{word}\""))
                 .collect();
-            reader.not_yet(kind, &format!("the CRM kind for {system}"), &format!("{} are", known.join(" and ")));
+            reader.not_yet(kind, &format!("the CRM kind for {system}"), &format!("{} are", known.join(", ")));
             None
         }
     }
@@ -53,7 +55,7 @@ pub(super) fn check(reader: &Reader, crm: &Crm, rule: &FieldRule, node: &Node) {
     match &crm.kind {
         CrmKind::Sql(settings) => sql::check(reader, &crm.name, settings, rule, node),
         // Its fields are known when it is asked.
-        CrmKind::Odoo(_) => {}
+        CrmKind::Odoo(_) | CrmKind::HubSpot(_) => {}
     }
 }
 
