@@ -16,6 +16,8 @@ pub struct Answer {
     pub status: u16,
     /// The body, decompressed.
     pub body: Vec<u8>,
+    /// The headers; they may hold anything.
+    pub headers: HeaderMap,
     /// The system's own clock at a moment before the call was sent, never later than the truth; none where the answer
     /// carries no `Date`.
     pub clock: Option<Timestamp>,
@@ -132,7 +134,8 @@ mod tests {
     fn answer(body: &str) -> Answer {
         let place = "GET host/path".to_owned();
         let request_id = Some("r1".into());
-        Answer { status: 200, body: body.into(), clock: None, date: None, request_id, place, html: false }
+        let headers = HeaderMap::new();
+        Answer { status: 200, body: body.into(), headers, clock: None, date: None, request_id, place, html: false }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct Credential {
     /// The header: `x-auth-token`, `authorization`.
     pub header: HeaderName,
     /// What stands before the secret in it: nothing, or `Bearer `.
-    pub prefix: &'static str,
+    pub prefix: Cow<'static, str>,
     /// Where the secret comes from.
     pub secret: SecretProvider,
 }
@@ -117,8 +117,10 @@ pub struct Request {
     pub method: Method,
     /// The query, written as it is sent, without its question mark; empty for none.
     pub query: String,
-    /// A JSON body.
+    /// The body, JSON unless `headers` have another `Content-Type`.
     pub body: Option<Vec<u8>>,
+    /// Headers of this request alone, in place of those of every call: nothing secret.
+    pub headers: HeaderMap,
     /// Whether nothing changes by it, whatever the method: it is given up when Attune stops.
     pub reads: bool,
     /// The words in the body that stand for the secret, where a system wants it there; they are inside a JSON string.
@@ -128,17 +130,17 @@ pub struct Request {
 impl Request {
     /// A read.
     pub fn get(query: impl Into<String>) -> Self {
-        Self { method: Method::GET, query: query.into(), body: None, reads: true, secret_place: None }
+        Self { reads: true, ..Self::change(Method::GET, query, None) }
     }
 
     /// A question that is asked with a body.
-    pub const fn ask(body: Vec<u8>) -> Self {
-        Self { method: Method::POST, query: String::new(), body: Some(body), reads: true, secret_place: None }
+    pub fn ask(body: Vec<u8>) -> Self {
+        Self { reads: true, ..Self::change(Method::POST, "", Some(body)) }
     }
 
     /// A call that changes something; once it has left it is waited for.
     pub fn change(method: Method, query: impl Into<String>, body: Option<Vec<u8>>) -> Self {
-        Self { method, query: query.into(), body, reads: false, secret_place: None }
+        Self { method, query: query.into(), body, headers: HeaderMap::new(), reads: false, secret_place: None }
     }
 
     /// The body as it is sent.
@@ -165,6 +167,11 @@ impl Caller {
             throttle: settings.throttle,
             body_bytes_max: settings.body_bytes_max.unwrap_or(BODY_BYTES_MAX),
         })
+    }
+
+    /// Scheme, host and the path that all addresses begin with, without a slash at its end.
+    pub fn base(&self) -> &str {
+        &self.base.address
     }
 
     /// The system's quota.
@@ -255,15 +262,19 @@ impl Caller {
             address.push('?');
             address.push_str(&request.query);
         }
-        let mut call = self
-            .client
-            .connections(&self.base)?
-            .request(request.method.clone(), address)
-            .headers(self.headers.clone())
-            .header(ACCEPT, HeaderValue::from_static("application/json"))
-            .header(&self.credential.header, self.header_value(secret)?);
-        if let Some(body) = request.body_with(secret) {
-            call = call.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
+        let json = HeaderValue::from_static("application/json");
+        let mut headers: HeaderMap = [(ACCEPT, json.clone())].into_iter().collect();
+        let body = request.body_with(secret);
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, json);
+        }
+        for (name, value) in self.headers.iter().chain(&request.headers) {
+            headers.insert(name, value.clone());
+        }
+        headers.insert(&self.credential.header, self.header_value(secret)?);
+        let mut call = self.client.connections(&self.base)?.request(request.method.clone(), address).headers(headers);
+        if let Some(body) = body {
+            call = call.body(body);
         }
 
         let began = Instant::now();
@@ -302,7 +313,7 @@ impl Caller {
         let date = answer::answered(&headers);
         let clock = date.map(|date| answer::clock(date, took));
         let html = answer::is_html(&headers);
-        Ok(Answer { status, body, clock, date, request_id, place, html })
+        Ok(Answer { status, body, headers, clock, date, request_id, place, html })
     }
 
     fn header_value(&self, secret: &SecretString) -> Result<HeaderValue, Failure> {

@@ -155,7 +155,7 @@ impl BigCommerce {
             base: format!("{}/stores/{hash}", settings.api_url.trim_end_matches('/')),
             credential: Credential {
                 header: HeaderName::from_static("x-auth-token"),
-                prefix: "",
+                prefix: "".into(),
                 secret: settings.access_token,
             },
             headers: HeaderMap::new(),

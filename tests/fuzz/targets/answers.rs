@@ -231,7 +231,7 @@ pub fn exchange(answer: &[u8]) {
             base: format!("{}/stores/abc123", server.address),
             credential: Credential {
                 header: HeaderName::from_static("x-auth-token"),
-                prefix: "",
+                prefix: "".into(),
                 secret: Arc::new(|| Ok(SecretString::from(TOKEN))),
             },
             headers: HeaderMap::new(),
