@@ -120,8 +120,8 @@ impl HubSpot {
                 base: settings.url.clone(),
                 credential: Credential {
                     header: AUTHORIZATION,
-                    prefix: "Bearer ",
-                    secret: Arc::clone(&settings.access_token),
+                    prefix: "Bearer ".into(),
+                    secret: Arc::clone(&settings.access_token).into(),
                 },
                 headers: HeaderMap::new(),
                 throttle: Throttle::new(throttle, settings.cancel.clone()),
