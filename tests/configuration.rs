@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use attune::config::{
-    self, Config, CrmKind, LogFormat, LogLevel, ModifiedBy, PairSettings, Secret, Sweep, Times, UrlSource,
+    self, Config, CrmKind, LogFormat, LogLevel, ModifiedBy, PairSettings, SalesforceGrant, Secret, Sweep, Times,
+    UrlSource,
 };
 use attune::model::{Conflict, Create, Direction, FieldRule, FieldType, Mode, OnClear, OnDelete, Rail, Rails};
 use tempfile::TempDir;
@@ -803,13 +804,49 @@ fn a_hubspot_is_read() {
     }
 }
 
+const SALESFORCE: &str = r#"
+[crm.sf]
+kind          = "salesforce"
+url           = "https://example.my.salesforce.com"
+client_id     = "3MVG9"
+client_secret = { env = "SALESFORCE_SECRET" }
+"#;
+
+#[test]
+fn a_salesforce_is_read() {
+    let with = |crm: &str| format!("{STORE}{crm}{MAPPING}").replace("\"erp\"\nmapping", "\"sf\"\nmapping");
+    let salesforce = |text: &str| match &accepted(text).crms["sf"].kind {
+        CrmKind::Salesforce(settings) => settings.clone(),
+        other => panic!("{other:?}"),
+    };
+    let one = salesforce(&with(SALESFORCE));
+    assert_eq!(one.grant, SalesforceGrant::ClientCredentials(Secret::Env("SALESFORCE_SECRET".to_owned())));
+    assert_eq!(one.object, "Contact");
+    let secret = "client_secret = { env = \"SALESFORCE_SECRET\" }";
+    let by_key = SALESFORCE.replace(secret, "private_key = { file = \"key.pem\" }\nuser = \"attune@example.com\"");
+    let SalesforceGrant::JwtBearer { user, audience, .. } = salesforce(&with(&by_key)).grant else {
+        panic!("by a key")
+    };
+    assert_eq!((user.as_str(), audience.as_str()), ("attune@example.com", "https://login.salesforce.com"));
+    for (text, says) in [
+        (SALESFORCE.replace(secret, ""), "neither `client_secret`"),
+        (format!("{SALESFORCE}private_key = {{ file = \"key.pem\" }}\n"), "both `client_secret` and `private_key`"),
+        (by_key.replace("user = \"attune@example.com\"", ""), "`user` is missing"),
+        (SALESFORCE.replace("{ env = \"SALESFORCE_SECRET\" }", "\"hunter2\""), "crm.sf.client_secret: "),
+        (format!("{SALESFORCE}object = \"Contact WHERE\"\n"), "not the API name of an object"),
+    ] {
+        let problems = load_text(&with(&text)).expect_err("it is not sound");
+        assert!(problems.contains(says) && !problems.contains("hunter2"), "{problems}");
+    }
+}
+
 #[test]
 fn kinds_of_crm_are_known_by_name() {
-    for kind in ["rest", "salesforce", "tryton"] {
+    for kind in ["rest", "tryton"] {
         refused(
             &with("\"sql\"", &format!("\"{kind}\"")),
             "attune.toml:9: crm.erp.kind: the CRM kind for ",
-            &["is not supported yet: kind = \"sql\", kind = \"odoo\", kind = \"hubspot\" are"],
+            &["is not supported yet: kind = \"sql\", kind = \"odoo\", kind = \"hubspot\", kind = \"salesforce\" are"],
         );
     }
     refused(

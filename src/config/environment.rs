@@ -134,7 +134,7 @@ fn takes_one_way(names: &[String]) -> bool {
     matches!(
         names[..],
         ["state", "url"]
-            | ["crm", _, "url" | "api_key" | "access_token"]
+            | ["crm", _, "url" | "api_key" | "access_token" | "client_secret" | "private_key"]
             | ["defaults", "access_token"]
             | ["store", _, "access_token"]
     )

@@ -28,7 +28,9 @@ mod url;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-pub use crm::{HubSpotSettings, ModifiedBy, OdooSettings, SqlRelation, SqlSettings};
+pub use crm::{
+    HubSpotSettings, ModifiedBy, OdooSettings, SalesforceGrant, SalesforceSettings, SqlRelation, SqlSettings,
+};
 pub use duration::parse as parse_duration;
 pub use environment::Environment;
 pub use nearest::nearest;

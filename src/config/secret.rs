@@ -43,12 +43,28 @@ impl Secret {
     /// # Errors
     /// A sentence that says which way failed, why, and what to do; never the secret.
     pub async fn resolve(&self, environment: &Environment) -> Result<SecretString, String> {
+        self.resolve_if(environment, |character| !character.is_control()).await
+    }
+
+    /// Finds a secret that has several lines: a private key.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub async fn resolve_lines(&self, environment: &Environment) -> Result<SecretString, String> {
+        self.resolve_if(environment, |character| !character.is_control() || "\r\n".contains(character)).await
+    }
+
+    async fn resolve_if(
+        &self,
+        environment: &Environment,
+        may_hold: impl Fn(char) -> bool,
+    ) -> Result<SecretString, String> {
         let found = tokio::time::timeout(PATIENCE, self.find(environment)).await;
         let mut text = found
             .unwrap_or_else(|_| Err(format!("gave nothing within {} s: see why it hangs", PATIENCE.as_secs())))
             .map_err(|reason| format!("{} {reason}", self.describe()))?;
         let length = text.trim_end_matches(['\n', '\r']).len();
-        let sound = length > 0 && !text[..length].chars().any(char::is_control);
+        let sound = length > 0 && text[..length].chars().all(may_hold);
         let secret = sound.then(|| SecretString::from(&text[..length]));
         text.zeroize();
         secret.ok_or_else(|| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::{Mapping, Mode, Rails};
 
-use super::{HubSpotSettings, OdooSettings, Problem, Secret, SqlSettings, UrlSource, nearest};
+use super::{HubSpotSettings, OdooSettings, Problem, SalesforceSettings, Secret, SqlSettings, UrlSource, nearest};
 
 /// Everything that was configured, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +130,8 @@ pub enum CrmKind {
     Odoo(OdooSettings),
     /// An object of a HubSpot account.
     HubSpot(HubSpotSettings),
+    /// An object of a Salesforce org.
+    Salesforce(SalesforceSettings),
 }
 
 /// A quota in calls.

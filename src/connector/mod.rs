@@ -16,6 +16,7 @@ mod names;
 pub mod odoo;
 mod paid;
 mod retry;
+pub mod salesforce;
 pub mod sql;
 
 /// A field that a mapping names, as a connector is opened with it.

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use super::blueprint::{Surroundings, Wanted};
-use crate::config::{Crm, CrmKind, HubSpotSettings, ModifiedBy, OdooSettings, Secret, SqlRelation, SqlSettings, Store};
+use crate::config::{
+    Crm, CrmKind, HubSpotSettings, ModifiedBy, OdooSettings, SalesforceGrant, SalesforceSettings, Secret, SqlRelation,
+    SqlSettings, Store,
+};
 use crate::connector::Connector;
 use crate::connector::bigcommerce::{self, BigCommerce};
 use crate::connector::hubspot::{self, HubSpot};
 use crate::connector::odoo::{self, Odoo};
+use crate::connector::salesforce::{self, Grant, Salesforce};
 use crate::connector::sql::{self, Sql};
 use crate::http::{Client, FixedQuota, SecretProvider};
 use crate::model::{Class, Failure};
@@ -36,6 +40,7 @@ pub(super) async fn of_crm(crm: &Crm, wanted: &Wanted, surroundings: &Surroundin
         CrmKind::Sql(settings) => sql(crm, settings, wanted, surroundings).await,
         CrmKind::Odoo(settings) => odoo(crm, settings, wanted, surroundings),
         CrmKind::HubSpot(settings) => hubspot(crm, settings, wanted, surroundings),
+        CrmKind::Salesforce(settings) => salesforce(crm, settings, wanted, surroundings),
     }
 }
 
@@ -80,6 +85,33 @@ fn hubspot(crm: &Crm, settings: &HubSpotSettings, wanted: &Wanted, surroundings:
         create_in_group: settings.create_in_group.clone(),
         quota: quota(crm),
         searches_per_second: hubspot::SEARCHES_PER_SECOND,
+        fields: wanted.fields(),
+        patience: surroundings.patience,
+        cancel: surroundings.stop.clone(),
+        client: surroundings.client.clone(),
+    });
+    Ok(Arc::new(connector?))
+}
+
+fn salesforce(crm: &Crm, settings: &SalesforceSettings, wanted: &Wanted, surroundings: &Surroundings) -> Made {
+    let client_id = settings.client_id.clone();
+    let grant = match &settings.grant {
+        SalesforceGrant::ClientCredentials(secret) => {
+            Grant::ClientCredentials { client_id, client_secret: provider(secret, surroundings) }
+        }
+        SalesforceGrant::JwtBearer { private_key, user, audience } => {
+            let (key, environment) = (private_key.clone(), Arc::clone(&surroundings.environment));
+            let runtime = tokio::runtime::Handle::current();
+            let private_key: SecretProvider = Arc::new(move || runtime.block_on(key.resolve_lines(&environment)));
+            Grant::JwtBearer { client_id, user: user.clone(), audience: audience.clone(), private_key }
+        }
+    };
+    let connector = Salesforce::new(salesforce::Settings {
+        name: crm.name.clone(),
+        url: settings.url.clone(),
+        grant,
+        object: settings.object.clone(),
+        quota: quota(crm),
         fields: wanted.fields(),
         patience: surroundings.patience,
         cancel: surroundings.stop.clone(),

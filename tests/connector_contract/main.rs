@@ -23,6 +23,8 @@ mod mysql_only;
 mod odoo_only;
 mod odoo_world;
 mod related;
+mod salesforce_only;
+mod salesforce_world;
 mod sql_only;
 mod sql_world;
 mod suite;
@@ -35,6 +37,7 @@ macro_rules! contract {
         on!(sql_world::on_postgres as postgres, suite, [$($test),*]);
         on!(sql_world::on_mysql as mysql, suite, [$($test),*]);
         on!(hubspot_world::on_hubspot as hubspot, suite, [$($test),*]);
+        on!(salesforce_world::on_salesforce as salesforce, suite, [$($test),*]);
         on!(odoo_world::on_odoo as odoo, suite, [$($test),*]);
         on!(odoo_world::on_odoo_before_19 as odoo_before_19, suite, [$($test),*]);
     };

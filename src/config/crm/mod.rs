@@ -2,6 +2,7 @@
 
 mod hubspot;
 mod odoo;
+mod salesforce;
 mod sql;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::{Calls, Crm, CrmKind, times};
 use crate::model::FieldRule;
 pub use hubspot::HubSpotSettings;
 pub use odoo::OdooSettings;
+pub use salesforce::{SalesforceGrant, SalesforceSettings};
 pub use sql::{ModifiedBy, SqlRelation, SqlSettings};
 
 /// The keys of every kind.
@@ -28,7 +30,7 @@ const KINDS: [(&str, Kind); 6] = [
     ("odoo", Kind::Known(odoo::read)),
     ("rest", Kind::Later("any REST API")),
     ("hubspot", Kind::Known(hubspot::read)),
-    ("salesforce", Kind::Later("Salesforce")),
+    ("salesforce", Kind::Known(salesforce::read)),
     ("tryton", Kind::Later("Tryton")),
 ];
 
@@ -55,7 +57,7 @@ pub(super) fn check(reader: &Reader, crm: &Crm, rule: &FieldRule, node: &Node) {
     match &crm.kind {
         CrmKind::Sql(settings) => sql::check(reader, &crm.name, settings, rule, node),
         // Its fields are known when it is asked.
-        CrmKind::Odoo(_) | CrmKind::HubSpot(_) => {}
+        CrmKind::Odoo(_) | CrmKind::HubSpot(_) | CrmKind::Salesforce(_) => {}
     }
 }
 
