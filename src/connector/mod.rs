@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 pub use crate::http::{Lane, Quota};
 use crate::model::{Definition, Failure, FieldType, Key, Observed, Outcome, Timestamp, Write};
 
+mod batch;
 pub mod bigcommerce;
 pub mod hubspot;
 mod names;
@@ -18,6 +19,7 @@ mod paid;
 mod retry;
 pub mod salesforce;
 pub mod sql;
+mod walk;
 
 /// A field that a mapping names, as a connector is opened with it.
 #[derive(Clone, Debug, PartialEq, Eq)]

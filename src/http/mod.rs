@@ -10,6 +10,7 @@
 mod answer;
 mod caller;
 mod client;
+mod encoded;
 mod failure;
 mod lanes;
 mod pace;
@@ -19,6 +20,7 @@ mod told;
 pub use answer::Answer;
 pub use caller::{Caller, Credential, Endpoint, Fetch, Pay, Request, SecretProvider, SecretSource, Settings, Turn};
 pub use client::{Client, Timeouts};
+pub use encoded::encoded;
 pub use failure::is_too_large;
 pub use throttle::{FixedQuota, Reserved, Throttle, ThrottleSettings};
 

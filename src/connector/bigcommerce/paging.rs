@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::PAGE_ROWS;
-use super::query;
 use super::wire::{CursorPagination, Links, Meta};
 use crate::connector::End;
+use crate::http::encoded;
 use crate::model::Timestamp;
 
 /// Ten million rows: no walk is longer.
@@ -241,7 +241,7 @@ fn page_rows(meta: &Meta) -> usize {
 /// The cursor of the next page, percent-encoded, where the answer tells one.
 fn next_cursor(pagination: &CursorPagination, link: Option<&str>) -> Option<String> {
     if let Some(cursor) = pagination.end_cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
-        return Some(query::encoded(cursor));
+        return Some(encoded(cursor));
     }
     let plain = |cursor: &&str| cursor.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
     let parameters = link?.trim_start_matches('?').split('&');

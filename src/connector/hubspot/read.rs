@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::BoxStream;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,8 +12,8 @@ use super::api::{Answered, ROWS_PER_SEARCH, id_in, senseless};
 use super::properties::{COMPANY_ID, Place, Property};
 use super::{FEED_ARCHIVED, FEED_COMPANIES, HubSpot, ROWS_PER_READ};
 use crate::connector::paid::Paid;
-use crate::connector::{End, Lane, Page};
-use crate::http::Request;
+use crate::connector::{End, Lane, Page, walk};
+use crate::http::{Request, encoded};
 use crate::model::{Cell, Existence, Failure, Key, Observed, Seen, Timestamp, Value as Text};
 
 /// How much later than it happened a change may be found by search: windows reach back as far.
@@ -121,12 +121,6 @@ enum Stage {
     OfCompanies { companies: Vec<u64>, contact: u64, since: Timestamp, after: Option<u64> },
 }
 
-enum Step {
-    Begin(Stage),
-    Next(Walk),
-    Done,
-}
-
 /// What is read of a list or in a batch, and the ids in it in order.
 struct Shown {
     observed: Vec<Observed>,
@@ -150,25 +144,11 @@ impl HubSpot {
     }
 
     fn walk(&self, stage: Stage) -> BoxStream<'_, Result<Page, Failure>> {
-        stream::unfold(Step::Begin(stage), move |step| async move {
-            let walk = match step {
-                Step::Done => return None,
-                Step::Begin(stage) => {
-                    self.properties().await.map(|properties| Walk { properties, clock: Timestamp::EPOCH, stage })
-                }
-                Step::Next(walk) => Ok(walk),
-            };
-            let page = match walk {
-                Ok(walk) => self.next_page(walk).await,
-                Err(failure) => Err(failure),
-            };
-            Some(match page {
-                Ok((page, Some(walk))) => (Ok(page), Step::Next(walk)),
-                Ok((page, None)) => (Ok(page), Step::Done),
-                Err(failure) => (Err(failure), Step::Done),
-            })
-        })
-        .boxed()
+        let begin = async move {
+            let properties = self.properties().await?;
+            Ok(Walk { properties, clock: Timestamp::EPOCH, stage })
+        };
+        walk::pages(begin, move |walk| self.next_page(walk))
     }
 
     async fn next_page(&self, walk: Walk) -> Result<(Page, Option<Walk>), Failure> {
@@ -214,7 +194,7 @@ impl HubSpot {
         );
         if let Some(after) = &after {
             query.push_str("&after=");
-            query.push_str(&plain(after)?);
+            query.push_str(&place(after)?);
         }
         let path = format!("/crm/v3/objects/{}", self.object);
         let paid = Paid::in_lane(Lane::Sweep);
@@ -236,7 +216,7 @@ impl HubSpot {
         let mut query = format!("limit={ROWS_PER_LIST}&archived=true&properties=hs_object_id");
         if let Some(after) = &after {
             query.push_str("&after=");
-            query.push_str(&plain(after)?);
+            query.push_str(&place(after)?);
         }
         let path = format!("/crm/v3/objects/{}", self.object);
         let lane = if since.is_some() { Lane::Fresh } else { Lane::Sweep };
@@ -483,17 +463,15 @@ fn next_after(rows: &Rows, before: Option<&str>) -> Result<Option<String>, Failu
     }
 }
 
+/// The longest place in a list that is gone on from, in characters.
+const AFTER_CHARS_MAX: usize = 500;
+
 /// A place in a list as it stands in an address.
-fn plain(after: &str) -> Result<String, Failure> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    if after.len() > 500 {
+fn place(after: &str) -> Result<String, Failure> {
+    if after.len() > AFTER_CHARS_MAX {
         return Err(senseless("a list answered an overlong place to go on from"));
     }
-    let mut text = String::with_capacity(after.len());
-    for byte in after.bytes() {
-        if is_plain(byte) { text.push(char::from(byte)) } else { text.push_str(&format!("%{byte:02X}")) }
-    }
-    Ok(text)
+    Ok(encoded(after))
 }
 
 fn observe(

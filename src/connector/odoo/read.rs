@@ -6,14 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::BoxStream;
 use serde_json::{Map, Value, json};
 
 use super::fields::{Field, Model, WRITE_DATE, instant, odoo_time};
 use super::rpc::{Answered, Call, is_forbidden};
 use super::{Odoo, PAGE_ROWS, Ready};
 use crate::connector::paid::Paid;
-use crate::connector::{End, Lane, Page};
+use crate::connector::{End, Lane, Page, walk};
 use crate::http::is_too_large;
 use crate::model::{Cell, Existence, Failure, Key, Observed, Seen, Timestamp, Value as Text};
 
@@ -30,12 +30,6 @@ struct Walk {
     clock: Timestamp,
 }
 
-enum Step {
-    Begin,
-    Next(Walk),
-    Done,
-}
-
 /// Linked records, by their number, for each relation; empty where none of its fields was asked for.
 type Linked = Vec<HashMap<i64, Map<String, Value>>>;
 
@@ -43,29 +37,11 @@ impl Odoo {
     /// All records, or those that changed at or after `since`, in pages by id.
     pub(super) fn pages(&self, since: Option<Timestamp>) -> BoxStream<'_, Result<Page, Failure>> {
         let lane = if since.is_some() { Lane::Fresh } else { Lane::Sweep };
-        stream::unfold(Step::Begin, move |step| async move {
-            let walk = match step {
-                Step::Done => return None,
-                Step::Begin => self.ready().await.map(|ready| Walk {
-                    ready,
-                    since,
-                    after: 0,
-                    rows: PAGE_ROWS,
-                    clock: Timestamp::EPOCH,
-                }),
-                Step::Next(walk) => Ok(walk),
-            };
-            let page = match walk {
-                Ok(walk) => self.next_page(walk, Paid::in_lane(lane)).await,
-                Err(failure) => Err(failure),
-            };
-            Some(match page {
-                Ok((page, Some(walk))) => (Ok(page), Step::Next(walk)),
-                Ok((page, None)) => (Ok(page), Step::Done),
-                Err(failure) => (Err(failure), Step::Done),
-            })
-        })
-        .boxed()
+        let begin = async move {
+            let ready = self.ready().await?;
+            Ok(Walk { ready, since, after: 0, rows: PAGE_ROWS, clock: Timestamp::EPOCH })
+        };
+        walk::pages(begin, move |walk| self.next_page(walk, Paid::in_lane(lane)))
     }
 
     async fn next_page(&self, mut walk: Walk, paid: Paid<'_>) -> Result<(Page, Option<Walk>), Failure> {

@@ -11,9 +11,10 @@ use super::fields::{Field, Spelling};
 use super::read::id_of;
 use super::rpc::{Call, forbidden, is_forbidden};
 use super::{Odoo, ROWS_PER_LOAD, Ready};
+use crate::connector::batch::{by_record, fill};
 use crate::connector::paid::Paid;
 use crate::connector::{Lane, Reservation};
-use crate::model::{Class, Failure, Key, Outcome, Write};
+use crate::model::{Class, Failure, Outcome, Write};
 
 /// The names that one link is looked up by, of which the right one is among the first few: others may have it as their e-mail
 /// or reference.
@@ -22,12 +23,8 @@ const SAME_NAMES_MAX: usize = 20;
 /// Packs writes: all of one record in one batch, and in one batch only records of which the same fields are written, since the
 /// rows of `load` have the same columns.
 pub(super) fn batches(writes: Vec<Write>) -> Vec<Vec<Write>> {
-    let mut records: BTreeMap<Key, Vec<Write>> = BTreeMap::new();
-    for write in writes {
-        records.entry(write.key.clone()).or_default().push(write);
-    }
     let mut alike: BTreeMap<Vec<usize>, Vec<Vec<Write>>> = BTreeMap::new();
-    for (_, mut record) in records {
+    for mut record in by_record(writes) {
         record.sort_by_key(|write| write.field);
         alike.entry(record.iter().map(|write| write.field).collect()).or_default().push(record);
     }
@@ -289,17 +286,10 @@ fn cell(ready: &Ready, write: &Write, numbers: &Numbers) -> String {
     }
 }
 
-/// The outcome of every write that has none yet.
-fn fill(outcomes: &mut [Option<Outcome>], outcome: &Outcome) {
-    for open in outcomes.iter_mut().filter(|open| open.is_none()) {
-        *open = Some(outcome.clone());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cell, Value as Text};
+    use crate::model::{Cell, Key, Value as Text};
 
     fn write(key: usize, field: usize) -> Write {
         let key = Key::new(key.to_string());

@@ -12,7 +12,7 @@ use super::Salesforce;
 use crate::connector::Lane;
 use crate::connector::paid::Paid;
 use crate::connector::retry::Attempts;
-use crate::http::{Answer, Endpoint, Quota, Request, is_too_large};
+use crate::http::{Answer, Endpoint, Quota, Request, encoded, is_too_large};
 use crate::model::{Class, Failure, Timestamp};
 
 /// Where the API begins.
@@ -235,19 +235,6 @@ fn refused_read(mut failure: Failure) -> Failure {
         failure.message.push_str("; was a field removed, or a right? `attune check` tells");
     }
     failure
-}
-
-/// A value as it stands in an address.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len() * 2);
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::BoxStream;
 use serde_json::{Map, Value};
 
 use super::api::senseless;
 use super::fields::{Field, Object, Spelling, id18, instant};
 use super::{ROWS_PER_PAGE, Salesforce};
 use crate::connector::paid::Paid;
-use crate::connector::{End, Lane, Page};
+use crate::connector::{End, Lane, Page, walk};
 use crate::model::{Cell, Existence, Failure, Key, Observed, Seen, Timestamp};
 
 /// How much later than its stamp a record may appear: stamps are set before transactions are done.
@@ -31,39 +31,16 @@ struct Walk {
     clock: Timestamp,
 }
 
-enum Step {
-    Begin,
-    Next(Walk),
-    Done,
-}
-
 impl Salesforce {
     /// All records, or those that changed at or after `since`, in pages by id.
     pub(super) fn pages(&self, since: Option<Timestamp>) -> BoxStream<'_, Result<Page, Failure>> {
         let lane = if since.is_some() { Lane::Fresh } else { Lane::Sweep };
         let since = since.map(|since| since - STAMP_LAG);
-        stream::unfold(Step::Begin, move |step| async move {
-            let walk = match step {
-                Step::Done => return None,
-                Step::Begin => self.found().await.map(|object| Walk {
-                    object,
-                    since,
-                    after: String::new(),
-                    clock: Timestamp::EPOCH,
-                }),
-                Step::Next(walk) => Ok(walk),
-            };
-            let page = match walk {
-                Ok(walk) => self.next_page(walk, Paid::in_lane(lane)).await,
-                Err(failure) => Err(failure),
-            };
-            Some(match page {
-                Ok((page, Some(walk))) => (Ok(page), Step::Next(walk)),
-                Ok((page, None)) => (Ok(page), Step::Done),
-                Err(failure) => (Err(failure), Step::Done),
-            })
-        })
-        .boxed()
+        let begin = async move {
+            let object = self.found().await?;
+            Ok(Walk { object, since, after: String::new(), clock: Timestamp::EPOCH })
+        };
+        walk::pages(begin, move |walk| self.next_page(walk, Paid::in_lane(lane)))
     }
 
     async fn next_page(&self, mut walk: Walk, paid: Paid<'_>) -> Result<(Page, Option<Walk>), Failure> {

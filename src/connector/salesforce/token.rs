@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::{
     Caller, Client, Credential, Endpoint, Fetch, Lane, Pay, Request, SecretProvider, Throttle, ThrottleSettings,
+    encoded,
 };
 use crate::model::{Class, Failure, Side};
 
@@ -68,16 +69,16 @@ impl Tokens {
             Grant::ClientCredentials { client_id, client_secret } => {
                 let body = format!(
                     "grant_type=client_credentials&client_id={}&client_secret={SECRET_PLACE}",
-                    form_encoded(&client_id)
+                    encoded(&client_id)
                 );
                 let secret: SecretProvider =
-                    Arc::new(move || Ok(SecretString::from(form_encoded(client_secret()?.expose_secret().trim()))));
+                    Arc::new(move || Ok(SecretString::from(encoded(client_secret()?.expose_secret().trim()))));
                 (body, secret)
             }
             Grant::JwtBearer { client_id, user, audience, private_key } => {
                 let body = format!(
                     "grant_type={}&assertion={SECRET_PLACE}",
-                    form_encoded("urn:ietf:params:oauth:grant-type:jwt-bearer")
+                    encoded("urn:ietf:params:oauth:grant-type:jwt-bearer")
                 );
                 let secret: SecretProvider = Arc::new(move || {
                     let expires_at = jiff::Timestamp::now().as_second() + ASSERTION_S;
@@ -161,19 +162,6 @@ fn assertion(
     key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
         .map_err(|_| "the private key could not sign".to_owned())?;
     Ok(SecretString::from(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))))
-}
-
-/// A value as a form has it.
-fn form_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]

@@ -9,18 +9,14 @@ use super::api::{DATA, senseless};
 use super::fields::{Field, Object};
 use super::read::{cell, id_of, modified};
 use super::{ROWS_PER_WRITE, Salesforce};
+use crate::connector::batch::{by_record, fill};
 use crate::connector::paid::Paid;
 use crate::connector::{Lane, Reservation};
-use crate::model::{Class, Failure, Key, Outcome, Write};
+use crate::model::{Class, Failure, Outcome, Write};
 
 /// Packs writes: all of one record in one batch.
 pub(super) fn batches(writes: Vec<Write>) -> Vec<Vec<Write>> {
-    let mut records: BTreeMap<Key, Vec<Write>> = BTreeMap::new();
-    for write in writes {
-        records.entry(write.key.clone()).or_default().push(write);
-    }
-    let records: Vec<Vec<Write>> = records.into_values().collect();
-    records.chunks(ROWS_PER_WRITE).map(<[_]>::concat).collect()
+    by_record(writes).chunks(ROWS_PER_WRITE).map(<[_]>::concat).collect()
 }
 
 /// The writes of each record that are sent, by their place in the batch, in the order of the call.
@@ -216,11 +212,4 @@ fn refused(writes: usize, failure: Failure, outcomes: &mut [Option<Outcome>]) {
         _ => Outcome::NotSent(failure),
     };
     fill(outcomes, &outcome);
-}
-
-/// The outcome of every write that has none yet.
-fn fill(outcomes: &mut [Option<Outcome>], outcome: &Outcome) {
-    for open in outcomes.iter_mut().filter(|open| open.is_none()) {
-        *open = Some(outcome.clone());
-    }
 }

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::BoxStream;
 
 use super::dialect::{RawRow, Scope};
 use super::related::{Pointed, cell_of};
 use super::table::{Source, Table};
 use super::{Ready, Sql};
 use crate::connector::retry::Attempts;
-use crate::connector::{End, Page};
+use crate::connector::{End, Page, walk};
 use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Seen, Timestamp, Value};
 
 /// A read of several pages: where it stands.
@@ -24,33 +24,10 @@ struct Walk {
     after: Option<String>,
 }
 
-/// The steps of a stream of pages.
-enum Step {
-    Begin(Option<Timestamp>),
-    Next(Walk),
-    Done,
-}
-
 impl Sql {
     /// All rows, or those modified at or after `since`, in pages by key.
     pub(super) fn pages(&self, since: Option<Timestamp>) -> BoxStream<'_, Result<Page, Failure>> {
-        stream::unfold(Step::Begin(since), move |step| async move {
-            let walk = match step {
-                Step::Done => return None,
-                Step::Begin(since) => self.begin(since).await,
-                Step::Next(walk) => Ok(walk),
-            };
-            let page = match walk {
-                Ok(walk) => self.next_page(walk).await,
-                Err(failure) => Err(failure),
-            };
-            Some(match page {
-                Ok((page, Some(walk))) => (Ok(page), Step::Next(walk)),
-                Ok((page, None)) => (Ok(page), Step::Done),
-                Err(failure) => (Err(failure), Step::Done),
-            })
-        })
-        .boxed()
+        walk::pages(self.begin(since), move |walk| self.next_page(walk))
     }
 
     async fn begin(&self, since: Option<Timestamp>) -> Result<Walk, Failure> {
