@@ -28,7 +28,7 @@ mod url;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-pub use crm::{ModifiedBy, OdooSettings, SqlRelation, SqlSettings};
+pub use crm::{ModifiedBy, OdooSettings, SqlRelation, SqlSettings, TrytonSettings};
 pub use duration::parse as parse_duration;
 pub use environment::Environment;
 pub use nearest::nearest;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::{Mapping, Mode, Rails};
 
-use super::{OdooSettings, Problem, Secret, SqlSettings, UrlSource, nearest};
+use super::{OdooSettings, Problem, Secret, SqlSettings, TrytonSettings, UrlSource, nearest};
 
 /// Everything that was configured, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,6 +128,8 @@ pub enum CrmKind {
     Sql(SqlSettings),
     /// A model of an Odoo.
     Odoo(OdooSettings),
+    /// A model of a Tryton.
+    Tryton(TrytonSettings),
 }
 
 /// A quota in calls.

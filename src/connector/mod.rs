@@ -16,6 +16,7 @@ pub mod odoo;
 mod paid;
 mod retry;
 pub mod sql;
+pub mod tryton;
 
 /// A field that a mapping names, as a connector is opened with it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::blueprint::{Surroundings, Wanted};
-use crate::config::{Crm, CrmKind, ModifiedBy, OdooSettings, Secret, SqlRelation, SqlSettings, Store};
+use crate::config::{Crm, CrmKind, ModifiedBy, OdooSettings, Secret, SqlRelation, SqlSettings, Store, TrytonSettings};
 use crate::connector::Connector;
 use crate::connector::bigcommerce::{self, BigCommerce};
 use crate::connector::odoo::{self, Odoo};
 use crate::connector::sql::{self, Sql};
+use crate::connector::tryton::{self, Tryton};
 use crate::http::{FixedQuota, SecretProvider};
 use crate::model::{Class, Failure};
 
@@ -34,6 +35,7 @@ pub(super) async fn of_crm(crm: &Crm, wanted: &Wanted, surroundings: &Surroundin
     match &crm.kind {
         CrmKind::Sql(settings) => sql(crm, settings, wanted, surroundings).await,
         CrmKind::Odoo(settings) => odoo(crm, settings, wanted, surroundings),
+        CrmKind::Tryton(settings) => tryton(crm, settings, wanted, surroundings),
     }
 }
 
@@ -59,6 +61,23 @@ fn odoo(crm: &Crm, settings: &OdooSettings, wanted: &Wanted, surroundings: &Surr
         database: settings.database.clone(),
         user: settings.user.clone(),
         api_key: provider(&settings.api_key, surroundings),
+        model: settings.model.clone(),
+        quota: quota(crm),
+        fields: wanted.fields(),
+        patience: surroundings.patience,
+        cancel: surroundings.stop.clone(),
+        client: surroundings.client.clone(),
+    });
+    Ok(Arc::new(connector?))
+}
+
+fn tryton(crm: &Crm, settings: &TrytonSettings, wanted: &Wanted, surroundings: &Surroundings) -> Made {
+    let connector = Tryton::new(tryton::Settings {
+        name: crm.name.clone(),
+        url: settings.url.clone(),
+        database: settings.database.clone(),
+        user: settings.user.clone(),
+        password: provider(&settings.password, surroundings),
         model: settings.model.clone(),
         quota: quota(crm),
         fields: wanted.fields(),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use async_trait::async_trait;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
@@ -29,6 +30,32 @@ const REQUEST_ID_CHARS_MAX: usize = 100;
 /// error is a sentence that says where the secret was looked for, never the secret.
 pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
 
+/// A secret that a system gives out for a while: a session, a token. It is asked for at the first call and again when the
+/// system refuses the one that it gave; never twice at a time.
+#[async_trait]
+pub trait Fetch: Send + Sync {
+    /// A fresh one. It must not wait for a turn of the throttle whose calls wait for it.
+    ///
+    /// # Errors
+    /// Why there is none, in the class that decides what happens next: it stands for the call that needed it.
+    async fn fetch(&self) -> Result<SecretString, Failure>;
+}
+
+/// Where a secret comes from.
+#[derive(Clone)]
+pub enum SecretSource {
+    /// It is kept somewhere.
+    Kept(SecretProvider),
+    /// The system gives it out.
+    Fetched(Arc<dyn Fetch>),
+}
+
+impl From<SecretProvider> for SecretSource {
+    fn from(provider: SecretProvider) -> Self {
+        Self::Kept(provider)
+    }
+}
+
 /// How calls prove who we are: a header that holds a secret.
 #[derive(Clone)]
 pub struct Credential {
@@ -37,7 +64,7 @@ pub struct Credential {
     /// What stands before the secret in it: nothing, or `Bearer `.
     pub prefix: &'static str,
     /// Where the secret comes from.
-    pub secret: SecretProvider,
+    pub secret: SecretSource,
 }
 
 /// One system to call.
@@ -63,6 +90,8 @@ pub struct Caller {
     credential: Credential,
     headers: HeaderMap,
     secret: Mutex<Option<SecretString>>,
+    /// Held while a secret is looked for: whoever waits finds it.
+    looking: tokio::sync::Mutex<()>,
     throttle: Arc<Throttle>,
     body_bytes_max: usize,
 }
@@ -121,7 +150,8 @@ pub struct Request {
     pub body: Option<Vec<u8>>,
     /// Whether nothing changes by it, whatever the method: it is given up when Attune stops.
     pub reads: bool,
-    /// The words in the body that stand for the secret, where a system wants it there; they are inside a JSON string.
+    /// The words in the body that stand for the secret, where a system wants it there and not in a header; they are inside a
+    /// JSON string.
     pub secret_place: Option<&'static str>,
 }
 
@@ -162,6 +192,7 @@ impl Caller {
             credential: settings.credential,
             headers: settings.headers,
             secret: Mutex::new(None),
+            looking: tokio::sync::Mutex::new(()),
             throttle: settings.throttle,
             body_bytes_max: settings.body_bytes_max.unwrap_or(BODY_BYTES_MAX),
         })
@@ -219,6 +250,8 @@ impl Caller {
                 let running = self.throttle.turn(Lane::Fresh).await?;
                 self.send_with(endpoint, running, request, &fresh).await
             }
+            // Nothing happened, and why there is no other session says more than the refusal.
+            Err(failure) if matches!(self.credential.secret, SecretSource::Fetched(_)) => Err(failure),
             _ => Err(refused),
         }
     }
@@ -260,8 +293,10 @@ impl Caller {
             .connections(&self.base)?
             .request(request.method.clone(), address)
             .headers(self.headers.clone())
-            .header(ACCEPT, HeaderValue::from_static("application/json"))
-            .header(&self.credential.header, self.header_value(secret)?);
+            .header(ACCEPT, HeaderValue::from_static("application/json"));
+        if request.secret_place.is_none() {
+            call = call.header(&self.credential.header, self.header_value(secret)?);
+        }
         if let Some(body) = request.body_with(secret) {
             call = call.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
         }
@@ -320,13 +355,30 @@ impl Caller {
 
     /// The secret that is known, or read anew if none is or `refused` is the one that is known.
     async fn secret(&self, refused: Option<&SecretString>) -> Result<SecretString, Failure> {
-        let known = self.secret.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(known) = known
-            && refused.is_none_or(|refused| refused.expose_secret() != known.expose_secret())
-        {
+        let known = || {
+            let known = self.secret.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            known.filter(|known| refused.is_none_or(|refused| refused.expose_secret() != known.expose_secret()))
+        };
+        if let Some(known) = known() {
             return Ok(known);
         }
-        let provider = Arc::clone(&self.credential.secret);
+        let _looking = self.looking.lock().await;
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let secret = match &self.credential.secret {
+            SecretSource::Kept(provider) => self.kept(Arc::clone(provider)).await?,
+            SecretSource::Fetched(fetch) => fetch.fetch().await.map_err(|mut failure| {
+                // Whatever became of it, the call that needed it was not made.
+                failure.may_have_happened = false;
+                failure
+            })?,
+        };
+        *self.secret.lock().unwrap_or_else(PoisonError::into_inner) = Some(secret.clone());
+        Ok(secret)
+    }
+
+    async fn kept(&self, provider: SecretProvider) -> Result<SecretString, Failure> {
         // It may read a file or run a command.
         let read = tokio::task::spawn_blocking(move || provider()).await;
         let secret = match read {
@@ -334,11 +386,9 @@ impl Caller {
             Ok(read) => read,
             Err(_panicked) => Err("reading it failed".to_owned()),
         };
-        let secret = secret.map_err(|why| {
+        secret.map_err(|why| {
             Failure::new(Class::Misconfigured, format!("the secret for {} cannot be read: {why}", self.base.shown))
-        })?;
-        *self.secret.lock().unwrap_or_else(PoisonError::into_inner) = Some(secret.clone());
-        Ok(secret)
+        })
     }
 }
 

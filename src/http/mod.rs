@@ -17,7 +17,7 @@ mod throttle;
 mod told;
 
 pub use answer::Answer;
-pub use caller::{Caller, Credential, Endpoint, Pay, Request, SecretProvider, Settings, Turn};
+pub use caller::{Caller, Credential, Endpoint, Fetch, Pay, Request, SecretProvider, SecretSource, Settings, Turn};
 pub use client::{Client, Timeouts};
 pub use failure::is_too_large;
 pub use throttle::{FixedQuota, Reserved, Throttle, ThrottleSettings};

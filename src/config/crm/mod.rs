@@ -2,6 +2,7 @@
 
 mod odoo;
 mod sql;
+mod tryton;
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::{Calls, Crm, CrmKind, times};
 use crate::model::FieldRule;
 pub use odoo::OdooSettings;
 pub use sql::{ModifiedBy, SqlRelation, SqlSettings};
+pub use tryton::TrytonSettings;
 
 /// The keys of every kind.
 const KEYS: [&str; 7] = ["kind", "poll", "sweep", "overlap", "quarantine", "replica_lag", "quota"];
@@ -27,7 +29,7 @@ const KINDS: [(&str, Kind); 6] = [
     ("rest", Kind::Later("any REST API")),
     ("hubspot", Kind::Later("HubSpot")),
     ("salesforce", Kind::Later("Salesforce")),
-    ("tryton", Kind::Later("Tryton")),
+    ("tryton", Kind::Known(tryton::read)),
 ];
 
 /// Reads one CRM.
@@ -42,7 +44,7 @@ pub(super) fn read(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
                 .filter(|(_, kind)| matches!(kind, Kind::Known(_)))
                 .map(|(word, _)| format!("kind = \"{word}\""))
                 .collect();
-            reader.not_yet(kind, &format!("the CRM kind for {system}"), &format!("{} are", known.join(" and ")));
+            reader.not_yet(kind, &format!("the CRM kind for {system}"), &format!("{} are", known.join(", ")));
             None
         }
     }
@@ -53,7 +55,7 @@ pub(super) fn check(reader: &Reader, crm: &Crm, rule: &FieldRule, node: &Node) {
     match &crm.kind {
         CrmKind::Sql(settings) => sql::check(reader, &crm.name, settings, rule, node),
         // Its fields are known when it is asked.
-        CrmKind::Odoo(_) => {}
+        CrmKind::Odoo(_) | CrmKind::Tryton(_) => {}
     }
 }
 

@@ -156,7 +156,7 @@ impl BigCommerce {
             credential: Credential {
                 header: HeaderName::from_static("x-auth-token"),
                 prefix: "",
-                secret: settings.access_token,
+                secret: settings.access_token.into(),
             },
             headers: HeaderMap::new(),
             throttle,

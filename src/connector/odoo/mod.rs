@@ -120,7 +120,7 @@ impl Odoo {
             Failure::new(Class::Misconfigured, format!("{label}: `database` holds characters that no database has"))
         })?;
         let headers: HeaderMap = [(HeaderName::from_static("x-odoo-database"), database)].into_iter().collect();
-        let credential = Credential { header: AUTHORIZATION, prefix: "bearer ", secret: settings.api_key };
+        let credential = Credential { header: AUTHORIZATION, prefix: "bearer ", secret: settings.api_key.into() };
         let caller = Caller::new(crate::http::Settings {
             client: settings.client,
             base: settings.url.clone(),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use attune::connector::bigcommerce::{BigCommerce, FEED_ATTRIBUTE_VALUES};
 use attune::connector::{Connector, End, Page, Unreserved};
-use attune::http::{Caller, Credential, Endpoint, Lane, Pay, Request, Settings, Throttle, ThrottleSettings};
+use attune::http::{
+    Caller, Credential, Endpoint, Lane, Pay, Request, SecretSource, Settings, Throttle, ThrottleSettings,
+};
 use attune::model::{Cell, Class, Failure, Key, Outcome, Seen, Side, Timestamp, Value, Write};
 use futures::StreamExt;
 use reqwest::header::{HeaderMap, HeaderName};
@@ -232,7 +234,7 @@ pub fn exchange(answer: &[u8]) {
             credential: Credential {
                 header: HeaderName::from_static("x-auth-token"),
                 prefix: "",
-                secret: Arc::new(|| Ok(SecretString::from(TOKEN))),
+                secret: SecretSource::Kept(Arc::new(|| Ok(SecretString::from(TOKEN)))),
             },
             headers: HeaderMap::new(),
             throttle,
