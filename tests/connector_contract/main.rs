@@ -3,7 +3,8 @@
 //! `suite` knows only the [`world::World`] trait; a source joins by implementing it and naming itself in [`contract!`].
 //! SQLite always runs. PostgreSQL runs when `ATTUNE_TEST_POSTGRES` names a database (`postgres://postgres@127.0.0.1/test`),
 //! MySQL or MariaDB when `ATTUNE_TEST_MYSQL` does (`mysql://root@127.0.0.1/test`); every test has a schema of its own there
-//! and drops it. Odoo runs when `ATTUNE_TEST_ODOO` names one, in both of its protocols.
+//! and drops it. Odoo runs when `ATTUNE_TEST_ODOO` names one, in both of its protocols, Tryton when
+//! `ATTUNE_TEST_TRYTON` names one.
 
 /// Tests of a module, run in one kind of place each.
 macro_rules! on {
@@ -24,6 +25,8 @@ mod related;
 mod sql_only;
 mod sql_world;
 mod suite;
+mod tryton_only;
+mod tryton_world;
 mod world;
 
 /// Runs every test of the suite against every place.
@@ -34,6 +37,7 @@ macro_rules! contract {
         on!(sql_world::on_mysql as mysql, suite, [$($test),*]);
         on!(odoo_world::on_odoo as odoo, suite, [$($test),*]);
         on!(odoo_world::on_odoo_before_19 as odoo_before_19, suite, [$($test),*]);
+        on!(tryton_world::on_tryton as tryton, suite, [$($test),*]);
     };
 }
 

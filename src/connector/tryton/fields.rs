@@ -14,7 +14,7 @@ use super::values::{Column, Spelling};
 use crate::connector::Lane;
 use crate::connector::names::nearest;
 use crate::connector::paid::Paid;
-use crate::model::{Class, Definition, DefinitionState, Failure, FieldShape, Holds, Timestamp};
+use crate::model::{Class, Definition, DefinitionState, Failure, FieldShape, Holds, Seen, Timestamp, Value as Text};
 
 /// When a record was last written; on servers before version 8, none for one that was only created.
 pub(super) const WRITE_DATE: &str = "write_date";
@@ -92,7 +92,8 @@ pub(super) struct May(Map<String, Value>);
 
 impl May {
     fn is(&self, model: &str, right: &str) -> bool {
-        self.0.get(model).and_then(|rights| rights.get(right)).and_then(Value::as_bool).unwrap_or_default()
+        let right = self.0.get(model).and_then(|rights| rights.get(right));
+        Spelling::Boolean.seen(right) == Seen::Value(Text::text("true"))
     }
 
     pub(super) fn read(&self, model: &str) -> bool {
