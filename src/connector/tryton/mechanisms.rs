@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Map, Value, json};
 
 use super::fields::{self, ACTIVE, CREATE_DATE, Field, STAMP, WRITE_DATE};
-use super::read::{modified, stamp};
+use super::rows::{modified, stamp};
 use super::rpc::Call;
 use super::values::Spelling;
 use super::{Ready, Tryton};

@@ -8,13 +8,14 @@
 //! - `session`: logins, and never one too many
 //! - `rpc`: calls, and what exceptions mean
 //! - `fields`, `states`, `values`: which fields a model has, which of them can be written, how values are spelt
-//! - `read`: the feed, the sweep, direct reads, related records
+//! - `read`, `rows`: the feed, the sweep, direct reads, related records
 //! - `mechanisms`: the first contact mechanism of a type, read and written
 //! - `write`: conditional writes in batches, and what became of each record
 
 mod fields;
 mod mechanisms;
 mod read;
+mod rows;
 mod rpc;
 mod session;
 mod states;

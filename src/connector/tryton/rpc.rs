@@ -172,7 +172,16 @@ impl Tryton {
             }
             return failure;
         };
-        judged(label, &name, failure)
+        // The transaction was rolled back.
+        failure.may_have_happened = false;
+        if is_passing(&name, failure.detail.as_deref().unwrap_or_default()) {
+            failure.class = Class::Retry;
+            failure.message = format!("{label}: Tryton could not do it just now ({name}); it is tried again");
+        } else {
+            failure.class = Class::Rejected;
+            failure.message = format!("{label}: Tryton refused what was sent ({name})");
+        }
+        failure
     }
 
     /// What a user without the right hears.
@@ -193,20 +202,6 @@ impl Tryton {
         );
         Failure::new(Class::Broken, why).possibly_happened()
     }
-}
-
-/// An exception as what it means for what happens next.
-pub(super) fn judged(label: &str, name: &str, mut failure: Failure) -> Failure {
-    // The transaction was rolled back.
-    failure.may_have_happened = false;
-    if is_passing(name, failure.detail.as_deref().unwrap_or_default()) {
-        failure.class = Class::Retry;
-        failure.message = format!("{label}: Tryton could not do it just now ({name}); it is tried again");
-    } else {
-        failure.class = Class::Rejected;
-        failure.message = format!("{label}: Tryton refused what was sent ({name})");
-    }
-    failure
 }
 
 fn request(context: &Map<String, Value>, call: &Call<'_>) -> Request {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::rpc::{PATH, envelope, error_of, judged};
+use super::rpc::{PATH, envelope, error_of};
 use crate::http::{
     Caller, Client, Credential, Endpoint, Fetch, Lane, Pay, Request, SecretProvider, Throttle, ThrottleSettings,
 };
@@ -176,9 +176,14 @@ impl Door {
                      password alone, and name it in [crm.{name}]"
                 );
             }
-            (_, Some(name)) => return judged(label, name, failure.clone()),
+            (_, Some(_)) => {
+                failure.class = Class::Retry;
+                failure.message = format!("{label}: Tryton could not log this user in just now; it is tried again");
+            }
             _ => {}
         }
+        // It is explained: whoever needed the session hands it on as it is.
+        failure.code = None;
         failure
     }
 

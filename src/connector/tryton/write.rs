@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::fields::{CALLED, Field};
 use super::mechanisms::{Token, command};
-use super::read::id_of;
+use super::rows::id_of;
 use super::rpc::{Call, LOST};
 use super::values::Spelling;
 use super::{ROWS_PER_WRITE, Ready, Tryton};
