@@ -149,7 +149,7 @@ fn the_minimal_example_loads_with_every_default() {
     assert_eq!(store.times, times);
     let crm = &config.crms["erp"];
     assert_eq!((crm.name.as_str(), &crm.times, crm.quota), ("erp", &times, None));
-    let CrmKind::Sql(sql) = &crm.kind;
+    let CrmKind::Sql(sql) = &crm.kind else { panic!("another kind") };
     assert_eq!(sql.url, UrlSource::Secret(Secret::Env("ERP_URL".to_owned())));
     assert_eq!((sql.table.as_str(), sql.key.as_str(), sql.modified.as_str()), ("contacts", "id", "updated_at"));
     assert_eq!((sql.modified_by, &sql.deleted), (ModifiedBy::Attune, &None));
@@ -180,7 +180,7 @@ fn the_full_example_accepts_what_it_leaves_out() {
     assert_eq!(text.matches("# none: ").count(), 4);
     let config = accepted(&text.replace("# none: ", ""));
     assert_eq!(config.log.format, Some(LogFormat::Json));
-    let CrmKind::Sql(sql) = &config.crms["erp"].kind;
+    let CrmKind::Sql(sql) = &config.crms["erp"].kind else { panic!("another kind") };
     assert_eq!(sql.deleted.as_deref(), Some("deleted_at"));
     assert_eq!(sql.relations["account"].from, "account_id");
     assert_eq!(config.mappings["b2b"].only.store["customer:group"], ["Wholesale"]);
@@ -275,7 +275,7 @@ sync = [{ crm = "erp", mapping = "b2b" }]
     assert_eq!(crm.times.poll, Duration::from_secs(30), "[defaults] are for stores");
     let quota = crm.quota.unwrap();
     assert_eq!((quota.calls, quota.per, quota.concurrency), (90, Duration::from_secs(10), 4));
-    let CrmKind::Sql(sql) = &crm.kind;
+    let CrmKind::Sql(sql) = &crm.kind else { panic!("another kind") };
     assert_eq!(sql.url, UrlSource::Literal("postgres://attune@db/erp".to_owned()));
     assert_eq!((sql.table.as_str(), sql.key.as_str(), sql.modified.as_str()), ("sales.contacts", "uuid", "changed"));
     assert_eq!((sql.modified_by, sql.deleted.as_deref()), (ModifiedBy::Database, Some("gone")));
@@ -452,7 +452,7 @@ fn variables_override_files_at_any_depth_and_in_any_case() {
     assert_eq!(store.times.poll, Duration::from_secs(5));
     assert_eq!(store.rails.writes, Rail { count: 7, percent: 12.5 });
     assert_eq!(store.access_token, Secret::File(PathBuf::from("token")), "it replaces the file's way");
-    let CrmKind::Sql(sql) = &config.crms["erp"].kind;
+    let CrmKind::Sql(sql) = &config.crms["erp"].kind else { panic!("another kind") };
     assert_eq!(sql.url, UrlSource::Secret(Secret::Env("ATTUNE__CRM__ERP__URL".to_owned())), "its value is not kept");
     assert!(config.mappings["b2b"].create_attributes);
     assert_eq!(config.mappings["b2b"].matches[0].store, "customer:phone");
@@ -653,7 +653,7 @@ fn what_is_missing_is_named() {
         ("store_hash   = \"abc123\"\n", "attune.toml:2: store.acme: `store_hash` is missing: "),
         ("access_token = { credential = \"acme\" }\n", "attune.toml:2: store.acme: `access_token` is missing: "),
         ("mapping      = \"b2b\"\n", "attune.toml:2: store.acme: `mapping` is missing: the name of a [mapping.…]"),
-        ("kind  = \"sql\"\n", "attune.toml:8: crm.erp: `kind` is missing: expected kind = \"sql\""),
+        ("kind  = \"sql\"\n", "attune.toml:8: crm.erp: `kind` is missing: expected a kind, such as kind = \"sql\""),
         ("url   = { env = \"ERP_URL\" }\n", "attune.toml:8: crm.erp: `url` is missing: "),
         ("table = \"contacts\"\n", "attune.toml:8: crm.erp: `table` is missing: "),
         (
@@ -743,12 +743,34 @@ fn names_cannot_be_mixed_up() {
 }
 
 #[test]
+fn a_tryton_is_read_and_its_mistakes_are_named() {
+    let sound = "kind = \"tryton\"\nurl = \"https://erp.example.com\"\ndatabase = \"crm\"\nuser = \"attune\"\n\
+                 password = { env = \"ERP_URL\" }";
+    let tryton = |crm: &str| with("kind  = \"sql\"\nurl   = { env = \"ERP_URL\" }\ntable = \"contacts\"", crm);
+    let config = accepted(&tryton(sound));
+    let CrmKind::Tryton(settings) = &config.crms["erp"].kind else { panic!("{config:?}") };
+    assert_eq!((settings.database.as_str(), settings.model.as_str()), ("crm", "party.party"));
+    for (from, to, place, says) in [
+        ("user = \"attune\"", "", "crm.erp: ", "`user`"),
+        ("\"crm\"", "\"../crm\"", "crm.erp.database: ", "not the name of a database"),
+        ("\"attune\"", "\"at:tune\"", "crm.erp.user: ", "a colon"),
+        ("https:", "http:", "crm.erp.url: ", "https"),
+        ("{ env = \"ERP_URL\" }", "\"hunter2-the-token\"", "crm.erp.password: ", "{ credential = "),
+        ("\"attune\"", "\"attune\"\nmodel = \"party party\"", "crm.erp.model: ", "party.party"),
+        ("\"attune\"", "\"attune\"\napi_key = \"x\"", "crm.erp.api_key: ", "unknown"),
+    ] {
+        let problem = problem(&tryton(&sound.replace(from, to)));
+        assert!(problem.contains(place) && problem.contains(says), "not {place}{says}: {problem}");
+    }
+}
+
+#[test]
 fn kinds_of_crm_are_known_by_name() {
-    for kind in ["odoo", "rest", "hubspot", "salesforce", "tryton"] {
+    for kind in ["rest", "hubspot", "salesforce"] {
         refused(
             &with("\"sql\"", &format!("\"{kind}\"")),
             "attune.toml:9: crm.erp.kind: the CRM kind for ",
-            &["is not supported yet: only kind = \"sql\" is"],
+            &["is not supported yet: kind = \"sql\", ", "kind = \"tryton\" are"],
         );
     }
     refused(
