@@ -841,12 +841,34 @@ fn a_salesforce_is_read() {
 }
 
 #[test]
+fn a_tryton_is_read_and_its_mistakes_are_named() {
+    let sound = "kind = \"tryton\"\nurl = \"https://erp.example.com\"\ndatabase = \"crm\"\nuser = \"attune\"\n\
+                 password = { env = \"ERP_URL\" }";
+    let tryton = |crm: &str| with("kind  = \"sql\"\nurl   = { env = \"ERP_URL\" }\ntable = \"contacts\"", crm);
+    let config = accepted(&tryton(sound));
+    let CrmKind::Tryton(settings) = &config.crms["erp"].kind else { panic!("{config:?}") };
+    assert_eq!((settings.database.as_str(), settings.model.as_str()), ("crm", "party.party"));
+    for (from, to, place, says) in [
+        ("user = \"attune\"", "", "crm.erp: ", "`user`"),
+        ("\"crm\"", "\"../crm\"", "crm.erp.database: ", "not the name of a database"),
+        ("\"attune\"", "\"at:tune\"", "crm.erp.user: ", "a colon"),
+        ("https:", "http:", "crm.erp.url: ", "https"),
+        ("{ env = \"ERP_URL\" }", "\"hunter2-the-token\"", "crm.erp.password: ", "{ credential = "),
+        ("\"attune\"", "\"attune\"\nmodel = \"party party\"", "crm.erp.model: ", "party.party"),
+        ("\"attune\"", "\"attune\"\napi_key = \"x\"", "crm.erp.api_key: ", "unknown"),
+    ] {
+        let problem = problem(&tryton(&sound.replace(from, to)));
+        assert!(problem.contains(place) && problem.contains(says), "not {place}{says}: {problem}");
+    }
+}
+
+#[test]
 fn kinds_of_crm_are_known_by_name() {
-    for kind in ["rest", "tryton"] {
+    for kind in ["rest"] {
         refused(
             &with("\"sql\"", &format!("\"{kind}\"")),
             "attune.toml:9: crm.erp.kind: the CRM kind for ",
-            &["is not supported yet: kind = \"sql\", kind = \"odoo\", kind = \"hubspot\", kind = \"salesforce\" are"],
+            &["is not supported yet: kind = \"sql\", ", "kind = \"tryton\" are"],
         );
     }
     refused(

@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 pub use crm::{
     HubSpotSettings, ModifiedBy, OdooSettings, SalesforceGrant, SalesforceSettings, SqlRelation, SqlSettings,
+    TrytonSettings,
 };
 pub use duration::parse as parse_duration;
 pub use environment::Environment;

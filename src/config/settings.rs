@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::model::{Mapping, Mode, Rails};
 
-use super::{HubSpotSettings, OdooSettings, Problem, SalesforceSettings, Secret, SqlSettings, UrlSource, nearest};
+use super::{
+    HubSpotSettings, OdooSettings, Problem, SalesforceSettings, Secret, SqlSettings, TrytonSettings, UrlSource, nearest,
+};
 
 /// Everything that was configured, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,6 +134,8 @@ pub enum CrmKind {
     HubSpot(HubSpotSettings),
     /// An object of a Salesforce org.
     Salesforce(SalesforceSettings),
+    /// A model of a Tryton.
+    Tryton(TrytonSettings),
 }
 
 /// A quota in calls.

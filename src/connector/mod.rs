@@ -19,6 +19,7 @@ mod paid;
 mod retry;
 pub mod salesforce;
 pub mod sql;
+pub mod tryton;
 mod walk;
 
 /// A field that a mapping names, as a connector is opened with it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::blueprint::{Surroundings, Wanted};
 use crate::config::{
     Crm, CrmKind, HubSpotSettings, ModifiedBy, OdooSettings, SalesforceGrant, SalesforceSettings, Secret, SqlRelation,
-    SqlSettings, Store,
+    SqlSettings, Store, TrytonSettings,
 };
 use crate::connector::Connector;
 use crate::connector::bigcommerce::{self, BigCommerce};
@@ -13,6 +13,7 @@ use crate::connector::hubspot::{self, HubSpot};
 use crate::connector::odoo::{self, Odoo};
 use crate::connector::salesforce::{self, Grant, Salesforce};
 use crate::connector::sql::{self, Sql};
+use crate::connector::tryton::{self, Tryton};
 use crate::http::{Client, FixedQuota, SecretProvider};
 use crate::model::{Class, Failure};
 
@@ -41,6 +42,7 @@ pub(super) async fn of_crm(crm: &Crm, wanted: &Wanted, surroundings: &Surroundin
         CrmKind::Odoo(settings) => odoo(crm, settings, wanted, surroundings),
         CrmKind::HubSpot(settings) => hubspot(crm, settings, wanted, surroundings),
         CrmKind::Salesforce(settings) => salesforce(crm, settings, wanted, surroundings),
+        CrmKind::Tryton(settings) => tryton(crm, settings, wanted, surroundings),
     }
 }
 
@@ -111,6 +113,23 @@ fn salesforce(crm: &Crm, settings: &SalesforceSettings, wanted: &Wanted, surroun
         url: settings.url.clone(),
         grant,
         object: settings.object.clone(),
+        quota: quota(crm),
+        fields: wanted.fields(),
+        patience: surroundings.patience,
+        cancel: surroundings.stop.clone(),
+        client: surroundings.client.clone(),
+    });
+    Ok(Arc::new(connector?))
+}
+
+fn tryton(crm: &Crm, settings: &TrytonSettings, wanted: &Wanted, surroundings: &Surroundings) -> Made {
+    let connector = Tryton::new(tryton::Settings {
+        name: crm.name.clone(),
+        url: settings.url.clone(),
+        database: settings.database.clone(),
+        user: settings.user.clone(),
+        password: provider(&settings.password, surroundings),
+        model: settings.model.clone(),
         quota: quota(crm),
         fields: wanted.fields(),
         patience: surroundings.patience,

@@ -3,7 +3,8 @@
 //! `suite` knows only the [`world::World`] trait; a source joins by implementing it and naming itself in [`contract!`].
 //! SQLite always runs. PostgreSQL runs when `ATTUNE_TEST_POSTGRES` names a database (`postgres://postgres@127.0.0.1/test`),
 //! MySQL or MariaDB when `ATTUNE_TEST_MYSQL` does (`mysql://root@127.0.0.1/test`); every test has a schema of its own there
-//! and drops it. Odoo runs when `ATTUNE_TEST_ODOO` names one, in both of its protocols.
+//! and drops it. Odoo runs when `ATTUNE_TEST_ODOO` names one, in both of its protocols, Tryton when
+//! `ATTUNE_TEST_TRYTON` names one.
 
 /// Tests of a module, run in one kind of place each.
 macro_rules! on {
@@ -28,6 +29,8 @@ mod salesforce_world;
 mod sql_only;
 mod sql_world;
 mod suite;
+mod tryton_only;
+mod tryton_world;
 mod world;
 
 /// Runs every test of the suite against every place.
@@ -40,6 +43,7 @@ macro_rules! contract {
         on!(salesforce_world::on_salesforce as salesforce, suite, [$($test),*]);
         on!(odoo_world::on_odoo as odoo, suite, [$($test),*]);
         on!(odoo_world::on_odoo_before_19 as odoo_before_19, suite, [$($test),*]);
+        on!(tryton_world::on_tryton as tryton, suite, [$($test),*]);
     };
 }
 

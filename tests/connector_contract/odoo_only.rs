@@ -93,9 +93,12 @@ fn write(key: &Key, field: usize, value: Option<&str>) -> Write {
 }
 
 async fn send(connector: &Odoo, writes: Vec<Write>) -> Vec<Outcome> {
-    let batches = connector.batches(writes);
-    assert_eq!(batches.len(), 1);
-    connector.write(&batches[0], &NOW).await
+    let batch = connector.batches(writes.clone()).remove(0);
+    assert_eq!(batch.len(), writes.len(), "one batch");
+    let outcomes = connector.write(&batch, &NOW).await;
+    // In the order in which they were given: a batch has another.
+    let place = |write: &Write| batch.iter().position(|one| (&one.key, one.field) == (&write.key, write.field));
+    writes.iter().map(|write| outcomes[place(write).expect("it is in the batch")].clone()).collect()
 }
 
 pub async fn values_of_every_type_come_and_go(server: &Server) {

@@ -17,4 +17,5 @@ mod operators;
 mod promises;
 mod related;
 mod restored;
+mod tryton;
 mod world;

@@ -4,6 +4,7 @@ mod hubspot;
 mod odoo;
 mod salesforce;
 mod sql;
+mod tryton;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub use hubspot::HubSpotSettings;
 pub use odoo::OdooSettings;
 pub use salesforce::{SalesforceGrant, SalesforceSettings};
 pub use sql::{ModifiedBy, SqlRelation, SqlSettings};
+pub use tryton::TrytonSettings;
 
 /// The keys of every kind.
 const KEYS: [&str; 7] = ["kind", "poll", "sweep", "overlap", "quarantine", "replica_lag", "quota"];
@@ -31,7 +33,7 @@ const KINDS: [(&str, Kind); 6] = [
     ("rest", Kind::Later("any REST API")),
     ("hubspot", Kind::Known(hubspot::read)),
     ("salesforce", Kind::Known(salesforce::read)),
-    ("tryton", Kind::Later("Tryton")),
+    ("tryton", Kind::Known(tryton::read)),
 ];
 
 /// Reads one CRM.
@@ -57,7 +59,7 @@ pub(super) fn check(reader: &Reader, crm: &Crm, rule: &FieldRule, node: &Node) {
     match &crm.kind {
         CrmKind::Sql(settings) => sql::check(reader, &crm.name, settings, rule, node),
         // Its fields are known when it is asked.
-        CrmKind::Odoo(_) | CrmKind::HubSpot(_) | CrmKind::Salesforce(_) => {}
+        CrmKind::Odoo(_) | CrmKind::HubSpot(_) | CrmKind::Salesforce(_) | CrmKind::Tryton(_) => {}
     }
 }
 
