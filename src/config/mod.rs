@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 pub use crm::{
     HubSpotSettings, ModifiedBy, OdooSettings, SalesforceGrant, SalesforceSettings, SqlRelation, SqlSettings,
 };
+pub use crm::{RestAuth, RestBody, RestKey, RestList, RestPaging, RestRead, RestSettings, RestWrite};
 pub use duration::parse as parse_duration;
 pub use environment::Environment;
 pub use nearest::nearest;

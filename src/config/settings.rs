@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::{Mapping, Mode, Rails};
 
-use super::{HubSpotSettings, OdooSettings, Problem, SalesforceSettings, Secret, SqlSettings, UrlSource, nearest};
+use super::{HubSpotSettings, OdooSettings, Problem, RestSettings, SalesforceSettings, Secret, SqlSettings, UrlSource, nearest};
 
 /// Everything that was configured, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,6 +132,8 @@ pub enum CrmKind {
     HubSpot(HubSpotSettings),
     /// An object of a Salesforce org.
     Salesforce(SalesforceSettings),
+    /// An API that the configuration describes.
+    Rest(Box<RestSettings>),
 }
 
 /// A quota in calls.

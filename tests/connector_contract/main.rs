@@ -4,6 +4,7 @@
 //! SQLite always runs. PostgreSQL runs when `ATTUNE_TEST_POSTGRES` names a database (`postgres://postgres@127.0.0.1/test`),
 //! MySQL or MariaDB when `ATTUNE_TEST_MYSQL` does (`mysql://root@127.0.0.1/test`); every test has a schema of its own there
 //! and drops it. Odoo runs when `ATTUNE_TEST_ODOO` names one, in both of its protocols.
+//! `rest` runs against servers of its own that behave like those that people have.
 
 /// Tests of a module, run in one kind of place each.
 macro_rules! on {
@@ -25,6 +26,8 @@ mod odoo_world;
 mod related;
 mod salesforce_only;
 mod salesforce_world;
+mod rest_query;
+mod rest_world;
 mod sql_only;
 mod sql_world;
 mod suite;
@@ -40,6 +43,9 @@ macro_rules! contract {
         on!(salesforce_world::on_salesforce as salesforce, suite, [$($test),*]);
         on!(odoo_world::on_odoo as odoo, suite, [$($test),*]);
         on!(odoo_world::on_odoo_before_19 as odoo_before_19, suite, [$($test),*]);
+        on!(rest_world::on_directus_like as rest_directus_like, suite, [$($test),*]);
+        on!(rest_world::on_odata_like as rest_odata_like, suite, [$($test),*]);
+        on!(rest_world::on_odata_batch_like as rest_odata_batch_like, suite, [$($test),*]);
     };
 }
 

@@ -3,6 +3,8 @@
 mod hubspot;
 mod odoo;
 mod salesforce;
+mod rest;
+mod rest_templates;
 mod sql;
 
 use std::time::Duration;
@@ -14,6 +16,7 @@ use crate::model::FieldRule;
 pub use hubspot::HubSpotSettings;
 pub use odoo::OdooSettings;
 pub use salesforce::{SalesforceGrant, SalesforceSettings};
+pub use rest::{RestAuth, RestBody, RestKey, RestList, RestPaging, RestRead, RestSettings, RestWrite};
 pub use sql::{ModifiedBy, SqlRelation, SqlSettings};
 
 /// The keys of every kind.
@@ -28,7 +31,7 @@ enum Kind {
 const KINDS: [(&str, Kind); 6] = [
     ("sql", Kind::Known(sql::read)),
     ("odoo", Kind::Known(odoo::read)),
-    ("rest", Kind::Later("any REST API")),
+    ("rest", Kind::Known(rest::read)),
     ("hubspot", Kind::Known(hubspot::read)),
     ("salesforce", Kind::Known(salesforce::read)),
     ("tryton", Kind::Later("Tryton")),
@@ -58,6 +61,7 @@ pub(super) fn check(reader: &Reader, crm: &Crm, rule: &FieldRule, node: &Node) {
         CrmKind::Sql(settings) => sql::check(reader, &crm.name, settings, rule, node),
         // Its fields are known when it is asked.
         CrmKind::Odoo(_) | CrmKind::HubSpot(_) | CrmKind::Salesforce(_) => {}
+        CrmKind::Rest(settings) => rest::check(reader, &crm.name, settings, rule, node),
     }
 }
 
