@@ -12,7 +12,7 @@ pub(super) struct Queries {
     key: String,
     key_is: KeyIs,
     collection: String,
-    /// All that is read of a record: fields of its own, and with dots those of related ones.
+    /// All that is read of a record, encoded: fields of its own, and with dots those of related ones.
     fields: String,
     own_fields: String,
     dates: Vec<String>,
@@ -71,7 +71,7 @@ impl Queries {
             .iter()
             .flat_map(|(relation, fields)| fields.iter().map(move |field| format!("{relation}.{field}")));
         let all: Vec<String> = own.iter().cloned().chain(dotted).collect();
-        let (own_fields, all) = (own.join(","), all.join(","));
+        let (own_fields, all) = (names(&own.join(",")), names(&all.join(",")));
         let template = |text: &Option<String>| text.as_deref().map(Template::new);
         let pair = |path: &str, query: &str| (Template::new(path), Template::new(query));
         let expand = match &list.expand {
@@ -230,7 +230,12 @@ impl Queries {
     }
 
     fn common(&self) -> Vec<(&str, Fill<'_>)> {
-        vec![("collection", Fill::Value(&self.collection)), ("field", Fill::Value(&self.key))]
+        vec![
+            ("collection", Fill::Value(&self.collection)),
+            ("field", Fill::Value(&self.key)),
+            ("fields", Fill::Made(&self.fields)),
+            ("own_fields", Fill::Made(&self.own_fields)),
+        ]
     }
 
     /// The condition that something of the record changed at or after this time.
@@ -263,15 +268,8 @@ impl Queries {
 
     fn list(&self, conditions: &[String], start: Start<'_>, limit: usize) -> String {
         let (limit, page, offset) = (limit.to_string(), start.page.to_string(), start.offset.to_string());
-        let (fields, own_fields) = (names(&self.fields), names(&self.own_fields));
         let mut values = self.common();
-        values.extend([
-            ("fields", Fill::Made(&fields)),
-            ("own_fields", Fill::Made(&own_fields)),
-            ("limit", Fill::Value(&limit)),
-            ("page", Fill::Value(&page)),
-            ("offset", Fill::Value(&offset)),
-        ]);
+        values.extend([("limit", Fill::Value(&limit)), ("page", Fill::Value(&page)), ("offset", Fill::Value(&offset))]);
         let mut query = self.list_query.fill(&values);
         query.push_str(&self.expand);
         if !conditions.is_empty() {
