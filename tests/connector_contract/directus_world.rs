@@ -110,6 +110,21 @@ pub struct Contacts {
     connector: Rest,
 }
 
+/// Directus allows so many collections and no more.
+impl Drop for Contacts {
+    fn drop(&mut self) {
+        let (server, path) = (self.server.clone(), format!("/collections/{}", self.collection));
+        let delete = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let _alone = SCHEMA.lock().await;
+                server.call(reqwest::Method::DELETE, &path, json!({})).await;
+            });
+        };
+        drop(std::thread::spawn(delete).join());
+    }
+}
+
 impl Contacts {
     async fn items(&self, method: reqwest::Method, rest: &str, body: Value) -> Value {
         self.server.call(method, &format!("/items/{}{rest}", self.collection), body).await

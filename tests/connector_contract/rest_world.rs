@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use attune::config::{self, CrmKind};
 use attune::connector::rest::{Api, Auth, Rest, Settings};
 use attune::connector::{Connector, FieldWanted};
-use attune::http::Client;
+use attune::http::{Client, Timeouts};
 use attune::model::{FieldType, Key, Timestamp};
 use axum::body::Bytes;
 use axum::extract::State;
@@ -472,7 +472,8 @@ pub fn connector(address: &str, api: Api, fields: &[(&str, FieldType)], token: &
         fields: fields.iter().map(|(name, kind)| FieldWanted { name: (*name).to_owned(), kind: *kind }).collect(),
         patience: Duration::ZERO,
         cancel: CancellationToken::new(),
-        client: Client::shared(),
+        // Connections belong to the runtime of one test.
+        client: Client::new(Timeouts::default()),
     })
     .expect("the settings are sound")
 }
