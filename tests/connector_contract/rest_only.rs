@@ -224,14 +224,14 @@ pub async fn refusals_say_what_to_do(home: &Home) {
         is_quiet(&failure.to_string());
         failure
     };
-    for (more, fields) in [
-        ("collection nothing", &fields[..]),
-        ("modified no_such_field", &fields[..]),
-        ("", &[("titel", FieldType::String)][..]),
+    for (more, fields, expected) in [
+        ("collection nothing", &fields[..], "`collection`"),
+        ("modified no_such_field", &fields[..], "`modified`"),
+        ("", &[("titel", FieldType::String)][..], "`titel`"),
     ] {
         let failure = look(more, fields).await;
         assert!(matches!(failure.class, Class::Auth | Class::Misconfigured), "{failure}");
-        assert!(failure.message.contains("[crm.erp]"), "{failure}");
+        assert!(failure.message.contains("[crm.erp]") && failure.message.contains(expected), "{failure}");
     }
 }
 

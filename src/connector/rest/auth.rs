@@ -31,7 +31,6 @@ const LIFE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Tokens of one client.
 pub(super) struct Tokens {
-    label: String,
     name: String,
     caller: Caller,
     endpoint: Endpoint,
@@ -52,7 +51,6 @@ struct Token {
 /// What every call of a source shares.
 pub(super) struct Shared<'a> {
     pub(super) name: &'a str,
-    pub(super) label: &'a str,
     pub(super) client: &'a Client,
     pub(super) patience: Duration,
     pub(super) cancel: &'a CancellationToken,
@@ -63,10 +61,7 @@ pub(super) fn credential(auth: Auth, shared: &Shared<'_>) -> Result<(Credential,
     match auth {
         Auth::Header { header, prefix, secret } => {
             let header = HeaderName::try_from(header).map_err(|_invalid| {
-                Failure::new(
-                    Class::Misconfigured,
-                    format!("{}: `header` in `auth` is not the name of a header", shared.label),
-                )
+                Failure::new(Class::Misconfigured, "`header` in `auth` is not the name of a header")
             })?;
             Ok((Credential { header, prefix: prefix.into(), secret: secret.into() }, None))
         }
@@ -114,12 +109,11 @@ impl Tokens {
             body_bytes_max: Some(64 * 1024),
         })
         .map_err(|mut failure| {
-            failure.message = format!("{}: `token_url` in `auth`: {}", shared.label, failure.message);
+            failure.message = format!("`token_url` in `auth`: {}", failure.message);
             failure
         })?;
         let scope = scope.map(|scope| format!("&scope={}", encoded(scope, true))).unwrap_or_default();
         Ok(Self {
-            label: shared.label.to_owned(),
             name: shared.name.to_owned(),
             caller,
             endpoint: Endpoint::new("", 1),
@@ -177,8 +171,8 @@ impl Tokens {
         if matches!(failure.class, Class::Auth | Class::Rejected) {
             failure.class = Class::Auth;
             failure.message = format!(
-                "{}: no token is given to this client; check `client_id`, `secret`, `scope` and `token_url` in `auth` of [crm.{}]",
-                self.label, self.name
+                "no token is given to this client; check `client_id`, `secret`, `scope` and `token_url` in `auth` of [crm.{}]",
+                self.name
             );
         }
         failure
@@ -186,8 +180,8 @@ impl Tokens {
 
     fn senseless(&self) -> Failure {
         let why = format!(
-            "{}: the answer of `token_url` has no `access_token`; check the address in `auth` of [crm.{}]",
-            self.label, self.name
+            "the answer of `token_url` has no `access_token`; check the address in `auth` of [crm.{}]",
+            self.name
         );
         Failure::new(Class::Misconfigured, why)
     }

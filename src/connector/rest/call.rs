@@ -73,29 +73,29 @@ impl Rest {
 
     /// What a failure of a read means here.
     pub(super) fn explained(&self, mut failure: Failure) -> Failure {
-        let (label, name) = (&self.label, &self.name);
+        let name = &self.name;
         match (failure.class, failure.status) {
             (Class::Auth, Some(401)) => {
                 failure.message = format!(
-                    "{label}: the API refuses our credentials; check `auth` in [crm.{name}], and that they have not expired"
+                    "the API refuses our credentials; check `auth` in [crm.{name}], and that they have not expired"
                 );
             }
             (Class::Auth, _) => {
                 failure.message = format!(
-                    "{label}: the API says that this user may not do that, or that there is no such collection; check \
+                    "the API says that this user may not do that, or that there is no such collection; check \
                      `collection` in [crm.{name}], and the user's rights to it and to every mapped field"
                 );
             }
             (Class::Misconfigured, Some(404 | 410)) => {
                 failure.message = format!(
-                    "{label}: there is nothing at this address of the API; check `url`, `collection` and the paths in [crm.{name}]"
+                    "there is nothing at this address of the API; check `url`, `collection` and the paths in [crm.{name}]"
                 );
             }
             (Class::Rejected, status) => {
                 failure.class = Class::Misconfigured;
                 let why = if status == Some(428) { "wants a condition with" } else { "refuses" };
                 failure.message = format!(
-                    "{label}: the API {why} what we ask; check that the mapping's fields, and `key`, `modified`, `created` and \
+                    "the API {why} what we ask; check that the mapping's fields, and `key`, `modified`, `created` and \
                      `deleted` in [crm.{name}], are fields that it has, and the templates of `list`"
                 );
             }
@@ -106,7 +106,7 @@ impl Rest {
 
     /// An answer that does not fit what the configuration says of it.
     pub(super) fn unfitting(&self, why: &str) -> Failure {
-        let why = format!("{}: {why} [crm.{}]", self.label, self.name);
+        let why = format!("{why} [crm.{}]", self.name);
         Failure::new(Class::Misconfigured, why)
     }
 }

@@ -64,8 +64,6 @@ const SINGLE_KEYS_PER_FETCH: usize = 20;
 /// The records that one API has in one collection. Nothing is reached before the first call.
 pub struct Rest {
     name: String,
-    /// How messages begin.
-    label: String,
     names: Vec<String>,
     wanted: Vec<FieldWanted>,
     api: Api,
@@ -94,16 +92,14 @@ impl Rest {
     /// Of class `Misconfigured`: an address that is not HTTPS (or loopback), a header or a method that is none.
     pub fn new(settings: Settings) -> Result<Self, Failure> {
         let Settings { name, url, auth, api, quota, fields, patience, cancel, client } = settings;
-        let label = format!("crm {name}");
-        let shared = Shared { name: &name, label: &label, client: &client, patience, cancel: &cancel };
+        let shared = Shared { name: &name, client: &client, patience, cancel: &cancel };
         let (credential, tokens) = auth::credential(auth, &shared)?;
         let headers = |table: &std::collections::BTreeMap<String, String>| {
             let one = |(name, value): (&String, &String)| {
                 Some((HeaderName::try_from(name.as_str()).ok()?, HeaderValue::from_str(value).ok()?))
             };
-            let why = || {
-                format!("{label}: `headers` in [crm.{name}] holds what no header can: letters, digits and `-` in names")
-            };
+            let why =
+                || format!("`headers` in [crm.{name}] holds what no header can: letters, digits and `-` in names");
             table.iter().map(|pair| one(pair).ok_or_else(|| Failure::new(Class::Misconfigured, why()))).collect()
         };
         let throttle = ThrottleSettings {
@@ -122,9 +118,8 @@ impl Rest {
             body_bytes_max: None,
         })?;
         let method = api.write.as_ref().map_or("PATCH", |write| write.method.as_str());
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_invalid| {
-            Failure::new(Class::Misconfigured, format!("{label}: `method` of `write` is no method"))
-        })?;
+        let method = Method::from_bytes(method.as_bytes())
+            .map_err(|_invalid| Failure::new(Class::Misconfigured, "`method` of `write` is no method"))?;
         Ok(Self {
             list_headers: headers(&api.list.headers)?,
             read_headers: api.read.as_ref().map_or_else(|| Ok(HeaderMap::new()), |read| headers(&read.headers))?,
@@ -132,7 +127,6 @@ impl Rest {
             names: fields.iter().map(|field| field.name.clone()).collect(),
             queries: Queries::new(&api, &fields),
             wanted: fields,
-            label,
             name,
             method,
             api,

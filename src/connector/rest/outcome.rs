@@ -62,7 +62,7 @@ impl Rest {
     }
 
     pub(super) fn refused_failure(&self, status: Option<u16>) -> Failure {
-        let why = format!("{}: the API does not take what was sent", self.label);
+        let why = "the API does not take what was sent";
         Failure { status, ..Failure::new(Class::Rejected, why) }
     }
 
@@ -75,7 +75,7 @@ impl Rest {
             400..=499 => (Class::Rejected, false),
             _ => (Class::Retry, true),
         };
-        let why = format!("{}: the API could not do a part of a batch; it is tried again", self.label);
+        let why = "the API could not do a part of a batch; it is tried again";
         Failure { status: Some(status), may_have_happened, ..Failure::new(class, why) }
     }
 
@@ -202,6 +202,6 @@ impl Rest {
 
     fn refused_value(&self, write: &Write) -> String {
         let name = self.names.get(write.field).map_or("?", String::as_str);
-        format!("{}: the API does not take this value for `{name}`", self.label)
+        format!("the API does not take this value for `{name}`")
     }
 }

@@ -259,10 +259,8 @@ impl Rest {
     }
 
     fn repeats(&self) -> Failure {
-        let why = format!(
-            "{}: the API shows the same page again and again; check `paging` of `list` in [crm.{}]",
-            self.label, self.name
-        );
+        let why =
+            format!("the API shows the same page again and again; check `paging` of `list` in [crm.{}]", self.name);
         Failure::new(Class::Misconfigured, why)
     }
 }

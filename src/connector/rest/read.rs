@@ -208,7 +208,7 @@ impl Rest {
 
     /// A defect: of ours, or of the description.
     pub(super) fn senseless(&self, what: &str) -> Failure {
-        let why = format!("{}: {what}; please report this as a defect of Attune", self.label);
+        let why = format!("{what}; please report this as a defect of Attune");
         Failure::new(Class::Broken, why).possibly_happened()
     }
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use super::Rest;
 use super::call::Question;
-use super::query::Start;
+use super::query::{Queries, Start};
 use super::values::{self, Kind, Record};
 use crate::connector::names::nearest;
 use crate::connector::paid::Paid;
 use crate::connector::{FieldWanted, Lane, Prepared};
 use crate::http::Answer;
-use crate::model::{Definition, DefinitionState, Existence, Failure, FieldShape, FieldType, Holds, Timestamp};
+use crate::model::{Class, Definition, DefinitionState, Existence, Failure, FieldShape, FieldType, Holds, Timestamp};
 
 /// The records that fields are told by.
 const SAMPLE: usize = 100;
@@ -25,16 +25,19 @@ const FAR_AHEAD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 impl Rest {
     /// Looks at the API.
     pub(super) async fn look(&self) -> Result<Prepared, Failure> {
-        let (answer, clock) = self.sample().await?;
+        let (answer, clock) = match self.sample().await {
+            Ok(sample) => sample,
+            Err(failure) => return Err(self.blamed(failure).await),
+        };
         let records = self.records(&answer)?;
         let states: Vec<DefinitionState> = self.wanted.iter().map(|field| self.state(field, &records)).collect();
         self.remember(&records);
         let mut warnings = Vec::new();
         match records.first() {
             None => warnings.push(format!(
-                "{}: the API shows no record, so that nothing could be checked; if there are some, check `collection` in \
+                "the API shows no record, so that nothing could be checked; if there are some, check `collection` in \
                  [crm.{}] and the rights of its user",
-                self.label, self.name
+                self.name
             )),
             Some(record) => {
                 self.check_record(record)?;
@@ -76,6 +79,37 @@ impl Rest {
         let query = self.queries.page(since, Start { page: 1, ..Start::default() }, limit);
         let question = Question { path: self.queries.list_path(), query, headers: &self.list_headers, missing: &[] };
         self.ask(&question, Paid::in_lane(Lane::Fresh)).await
+    }
+
+    /// An API that refuses a whole list for one field does not say which in words that may be shown: each is asked for alone.
+    async fn blamed(&self, failure: Failure) -> Failure {
+        if !matches!(failure.status, Some(400 | 403 | 404 | 422)) || !self.answers(&[]).await {
+            return failure;
+        }
+        let mut refused = Vec::new();
+        for field in &self.wanted {
+            if !self.answers(std::slice::from_ref(field)).await {
+                refused.push(format!("`{}`", field.name));
+            }
+        }
+        if refused.is_empty() {
+            return failure;
+        }
+        let message = format!(
+            "the API does not show {}: there is no such field, or this user may not see it; correct the mapping's `crm`, or \
+             the user's rights (the rest of [crm.{}] is fine)",
+            refused.join(", "),
+            self.name
+        );
+        Failure { class: Class::Misconfigured, message, ..failure }
+    }
+
+    /// Whether a list with these mapped fields alone is answered.
+    async fn answers(&self, fields: &[FieldWanted]) -> bool {
+        let queries = Queries::new(&self.api, fields);
+        let query = queries.page(None, Start { page: 1, ..Start::default() }, 1);
+        let question = Question { path: queries.list_path(), query, headers: &self.list_headers, missing: &[] };
+        self.ask(&question, Paid::in_lane(Lane::Fresh)).await.is_ok()
     }
 
     /// The first record has what the description says that every record has.
@@ -128,9 +162,8 @@ impl Rest {
         let undated = records.iter().filter(|record| !is_dated(record)).count();
         (undated > 0).then(|| {
             format!(
-                "{}: {undated} of {} records have no time in `modified` or `created`, so that their changes are found by the \
+                "{undated} of {} records have no time in `modified` or `created`, so that their changes are found by the \
                  sweep alone; name both in [crm.{}] if the API has them",
-                self.label,
                 records.len(),
                 self.name
             )
@@ -141,8 +174,8 @@ impl Rest {
     async fn check_since(&self, clock: Timestamp) -> Result<Option<String>, Failure> {
         if !self.queries.can_ask_since() {
             let why = format!(
-                "{}: the API is not asked since when (`since` of `list` and `modified` in [crm.{}]): every poll reads all of it",
-                self.label, self.name
+                "the API is not asked since when (`since` of `list` and `modified` in [crm.{}]): every poll reads all of it",
+                self.name
             );
             return Ok(Some(why));
         }
@@ -152,9 +185,9 @@ impl Rest {
         let is_old = |record: &Record<'_>| self.modified(record).is_none_or(|modified| modified < ahead);
         Ok(records.iter().any(is_old).then(|| {
             format!(
-                "{}: asked for what changed since next year, the API shows records: it does not understand `since` or \
+                "asked for what changed since next year, the API shows records: it does not understand `since` or \
                  `filter` of `list` in [crm.{}], and every poll reads all of it",
-                self.label, self.name
+                self.name
             )
         }))
     }
@@ -198,10 +231,8 @@ impl Rest {
             };
         }
         if values.iter().any(|value| values::kind(value) == Kind::Object) {
-            let why = format!(
-                "{}: `{name}` is an object; map one of its fields, `{name}.FIELD`, with direction = \"to_store\"",
-                self.label
-            );
+            let why =
+                format!("`{name}` is an object; map one of its fields, `{name}.FIELD`, with direction = \"to_store\"");
             return DefinitionState::Unusable(why);
         }
         let own = [Some(&self.api.key), self.api.modified.as_ref(), self.api.created.as_ref()];
@@ -225,9 +256,9 @@ impl Rest {
             .collect();
         if records.is_empty() {
             return Some(format!(
-                "{}: `{relation}` shows no related record but something else, so that `{relation}.{field}` leads nowhere; \
+                "`{relation}` shows no related record but something else, so that `{relation}.{field}` leads nowhere; \
                  check `expand` or the fields that `list` asks for in [crm.{}]",
-                self.label, self.name
+                self.name
             ));
         }
         let known: BTreeSet<&str> = records.iter().flat_map(|record| record.keys().map(String::as_str)).collect();
@@ -239,9 +270,8 @@ impl Rest {
         let hint =
             nearest(part, known.iter().copied()).map_or_else(String::new, |like| format!("; did you mean `{like}`?"));
         format!(
-            "{}: records show no field `{name}`, or this user may not see it{hint}; correct the mapping's `crm`, or \
+            "records show no field `{name}`, or this user may not see it{hint}; correct the mapping's `crm`, or \
              make the field there",
-            self.label
         )
     }
 }

@@ -799,3 +799,31 @@ async fn what_leaves_out_nothing_shows_nothing_and_what_it_cannot_show_is_unseen
     assert_eq!(seen(false).await, Seen::Unseen);
     assert_eq!(seen(true).await, Seen::Absent);
 }
+
+#[tokio::test]
+async fn a_field_that_makes_an_api_refuse_everything_is_named() {
+    let server = server(|request| {
+        let fields = argument(request, "fields").unwrap();
+        if fields.split(',').any(|field| field == "titel" || field == "hidden") {
+            refusal(403)
+        } else {
+            good(rows([1]))
+        }
+    })
+    .await;
+    let mut api = api();
+    api.list.query = "limit={limit}&fields={fields}".to_owned();
+    let mut settings = server.settings(api.clone());
+    settings
+        .fields
+        .extend(["titel", "hidden"].map(|name| FieldWanted { name: name.to_owned(), kind: FieldType::String }));
+    let failure = Rest::new(settings).unwrap().prepare(&[], false).await.unwrap_err();
+    assert_eq!(failure.class, Class::Misconfigured);
+    assert!(failure.message.contains("`titel`, `hidden`") && !failure.message.contains("`title`"), "{failure}");
+    is_quiet(&failure);
+    // What is refused without any field is not a field's fault.
+    let closed = self::server(|_| refusal(403)).await;
+    let failure = closed.connector(api).prepare(&[], false).await.unwrap_err();
+    assert_eq!(failure.class, Class::Auth);
+    assert_eq!(closed.asked().len(), 2);
+}

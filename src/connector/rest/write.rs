@@ -79,7 +79,7 @@ impl Rest {
                 }
             } else {
                 // A record is written entirely or not at all: the others of its fields go again alone.
-                let why = format!("{}: another field of the record stood in the way", self.label);
+                let why = "another field of the record stood in the way";
                 Outcome::BatchRejected(Failure::new(Class::Rejected, why))
             };
             for place in places {
@@ -93,15 +93,12 @@ impl Rest {
     fn member(&self, write: &Write, found: &[Holds]) -> Result<String, String> {
         let name = self.names.get(write.field).map_or("?", String::as_str);
         if self.api.write.is_none() || name == "@key" || name.contains('.') {
-            return Err(format!("{}: `{name}` cannot be written", self.label));
+            return Err(format!("`{name}` cannot be written"));
         }
         let holds = found.get(write.field).copied().unwrap_or(Holds::Text);
         let value = match &write.value {
             Some(value) => values::spelt(holds, value).ok_or_else(|| {
-                format!(
-                    "{}: `{name}` holds values of another type than this one; correct the value, or `types`",
-                    self.label
-                )
+                format!("`{name}` holds values of another type than this one; correct the value, or `types`")
             })?,
             None if self.api.clears_with_empty => "\"\"".to_owned(),
             None => "null".to_owned(),
@@ -119,10 +116,7 @@ impl Rest {
         match first.and_then(|etag| HeaderValue::from_str(etag).ok()) {
             Some(etag) if is_one => Ok(Some(etag)),
             // Read at different moments: none of them stands for the record.
-            Some(_) => Err(Failure::new(
-                Class::Retry,
-                format!("{}: the record changed while it was read; it is tried again", self.label),
-            )),
+            Some(_) => Err(Failure::new(Class::Retry, "the record changed while it was read; it is tried again")),
             None => Err(self.unfitting("a record shows no ETag, and without one it is not written; correct `etag` in")),
         }
     }
