@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Rest;
 use super::call::Question;
 use super::query::{Queries, Start};
+use super::settings::Api;
 use super::values::{self, Kind, Record};
 use crate::connector::names::nearest;
 use crate::connector::paid::Paid;
@@ -83,12 +84,24 @@ impl Rest {
 
     /// An API that refuses a whole list for one field does not say which in words that may be shown: each is asked for alone.
     async fn blamed(&self, failure: Failure) -> Failure {
-        if !matches!(failure.status, Some(400 | 403 | 404 | 422)) || !self.answers(&[]).await {
+        let bare = Api { modified: None, created: None, deleted: None, related_modified: None, ..self.api.clone() };
+        if !matches!(failure.status, Some(400 | 403 | 404 | 422)) || !self.answers(&bare, &[]).await {
             return failure;
         }
+        let roles = [
+            ("modified", self.api.modified.clone()),
+            ("created", self.api.created.clone()),
+            ("deleted", self.api.deleted.clone().map(|(field, _)| field)),
+        ];
         let mut refused = Vec::new();
+        for (role, field) in roles.into_iter().filter_map(|(role, field)| Some((role, field?))) {
+            // In whatever role: what counts is that it is asked for.
+            if !self.answers(&Api { modified: Some(field.clone()), ..bare.clone() }, &[]).await {
+                refused.push(format!("`{field}` (`{role}`)"));
+            }
+        }
         for field in &self.wanted {
-            if !self.answers(std::slice::from_ref(field)).await {
+            if !self.answers(&bare, std::slice::from_ref(field)).await {
                 refused.push(format!("`{}`", field.name));
             }
         }
@@ -96,17 +109,17 @@ impl Rest {
             return failure;
         }
         let message = format!(
-            "the API does not show {}: there is no such field, or this user may not see it; correct the mapping's `crm`, or \
-             the user's rights (the rest of [crm.{}] is fine)",
+            "the API does not show {}: there is no such field, or this user may not see it; correct the mapping's `crm`, \
+             [crm.{}], or the user's rights (all else is fine)",
             refused.join(", "),
             self.name
         );
         Failure { class: Class::Misconfigured, message, ..failure }
     }
 
-    /// Whether a list with these mapped fields alone is answered.
-    async fn answers(&self, fields: &[FieldWanted]) -> bool {
-        let queries = Queries::new(&self.api, fields);
+    /// Whether a list of an API like this, with these mapped fields alone, is answered.
+    async fn answers(&self, api: &Api, fields: &[FieldWanted]) -> bool {
+        let queries = Queries::new(api, fields);
         let query = queries.page(None, Start { page: 1, ..Start::default() }, 1);
         let question = Question { path: queries.list_path(), query, headers: &self.list_headers, missing: &[] };
         self.ask(&question, Paid::in_lane(Lane::Fresh)).await.is_ok()
