@@ -4,6 +4,7 @@ mod hubspot;
 mod odoo;
 mod salesforce;
 mod rest;
+mod rest_settings;
 mod rest_templates;
 mod sql;
 
@@ -15,8 +16,8 @@ use super::{Calls, Crm, CrmKind, times};
 use crate::model::FieldRule;
 pub use hubspot::HubSpotSettings;
 pub use odoo::OdooSettings;
+pub use rest_settings::{RestAuth, RestBody, RestKey, RestList, RestPaging, RestRead, RestSettings, RestWrite};
 pub use salesforce::{SalesforceGrant, SalesforceSettings};
-pub use rest::{RestAuth, RestBody, RestKey, RestList, RestPaging, RestRead, RestSettings, RestWrite};
 pub use sql::{ModifiedBy, SqlRelation, SqlSettings};
 
 /// The keys of every kind.

@@ -66,8 +66,7 @@ async fn server(answers: impl Fn(&Request) -> ResponseTemplate + Send + Sync + '
         let line = format!("{} {}{query}", request.method, request.url.path());
         log.lock().unwrap().push((line, String::from_utf8_lossy(&request.body).into_owned()));
         let answer = answers(request);
-        let dated = answer.insert_header("date", "Tue, 06 Jan 2026 10:00:00 GMT");
-        dated
+        answer.insert_header("date", "Tue, 06 Jan 2026 10:00:00 GMT")
     };
     Mock::given(any()).respond_with(respond).mount(&http).await;
     Server { http, asked }
