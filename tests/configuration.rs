@@ -1198,12 +1198,13 @@ auth       = { token_url = "https://login.example.com/token", client_id = "attun
 collection = "Contacts"
 created    = ""
 list.page_size = 50
-write.headers  = { Prefer = "return=minimal" }
+write.headers  = { Prefer = "return=minimal", If-Match = "" }
 "#;
     let profiled = crm(&format!("{STORE}{api}{MAPPING}"));
     assert_eq!((profiled.key.as_str(), profiled.created, profiled.etag.as_deref()), ("ID", None, Some("@odata.etag")));
     assert_eq!((profiled.list.page_size, profiled.list.keys_max), (50, 40));
-    assert_eq!(profiled.write.unwrap().headers["Prefer"], "return=minimal");
+    let headers: Vec<_> = profiled.write.unwrap().headers.into_iter().collect();
+    assert_eq!(headers, [("Prefer".to_owned(), "return=minimal".to_owned())]);
     assert!(matches!(profiled.auth, RestAuth::OAuth { scope: None, .. }));
     for profile in ["directus", "nocodb", "dataverse"] {
         let settings = crm(&format!("{STORE}{}{MAPPING}", api.replace("\"odata\"", &format!("\"{profile}\""))));

@@ -41,6 +41,7 @@ macro_rules! conditions {
 conditions!(
     an_edit_of_another_field_makes_a_conditional_write_lose,
     without_a_condition_nothing_is_written_where_one_is_wanted,
+    without_an_etag_nothing_that_is_gone_comes_back,
 );
 
 const NOW: &Unreserved = &Unreserved(Lane::Fresh);
@@ -266,7 +267,8 @@ pub async fn an_edit_of_another_field_makes_a_conditional_write_lose(home: &Home
 }
 
 pub async fn without_a_condition_nothing_is_written_where_one_is_wanted(home: &Home) {
-    let peer = home.peer_with(2, &[("title", FieldType::String)], "etag = \"\"").await;
+    let peer =
+        home.peer_with(2, &[("title", FieldType::String)], "etag = \"\"\nwrite.headers = { If-Match = \"\" }").await;
     let keys = peer.keys().await;
     assert!(!peer.connector.limits().conditional_writes);
     for (_, outcome) in write(&peer, &keys, 0, "ours").await {
@@ -275,6 +277,25 @@ pub async fn without_a_condition_nothing_is_written_where_one_is_wanted(home: &H
         assert!(failure.message.contains("`etag` in [crm.erp]"), "{failure}");
         is_quiet(&failure.to_string());
     }
+}
+
+pub async fn without_an_etag_nothing_that_is_gone_comes_back(home: &Home) {
+    let peer = home.peer_with(2, &[("title", FieldType::String)], "etag = \"\"").await;
+    let keys = peer.keys().await;
+    peer.remove(&keys[0]).await;
+    let writes = keys.iter().map(|key| Write {
+        key: key.clone(),
+        field: 0,
+        expect: Cell::absent(),
+        value: Some(Value::text("ours")),
+        modified: None,
+    });
+    let mut outcomes = Vec::new();
+    for batch in peer.connector.batches(writes.collect()) {
+        outcomes.extend(peer.connector.write(&batch, NOW).await);
+    }
+    assert!(matches!(&outcomes[..], [Outcome::Gone, Outcome::Written { .. }]), "{outcomes:?}");
+    assert_eq!(peer.held().rows.len(), 1);
 }
 
 pub async fn one_call_writes_many(home: &Home) {

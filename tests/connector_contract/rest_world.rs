@@ -278,7 +278,7 @@ fn odata(held: &mut Held, method: &Method, uri: &Uri, headers: &HeaderMap, body:
     // Without a condition a PATCH would make the record.
     let Some(condition) = headers.get("if-match") else { return odata_error(428, "PreconditionRequired") };
     let Some(row) = held.rows.get(&key) else { return odata_error(404, "NotFound") };
-    if condition != Held::etag(row).as_str() {
+    if condition != "*" && condition != Held::etag(row).as_str() {
         return odata_error(412, "PreconditionFailed");
     }
     let Ok(Value::Object(changes)) = serde_json::from_str(body) else { return odata_error(400, "BadRequest") };

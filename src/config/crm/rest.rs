@@ -202,7 +202,7 @@ fn headers(reader: &Reader, fields: &Fields<'_, '_>) -> BTreeMap<String, String>
     for (name, node) in table.entries {
         if SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
             reader.problem(node, "this header holds a secret, which never stands in a file: give it as `auth`");
-        } else if let Some(text) = reader.text(node) {
+        } else if let Some(text) = optional(reader, node) {
             if !text.is_ascii() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
                 reader.problem(node, "no header can hold this: expected plain letters, digits and signs");
             }
