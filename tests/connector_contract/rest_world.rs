@@ -372,7 +372,11 @@ fn odata_batch(held: &mut Held, headers: &HeaderMap, body: &str) -> Response {
         let mut lines = head.lines();
         let first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
         let method: Method = first[0].parse().expect("a method");
-        let uri: Uri = first[1].parse().expect("an address");
+        // As the strictest of them: relative to the service, and in no other form.
+        if first[1].contains("//") || first[1].starts_with('/') {
+            return odata_error(400, "BadBatch");
+        }
+        let uri: Uri = format!("/odata/v4/{}", first[1]).parse().expect("an address");
         let mut own: HeaderMap = HeaderMap::new();
         for line in lines {
             let (name, value) = line.split_once(": ").expect("a header");

@@ -36,6 +36,14 @@ pub(super) fn headers() -> HeaderMap {
     .collect()
 }
 
+/// The address of a request as services want it in a batch: relative to the folder that the batch is sent to. Not all of them
+/// understand the other forms of the standard.
+pub(super) fn relative(batch: &str, address: &str) -> String {
+    let folder = batch.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let below = address.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+    below.map_or_else(|| address.to_owned(), str::to_owned)
+}
+
 pub(super) fn body(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for (number, part) in parts.iter().enumerate() {
@@ -155,6 +163,13 @@ mod tests {
         assert_eq!(statuses(&numbered), Some(vec![Some(412), Some(200)]));
         assert_eq!(statuses(&format!("{}--b1--", part("400 Bad Request", ""))), Some(vec![Some(400), None]));
         assert_eq!(statuses(&whole.replace('\r', "")), Some(vec![Some(200), Some(412)]));
+    }
+
+    #[test]
+    fn addresses_are_relative_to_the_batch() {
+        assert_eq!(relative("/$batch", "/Contacts(1)?x=1"), "Contacts(1)?x=1");
+        assert_eq!(relative("/v4/$batch", "/v4/Contacts(1)"), "Contacts(1)");
+        assert_eq!(relative("/v4/$batch", "/v41/Contacts(1)"), "/v41/Contacts(1)");
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Rest {
         }
     }
 
-    async fn say_each(&self, rows: &[Row], path: &str, paid: Paid<'_>) -> Vec<Said> {
+    async fn say_each(&self, rows: &[Row], batch_path: &str, paid: Paid<'_>) -> Vec<Said> {
         let mut parts = Vec::new();
         for row in rows {
             let Some((path, query)) = self.queries.write(Some(&row.key)) else { return Vec::new() };
@@ -183,14 +183,14 @@ impl Rest {
             }
             parts.push(batch::Part {
                 method: self.method.as_str(),
-                address: format!("{}{path}{query}", self.caller.base()),
+                address: batch::relative(batch_path, &format!("{path}{query}")),
                 headers,
                 body: format!("{{{}}}", row.members),
             });
         }
         let headers: HeaderMap = batch::headers();
         let request = (String::new(), batch::body(&parts), headers);
-        let answer = match self.change(Method::POST, path.to_owned(), request, paid).await {
+        let answer = match self.change(Method::POST, batch_path.to_owned(), request, paid).await {
             Ok(answer) => answer,
             Err(failure) => {
                 let said = self.said(failure);
