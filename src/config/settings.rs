@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::model::{Mapping, Mode, Rails};
 
-use super::{HubSpotSettings, OdooSettings, Problem, RestSettings, SalesforceSettings, Secret, SqlSettings, UrlSource, nearest};
+use super::{
+    HubSpotSettings, OdooSettings, Problem, RestSettings, SalesforceSettings, Secret, SqlSettings, UrlSource, nearest,
+};
 
 /// Everything that was configured, checked.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,10 +2,10 @@
 
 mod hubspot;
 mod odoo;
-mod salesforce;
 mod rest;
 mod rest_settings;
 mod rest_templates;
+mod salesforce;
 mod sql;
 
 use std::time::Duration;
