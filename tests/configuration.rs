@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use attune::config::{
-    self, Config, CrmKind, LogFormat, LogLevel, ModifiedBy, PairSettings, SalesforceGrant, Secret, Sweep, Times,
-    UrlSource,
+    self, Config, CrmKind, LogFormat, LogLevel, ModifiedBy, PairSettings, RestAuth, RestBody, RestPaging,
+    SalesforceGrant, Secret, Sweep, Times, UrlSource,
 };
 use attune::model::{Conflict, Create, Direction, FieldRule, FieldType, Mode, OnClear, OnDelete, Rail, Rails};
 use tempfile::TempDir;
@@ -864,13 +864,6 @@ fn a_tryton_is_read_and_its_mistakes_are_named() {
 
 #[test]
 fn kinds_of_crm_are_known_by_name() {
-    for kind in ["rest"] {
-        refused(
-            &with("\"sql\"", &format!("\"{kind}\"")),
-            "attune.toml:9: crm.erp.kind: the CRM kind for ",
-            &["is not supported yet: kind = \"sql\", ", "kind = \"tryton\" are"],
-        );
-    }
     refused(
         &with("\"sql\"", "\"hubsopt\""),
         "attune.toml:9: crm.erp.kind: expected `sql`, `odoo`, `rest`, `hubspot`, `salesforce` or `tryton`; did you mean `hubspot`?",
@@ -1173,4 +1166,118 @@ fn problems_are_data_too() {
     assert_eq!((&json[0]["line"], &json[0]["path"]), (&15.into(), &"mapping.b2b.field[0]".into()));
     assert!(json[0]["file"].as_str().unwrap().ends_with("/attune.toml"));
     assert!(json[0]["message"].as_str().unwrap().starts_with("`id` is the `key` column of [crm.erp]"));
+}
+
+/// An API that is described in full.
+const API: &str = r#"
+[crm.erp]
+kind     = "rest"
+url      = "https://crm.example.com/api"
+auth     = { header = "X-Key", secret = { credential = "crm" } }
+modified = "updated_at"
+[crm.erp.list]
+path   = "/contacts"
+paging = "key"
+after  = "after={key}"
+since  = "since={since}"
+keys   = "ids={keys}"
+[crm.erp.write]
+path = "/contacts/{key}"
+"#;
+
+fn with_api(from: &str, to: &str) -> String {
+    assert!(API.contains(from), "nothing to replace: {from}");
+    format!("{STORE}{}{MAPPING}", API.replace(from, to))
+}
+
+#[test]
+fn an_api_is_described_on_top_of_a_profile() {
+    let crm = |text: &str| match Files::new(&[("attune.toml", text)]).load(&[]).unwrap().crms["erp"].kind.clone() {
+        CrmKind::Rest(settings) => *settings,
+        other => panic!("{other:?}"),
+    };
+    let plain = crm(&with_api("modified", "created = \"made_at\"\nmodified"));
+    assert_eq!(
+        (plain.key.as_str(), plain.modified.as_deref(), plain.created.as_deref()),
+        ("id", Some("updated_at"), Some("made_at"))
+    );
+    assert_eq!(plain.list.paging, RestPaging::Key { after: "after={key}".to_owned(), next: None });
+    assert_eq!(plain.write.as_ref().unwrap().body, RestBody::Record);
+    // A profile's keys are overridden one by one, in its tables too; an empty text takes one out.
+    let api = r#"
+[crm.erp]
+kind       = "rest"
+profile    = "odata"
+url        = "https://crm.example.com/odata"
+auth       = { token_url = "https://login.example.com/token", client_id = "attune", secret = { credential = "crm" } }
+collection = "Contacts"
+created    = ""
+list.page_size = 50
+write.headers  = { Prefer = "return=minimal", If-Match = "" }
+"#;
+    let profiled = crm(&format!("{STORE}{api}{MAPPING}"));
+    assert_eq!((profiled.key.as_str(), profiled.created, profiled.etag.as_deref()), ("ID", None, Some("@odata.etag")));
+    assert_eq!((profiled.list.page_size, profiled.list.keys_max), (50, 40));
+    let headers: Vec<_> = profiled.write.unwrap().headers.into_iter().collect();
+    assert_eq!(headers, [("Prefer".to_owned(), "return=minimal".to_owned())]);
+    assert!(matches!(profiled.auth, RestAuth::OAuth { scope: None, .. }));
+    for profile in ["directus", "nocodb", "dataverse"] {
+        let settings = crm(&format!("{STORE}{}{MAPPING}", api.replace("\"odata\"", &format!("\"{profile}\""))));
+        assert!(settings.list.since.is_some() && settings.write.is_some(), "{profile}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_api_is_said() {
+    for (from, to, message, also) in [
+        ("modified =", "profile = \"directsu\"\nmodified =", "crm.erp.profile: expected ", "did you mean `directus`?"),
+        ("header = \"X-Key\", ", "", "crm.erp.auth: expected exactly one of `header`", "`token_url`"),
+        ("header = \"X-Key\"", "header = \"X Key\"", "crm.erp.auth.header: not the name of a header", ""),
+        ("{ credential = \"crm\" }", "\"hunter2-the-token\"", "crm.erp.auth.secret: ", ""),
+        (
+            "modified =",
+            "headers = { Authorization = \"hunter2-the-token\" }\nmodified =",
+            "crm.erp.headers.Authorization: this header holds a secret",
+            "",
+        ),
+        ("modified = \"updated_at\"\n", "", "crm.erp: `since` of `list` asks since when", ""),
+        ("keys   = \"ids={keys}\"\n", "", "crm.erp: records cannot be read by their keys", "`read`"),
+        ("\"ids={keys}\"", "\"ids={kesy}\"", "crm.erp.list.keys: {kesy} stands for nothing", "did you mean `keys`?"),
+        ("after  = \"after={key}\"\n", "", "crm.erp.list: `after` is missing", ""),
+        ("paging = \"key\"", "paging = \"page\"", "crm.erp.list: `total` is missing", ""),
+        ("paging = \"key\"", "paging = \"cursor\"", "crm.erp.list: `next` is missing", ""),
+        ("path   = \"/contacts\"", "path = \"/contacts?x=1\"", "crm.erp.list.path: not a path", "`query`"),
+        ("path   = \"/contacts\"", "path = \"/{collection}\"", "crm.erp: `collection` is missing", ""),
+        ("modified =", "time = \"%\"\nmodified =", "crm.erp.time: not a form of times", ""),
+        ("modified = \"updated_at\"", "modified = \"id\"", "crm.erp: `key` and `modified` name the same field", ""),
+        ("paging = \"key\"", "records = \"data\"\npaging = \"key\"", "crm.erp.list.records: not a JSON pointer", ""),
+        (
+            "path = \"/contacts/{key}\"",
+            "path = \"/contacts\"\nbody = \"array\"\n[crm.erp.types]\nx = \"txet\"",
+            "crm.erp.types.x: expected ",
+            "did you mean `text`?",
+        ),
+        ("modified =", "etag = \"etag\"\nmodified =", "", ""),
+        ("https://crm.example.com", "http://crm.example.com", "crm.erp.url: must be https", ""),
+    ] {
+        let text = with_api(from, to);
+        if message.is_empty() {
+            Files::new(&[("attune.toml", &text)]).load(&[]).unwrap();
+            continue;
+        }
+        let problems = Files::new(&[("attune.toml", &text)]).load(&[]).unwrap_err();
+        assert!(problems.contains(message) && problems.contains(also), "{to}: {problems}");
+        assert!(!problems.contains(TOKEN), "{problems}");
+    }
+    let conditional = with_api("modified =", "etag = \"etag\"\nmodified =")
+        .replace("path = \"/contacts/{key}\"", "path = \"/contacts\"\nbody = \"array\"");
+    let problems = Files::new(&[("attune.toml", &conditional)]).load(&[]).unwrap_err();
+    assert!(problems.contains("a list of records has no place for conditions"), "{problems}");
+    // What the connector itself needs is not written, and nothing where there is no `write`.
+    let own = with_api("modified =", "created = \"job_title\"\nmodified =");
+    let problems = Files::new(&[("attune.toml", &own)]).load(&[]).unwrap_err();
+    assert!(problems.contains("`job_title` is the `created` field of [crm.erp]"), "{problems}");
+    let read_only = with_api("[crm.erp.write]\npath = \"/contacts/{key}\"", "");
+    let problems = Files::new(&[("attune.toml", &read_only)]).load(&[]).unwrap_err();
+    assert!(problems.contains("[crm.erp] has no `write`"), "{problems}");
 }

@@ -124,6 +124,16 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Node> {
     }
 }
 
+/// The tree of a text that comes with the program; `path` is where it is laid under.
+pub(super) fn parse(name: &str, text: &str, path: &str) -> Result<Node, Box<Problem>> {
+    let table =
+        DeTable::parse(text).map_err(|error| Box::new(about(name, format!("not TOML: {}", error.message()))))?;
+    let lines = Lines::of(text);
+    let place = Place { file: Arc::from(name), lines: &lines, variable: None };
+    let value = convert_table(table.get_ref(), &place, path, 0)?;
+    Ok(Node { origin: Origin { file: place.file, line: None }, path: path.to_owned(), value })
+}
+
 /// The list or table that the text of a variable spells in TOML, where it does.
 pub(super) fn parse_inline(text: &str, variable: &str, path: &str) -> Option<Value> {
     let value = DeValue::parse(text).ok()?;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::model::{Mapping, Mode, Rails};
 
 use super::{
-    HubSpotSettings, OdooSettings, Problem, SalesforceSettings, Secret, SqlSettings, TrytonSettings, UrlSource, nearest,
+    HubSpotSettings, OdooSettings, Problem, RestSettings, SalesforceSettings, Secret, SqlSettings, TrytonSettings,
+    UrlSource, nearest,
 };
 
 /// Everything that was configured, checked.
@@ -136,6 +137,8 @@ pub enum CrmKind {
     Salesforce(SalesforceSettings),
     /// A model of a Tryton.
     Tryton(TrytonSettings),
+    /// An API that the configuration describes.
+    Rest(Box<RestSettings>),
 }
 
 /// A quota in calls.

@@ -16,6 +16,7 @@ pub mod hubspot;
 mod names;
 pub mod odoo;
 mod paid;
+pub mod rest;
 mod retry;
 pub mod salesforce;
 pub mod sql;

@@ -43,17 +43,18 @@ pub(super) async fn of_crm(crm: &Crm, wanted: &Wanted, surroundings: &Surroundin
         CrmKind::HubSpot(settings) => hubspot(crm, settings, wanted, surroundings),
         CrmKind::Salesforce(settings) => salesforce(crm, settings, wanted, surroundings),
         CrmKind::Tryton(settings) => tryton(crm, settings, wanted, surroundings),
+        CrmKind::Rest(settings) => super::rest::of_crm(crm, settings, wanted, surroundings),
     }
 }
 
 /// Finds a secret when it is asked for. The caller asks on a thread that may block: the secret may be a file or a command.
-fn provider(secret: &Secret, surroundings: &Surroundings) -> SecretProvider {
+pub(super) fn provider(secret: &Secret, surroundings: &Surroundings) -> SecretProvider {
     let (secret, environment) = (secret.clone(), Arc::clone(&surroundings.environment));
     let runtime = tokio::runtime::Handle::current();
     Arc::new(move || runtime.block_on(secret.resolve(&environment)))
 }
 
-fn quota(crm: &Crm) -> Option<FixedQuota> {
+pub(super) fn quota(crm: &Crm) -> Option<FixedQuota> {
     crm.quota.map(|quota| FixedQuota {
         calls: quota.calls,
         per: quota.per,

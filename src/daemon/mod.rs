@@ -15,6 +15,7 @@ mod outage;
 mod pair;
 mod pulse;
 mod requests;
+mod rest;
 mod run;
 mod schedule;
 mod service;

@@ -3,8 +3,9 @@
 //! `suite` knows only the [`world::World`] trait; a source joins by implementing it and naming itself in [`contract!`].
 //! SQLite always runs. PostgreSQL runs when `ATTUNE_TEST_POSTGRES` names a database (`postgres://postgres@127.0.0.1/test`),
 //! MySQL or MariaDB when `ATTUNE_TEST_MYSQL` does (`mysql://root@127.0.0.1/test`); every test has a schema of its own there
-//! and drops it. Odoo runs when `ATTUNE_TEST_ODOO` names one, in both of its protocols, Tryton when
-//! `ATTUNE_TEST_TRYTON` names one.
+//! and drops it. Odoo runs when `ATTUNE_TEST_ODOO` names one, in both of its protocols, Tryton when `ATTUNE_TEST_TRYTON` does.
+//! `rest` runs against servers of its own that behave like those that people have, and against a real Directus when
+//! `ATTUNE_TEST_DIRECTUS` names one.
 
 /// Tests of a module, run in one kind of place each.
 macro_rules! on {
@@ -18,12 +19,16 @@ macro_rules! on {
     };
 }
 
+mod directus_world;
 mod hubspot_only;
 mod hubspot_world;
 mod mysql_only;
 mod odoo_only;
 mod odoo_world;
 mod related;
+mod rest_only;
+mod rest_query;
+mod rest_world;
 mod salesforce_only;
 mod salesforce_world;
 mod sql_only;
@@ -44,6 +49,10 @@ macro_rules! contract {
         on!(odoo_world::on_odoo as odoo, suite, [$($test),*]);
         on!(odoo_world::on_odoo_before_19 as odoo_before_19, suite, [$($test),*]);
         on!(tryton_world::on_tryton as tryton, suite, [$($test),*]);
+        on!(rest_world::on_directus_like as rest_directus_like, suite, [$($test),*]);
+        on!(directus_world::on_directus as directus, suite, [$($test),*]);
+        on!(rest_world::on_odata_like as rest_odata_like, suite, [$($test),*]);
+        on!(rest_world::on_odata_batch_like as rest_odata_batch_like, suite, [$($test),*]);
     };
 }
 

@@ -2,6 +2,9 @@
 
 mod hubspot;
 mod odoo;
+mod rest;
+mod rest_settings;
+mod rest_templates;
 mod salesforce;
 mod sql;
 mod tryton;
@@ -14,6 +17,7 @@ use super::{Calls, Crm, CrmKind, times};
 use crate::model::FieldRule;
 pub use hubspot::HubSpotSettings;
 pub use odoo::OdooSettings;
+pub use rest_settings::{RestAuth, RestBody, RestKey, RestList, RestPaging, RestRead, RestSettings, RestWrite};
 pub use salesforce::{SalesforceGrant, SalesforceSettings};
 pub use sql::{ModifiedBy, SqlRelation, SqlSettings};
 pub use tryton::TrytonSettings;
@@ -21,37 +25,23 @@ pub use tryton::TrytonSettings;
 /// The keys of every kind.
 const KEYS: [&str; 7] = ["kind", "poll", "sweep", "overlap", "quarantine", "replica_lag", "quota"];
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Known(fn(&Reader, &str, &Node) -> Option<Crm>),
-    Later(&'static str),
-}
+/// Reads one CRM of one kind.
+type ReadKind = fn(&Reader, &str, &Node) -> Option<Crm>;
 
-const KINDS: [(&str, Kind); 6] = [
-    ("sql", Kind::Known(sql::read)),
-    ("odoo", Kind::Known(odoo::read)),
-    ("rest", Kind::Later("any REST API")),
-    ("hubspot", Kind::Known(hubspot::read)),
-    ("salesforce", Kind::Known(salesforce::read)),
-    ("tryton", Kind::Known(tryton::read)),
+const KINDS: [(&str, ReadKind); 6] = [
+    ("sql", sql::read),
+    ("odoo", odoo::read),
+    ("rest", rest::read),
+    ("hubspot", hubspot::read),
+    ("salesforce", salesforce::read),
+    ("tryton", tryton::read),
 ];
 
 /// Reads one CRM.
 pub(super) fn read(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
     // The kind decides which keys there are.
     let kind = reader.open_table(node)?.require("kind", "expected a kind, such as kind = \"sql\"")?;
-    match reader.word(kind, &KINDS)? {
-        Kind::Known(read) => read(reader, name, node),
-        Kind::Later(system) => {
-            let known: Vec<String> = KINDS
-                .iter()
-                .filter(|(_, kind)| matches!(kind, Kind::Known(_)))
-                .map(|(word, _)| format!("kind = \"{word}\""))
-                .collect();
-            reader.not_yet(kind, &format!("the CRM kind for {system}"), &format!("{} are", known.join(", ")));
-            None
-        }
-    }
+    reader.word(kind, &KINDS)?(reader, name, node)
 }
 
 /// A field of a mapping that a CRM of this kind cannot have, or must not let be written.
@@ -60,6 +50,7 @@ pub(super) fn check(reader: &Reader, crm: &Crm, rule: &FieldRule, node: &Node) {
         CrmKind::Sql(settings) => sql::check(reader, &crm.name, settings, rule, node),
         // Its fields are known when it is asked.
         CrmKind::Odoo(_) | CrmKind::HubSpot(_) | CrmKind::Salesforce(_) | CrmKind::Tryton(_) => {}
+        CrmKind::Rest(settings) => rest::check(reader, &crm.name, settings, rule, node),
     }
 }
 
