@@ -18,6 +18,14 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
+/// The known name whose label this is, or that is most like it: people copy what they see on the screen. `known` has names with
+/// their labels.
+pub(super) fn meant<'a>(name: &str, known: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Option<&'a str> {
+    let wanted = name.trim();
+    let labelled = known.clone().find(|(_, label)| label.trim().eq_ignore_ascii_case(wanted)).map(|(name, _)| name);
+    labelled.or_else(|| nearest(name, known.map(|(name, _)| name)))
+}
+
 fn is_short(name: &str) -> bool {
     name.chars().nth(CHARS_MAX).is_none()
 }
@@ -32,6 +40,9 @@ mod tests {
         assert_eq!(nearest("job titel", known.into_iter()), Some("Job title"));
         assert_eq!(nearest("Wholesaler Id ", known.into_iter()), Some("Wholesaler ID"));
         assert_eq!(nearest("Birthday", known.into_iter()), None);
+        let labelled = [("jobtitle", "Job Title"), ("job_tile", "Roof"), ("x", "")];
+        assert_eq!(meant("job title", labelled.into_iter()), Some("jobtitle"), "what people see");
+        assert_eq!(meant("job_tite", labelled.into_iter()), Some("job_tile"));
         // Ten thousand gigabytes would be needed to compare these.
         let long = "x".repeat(1_000_000);
         assert_eq!(nearest(&long, [long.as_str()].into_iter()), None);

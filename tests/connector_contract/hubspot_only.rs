@@ -272,7 +272,7 @@ async fn properties_are_compared_and_made_on_request() {
         other => panic!("{other:?}"),
     };
     let found = connector(&server, &fields).prepare(&[], true).await.expect("it can be prepared").definitions;
-    assert!(state(&found, 0).contains("the nearest is `title`"), "{}", state(&found, 0));
+    assert!(state(&found, 0).contains("perhaps `title`"), "{}", state(&found, 0));
     assert_eq!(state(&found, 1), format!("usable {:?} false", Holds::Number));
     assert!(state(&found, 2).contains("object_coordinates"));
     assert!(state(&found, 3).contains("no property `vip_since`"), "nobody asked for it: {}", state(&found, 3));

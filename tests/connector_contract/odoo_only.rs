@@ -316,7 +316,7 @@ pub async fn fields_that_cannot_be_used_say_why(server: &Server) {
         server,
         "sync",
         &[
-            ("functoin", FieldType::String),
+            ("Job Position", FieldType::String),
             ("comment", FieldType::String),
             ("category_id", FieldType::String),
             ("name.ref", FieldType::String),
@@ -336,11 +336,11 @@ pub async fn fields_that_cannot_be_used_say_why(server: &Server) {
         })
         .collect();
     for (state, expected) in states.iter().zip([
-        "the nearest is `function`",
+        "perhaps `function`",
         "type html",
         "type many2many",
         "no link to one record",
-        "the nearest is `ref`",
+        "perhaps `ref`",
         "usable, writable: false",
         "usable, writable: false",
     ]) {

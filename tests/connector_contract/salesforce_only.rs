@@ -214,10 +214,10 @@ async fn fields_that_cannot_be_used_say_why() {
         })
         .collect();
     for (state, expected) in states.iter().zip([
-        "the nearest is `Title`",
+        "perhaps `Title`",
         "type base64",
         "usable false",
-        "the nearest is `Wholesaler__c`",
+        "perhaps `Wholesaler__c`",
         "leads to no one object",
         "usable true",
     ]) {

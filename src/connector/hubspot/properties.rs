@@ -12,7 +12,7 @@ use serde_json::json;
 use super::HubSpot;
 use super::api::Answered;
 use crate::connector::Lane;
-use crate::connector::names::nearest;
+use crate::connector::names::meant;
 use crate::connector::paid::Paid;
 use crate::http::Request;
 use crate::model::{Class, Definition, DefinitionState, Failure, FieldShape, FieldType, Holds, Seen, Timestamp, Value};
@@ -77,6 +77,8 @@ impl Spelling {
 #[serde(rename_all = "camelCase")]
 struct Described {
     name: String,
+    #[serde(default)]
+    label: String,
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
@@ -215,8 +217,8 @@ impl HubSpot {
 
 fn usable(object: &str, name: &str, known: &Properties, place: Place) -> (Option<Property>, DefinitionState) {
     let Some(described) = known.get(name) else {
-        let hint = nearest(name, known.keys().map(String::as_str));
-        let hint = hint.map_or_else(String::new, |like| format!("; the nearest is `{like}`"));
+        let hint = meant(name, known.values().map(|known| (known.name.as_str(), known.label.as_str())));
+        let hint = hint.map_or_else(String::new, |like| format!("; perhaps `{like}` is meant"));
         let why = format!(
             "HubSpot has no property `{name}` of {object}, or the token may not see it{hint}; correct the mapping's `crm` (the \
              internal name, not the label), or make the property"

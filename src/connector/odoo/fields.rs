@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::Odoo;
 use super::rpc::{Call, Protocol};
 use crate::connector::Lane;
-use crate::connector::names::nearest;
+use crate::connector::names::meant;
 use crate::connector::paid::Paid;
 use crate::model::{Class, Definition, DefinitionState, Failure, FieldShape, Holds, Seen, Timestamp, Value as Text};
 
@@ -276,8 +276,10 @@ impl Odoo {
     }
 
     fn missing(&self, model: &str, name: &str, said: &Map<String, Value>) -> (Field, DefinitionState) {
-        let hint = match nearest(name, said.keys().map(String::as_str)) {
-            Some(like) => format!("; the nearest is `{like}`"),
+        let label = |said: &'_ Value| said.get("string").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let labels: Vec<(&str, String)> = said.iter().map(|(name, said)| (name.as_str(), label(said))).collect();
+        let hint = match meant(name, labels.iter().map(|(name, label)| (*name, label.as_str()))) {
+            Some(like) => format!("; perhaps `{like}` is meant"),
             None => {
                 let own: Vec<&str> = said
                     .keys()
@@ -306,7 +308,7 @@ impl Odoo {
 
     /// Every field of a model that this user may see.
     async fn describe(&self, protocol: Protocol, model: &str) -> Result<(Map<String, Value>, Timestamp), Failure> {
-        let attributes = ["type", "readonly", "required", "relation", "size"];
+        let attributes = ["type", "string", "readonly", "required", "relation", "size"];
         let call = Call::new(model, "fields_get", json!({ "attributes": attributes }));
         let answered = self.ask(protocol, &call, Paid::in_lane(Lane::Fresh)).await?;
         match answered.result {

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -12,11 +14,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::settings::Auth;
-use super::template::encoded;
 use crate::connector::retry::Attempts;
 use crate::http::{
     Caller, Client, Credential, Endpoint, Fetch, Lane, Pay, Request, SecretProvider, SecretSource, Throttle,
-    ThrottleSettings,
+    ThrottleSettings, encoded,
 };
 use crate::model::{Class, Failure, Side};
 
@@ -77,7 +78,7 @@ pub(super) fn credential(auth: Auth, shared: &Shared<'_>) -> Result<(Credential,
 fn basic(user: String, secret: SecretProvider) -> Credential {
     let secret: SecretProvider = Arc::new(move || {
         let password = secret()?;
-        Ok(SecretString::from(base64(format!("{user}:{}", password.expose_secret().trim()).as_bytes())))
+        Ok(SecretString::from(STANDARD.encode(format!("{user}:{}", password.expose_secret().trim()))))
     });
     Credential { header: AUTHORIZATION, prefix: "Basic ".into(), secret: secret.into() }
 }
@@ -92,7 +93,7 @@ impl Tokens {
     ) -> Result<Self, Failure> {
         // Both are form-encoded before they become a user and a password (RFC 6749 2.3.1).
         let encoded_secret: SecretProvider =
-            Arc::new(move || secret().map(|secret| encoded(secret.expose_secret().trim(), true).into()));
+            Arc::new(move || secret().map(|secret| encoded(secret.expose_secret().trim()).into()));
         let throttle = ThrottleSettings {
             side: Side::Crm,
             name: shared.name.to_owned(),
@@ -103,7 +104,7 @@ impl Tokens {
         let caller = Caller::new(crate::http::Settings {
             client: shared.client.clone(),
             base: token_url.to_owned(),
-            credential: basic(encoded(&client_id, true), encoded_secret),
+            credential: basic(encoded(&client_id), encoded_secret),
             headers: HeaderMap::new(),
             throttle: Throttle::new(throttle, shared.cancel.clone()),
             body_bytes_max: Some(64 * 1024),
@@ -112,7 +113,7 @@ impl Tokens {
             failure.message = format!("`token_url` in `auth`: {}", failure.message);
             failure
         })?;
-        let scope = scope.map(|scope| format!("&scope={}", encoded(scope, true))).unwrap_or_default();
+        let scope = scope.map(|scope| format!("&scope={}", encoded(scope))).unwrap_or_default();
         Ok(Self {
             name: shared.name.to_owned(),
             caller,
@@ -199,32 +200,5 @@ impl Fetch for Tokens {
         };
         *self.held() = Some(token.clone());
         Ok(token.text)
-    }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let letter = LETTERS[((bits >> (18 - 6 * place)) & 63) as usize];
-            text.push(if place <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_is_that_of_everybody() {
-        for (text, expected) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy"), ("ä:ÿ", "w6Q6w78=")]
-        {
-            assert_eq!(base64(text.as_bytes()), expected, "{text}");
-        }
     }
 }

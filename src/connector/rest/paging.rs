@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::BoxStream;
 use reqwest::Url;
 use reqwest::header::LINK;
 use serde_json::value::RawValue;
@@ -19,7 +19,7 @@ use super::query::Start;
 use super::settings::{KeyIs, Paging};
 use super::values::{self, Kind};
 use crate::connector::paid::Paid;
-use crate::connector::{End, Lane, Page};
+use crate::connector::{End, Lane, Page, walk};
 use crate::http::{Answer, is_too_large};
 use crate::model::{Class, Failure, Timestamp};
 
@@ -60,11 +60,6 @@ enum Begin {
     Address(String, String),
 }
 
-enum Step {
-    Next(Walk),
-    Done,
-}
-
 impl Rest {
     /// All records, or those that changed at or after `since`.
     pub(super) fn pages(&self, since: Option<Timestamp>) -> BoxStream<'_, Result<Page, Failure>> {
@@ -80,15 +75,7 @@ impl Rest {
             torn: false,
             clock: Timestamp::EPOCH,
         };
-        stream::unfold(Step::Next(walk), move |step| async move {
-            let Step::Next(walk) = step else { return None };
-            Some(match self.next_page(walk, Paid::in_lane(lane)).await {
-                Ok((page, Some(walk))) => (Ok(page), Step::Next(walk)),
-                Ok((page, None)) => (Ok(page), Step::Done),
-                Err(failure) => (Err(failure), Step::Done),
-            })
-        })
-        .boxed()
+        walk::pages(async { Ok(walk) }, move |walk| self.next_page(walk, Paid::in_lane(lane)))
     }
 
     async fn next_page(&self, mut walk: Walk, paid: Paid<'_>) -> Result<(Page, Option<Walk>), Failure> {

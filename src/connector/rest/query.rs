@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::settings::{Api, KeyIs, Paging};
 use super::template::{Fill, Template, separator};
 use crate::connector::FieldWanted;
+use crate::http::encoded;
 use crate::model::{Key, Timestamp};
 
 /// The templates of one API, read once.
@@ -281,7 +282,7 @@ impl Queries {
 
 /// Names with commas between them: names are encoded, commas are not.
 fn names(list: &str) -> String {
-    list.split(',').map(|name| super::template::encoded(name, true)).collect::<Vec<_>>().join(",")
+    list.split(',').map(encoded).collect::<Vec<_>>().join(",")
 }
 
 /// A time as the API wants it: never later than it is.

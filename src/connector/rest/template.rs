@@ -4,6 +4,8 @@
 //! doubled (OData). Whatever is filled in is then percent-encoded, and so are characters of the template that no address may
 //! hold. A brace that does not enclose one word is itself: templates may be JSON.
 
+use crate::http::encoded;
+
 /// A text with places to fill in.
 #[derive(Clone, Debug)]
 pub(super) struct Template(Vec<Part>);
@@ -42,7 +44,7 @@ impl Template {
                     let before = plain.chars().last();
                     let after = inside[end + 1..].chars().next();
                     let quote = before.filter(|quote| ['"', '\''].contains(quote) && after == Some(*quote));
-                    parts.push(Part::Text(encoded(&plain, false)));
+                    parts.push(Part::Text(written(&plain)));
                     parts.push(Part::Place { name: inside[..end].to_owned(), quote });
                     plain.clear();
                     rest = &inside[end + 1..];
@@ -54,7 +56,7 @@ impl Template {
             }
         }
         plain.push_str(rest);
-        parts.push(Part::Text(encoded(&plain, false)));
+        parts.push(Part::Text(written(&plain)));
         Self(parts)
     }
 
@@ -71,7 +73,7 @@ impl Template {
                             Some(_) => value.replace('\'', "''"),
                             None => (*value).to_owned(),
                         };
-                        text.push_str(&encoded(&spelt, true));
+                        text.push_str(&encoded(&spelt));
                     }
                     Some((_, Fill::Made(made))) => text.push_str(made),
                     None => {}
@@ -84,7 +86,7 @@ impl Template {
 
 /// What stands between parts, as it is sent.
 pub(super) fn separator(text: &str) -> String {
-    encoded(text, false)
+    written(text)
 }
 
 /// A text as it stands inside a JSON string.
@@ -93,19 +95,13 @@ fn json_inside(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// Percent-encoded: a value wholly, a template only where an address could not hold it.
-pub(super) fn encoded(text: &str, value: bool) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let plain =
-            byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (!value && b"!$&'()*+,/:;=?@%".contains(&byte));
-        if plain {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+/// What the configuration says as it stands in an address: what has a meaning there keeps it.
+fn written(text: &str) -> String {
+    let one = |character: char| {
+        let has_meaning = "!$&'()*+,/:;=?@%".contains(character);
+        if has_meaning { character.to_string() } else { encoded(character.encode_utf8(&mut [0; 4])) }
+    };
+    text.chars().map(one).collect()
 }
 
 #[cfg(test)]

@@ -9,17 +9,13 @@ use super::outcome::Said;
 use super::settings::Body;
 use super::{Rest, batch, values};
 use crate::connector::Reservation;
+use crate::connector::batch::{by_record, fill};
 use crate::connector::paid::Paid;
 use crate::model::{Class, Failure, Holds, Key, Outcome, Write};
 
 /// Packs writes: all of one record in one batch, at most so many records in each.
 pub(super) fn batches(writes: Vec<Write>, records_max: usize) -> Vec<Vec<Write>> {
-    let mut records: BTreeMap<Key, Vec<Write>> = BTreeMap::new();
-    for write in writes {
-        records.entry(write.key.clone()).or_default().push(write);
-    }
-    let records: Vec<Vec<Write>> = records.into_values().collect();
-    records.chunks(records_max.max(1)).map(<[_]>::concat).collect()
+    by_record(writes).chunks(records_max.max(1)).map(<[_]>::concat).collect()
 }
 
 /// One record of a batch, as it is sent.
@@ -210,13 +206,6 @@ impl Rest {
                 None => Said::Refused(self.refused_failure(None)),
             })
             .collect()
-    }
-}
-
-/// The outcome of every write that has none yet.
-pub(super) fn fill(outcomes: &mut [Option<Outcome>], outcome: &Outcome) {
-    for open in outcomes.iter_mut().filter(|open| open.is_none()) {
-        *open = Some(outcome.clone());
     }
 }
 

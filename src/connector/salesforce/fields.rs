@@ -8,7 +8,7 @@ use serde_json::{Number, Value, json};
 use super::Salesforce;
 use super::api::{Answered, DATA};
 use crate::connector::Lane;
-use crate::connector::names::nearest;
+use crate::connector::names::meant;
 use crate::connector::paid::Paid;
 use crate::model::{Class, Definition, DefinitionState, Failure, FieldShape, Holds, Seen, Timestamp, Value as Text};
 
@@ -125,6 +125,8 @@ struct Description {
 #[serde(rename_all = "camelCase")]
 struct Described {
     name: String,
+    #[serde(default)]
+    label: String,
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
@@ -227,8 +229,8 @@ fn found_in(
     may_write: bool,
 ) -> Result<(Field, FieldShape), String> {
     let Some(described) = description.fields.iter().find(|described| described.name.eq_ignore_ascii_case(field)) else {
-        let hint = nearest(field, description.fields.iter().map(|described| described.name.as_str()));
-        let hint = hint.map_or_else(String::new, |like| format!("; the nearest is `{like}`"));
+        let hint = meant(field, description.fields.iter().map(|known| (known.name.as_str(), known.label.as_str())));
+        let hint = hint.map_or_else(String::new, |like| format!("; perhaps `{like}` is meant"));
         return Err(format!(
             "there is no field `{field}` in `{object}` of Salesforce, or the user may not see it{hint}"
         ));

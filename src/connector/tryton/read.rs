@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::BoxStream;
 use serde_json::{Map, Value, json};
 
 use super::fields::{CALLED, CREATE_DATE, Field, Model, WRITE_DATE};
@@ -15,7 +15,7 @@ use super::rpc::{Answered, Call, is_by_rule, is_refusal};
 use super::values::{Spelling, tagged};
 use super::{PAGE_ROWS, Ready, Tryton};
 use crate::connector::paid::Paid;
-use crate::connector::{End, Lane, Page};
+use crate::connector::{End, Lane, Page, walk};
 use crate::http::is_too_large;
 use crate::model::{Class, Existence, Failure, Key, Observed, Timestamp};
 
@@ -35,12 +35,6 @@ struct Walk {
     clock: Timestamp,
 }
 
-enum Step {
-    Begin,
-    Next(Walk),
-    Done,
-}
-
 /// Records by id, in its order.
 pub(super) type Rows = Vec<(i64, Map<String, Value>)>;
 
@@ -48,29 +42,11 @@ impl Tryton {
     /// All records, or those that changed at or after `since`, in pages by id.
     pub(super) fn pages(&self, since: Option<Timestamp>) -> BoxStream<'_, Result<Page, Failure>> {
         let lane = if since.is_some() { Lane::Fresh } else { Lane::Sweep };
-        stream::unfold(Step::Begin, move |step| async move {
-            let walk = match step {
-                Step::Done => return None,
-                Step::Begin => self.ready().await.map(|ready| Walk {
-                    ready,
-                    since,
-                    after: 0,
-                    rows: PAGE_ROWS,
-                    clock: Timestamp::EPOCH,
-                }),
-                Step::Next(walk) => Ok(walk),
-            };
-            let page = match walk {
-                Ok(walk) => self.next_page(walk, Paid::in_lane(lane)).await,
-                Err(failure) => Err(failure),
-            };
-            Some(match page {
-                Ok((page, Some(walk))) => (Ok(page), Step::Next(walk)),
-                Ok((page, None)) => (Ok(page), Step::Done),
-                Err(failure) => (Err(failure), Step::Done),
-            })
-        })
-        .boxed()
+        let begin = async move {
+            let ready = self.ready().await?;
+            Ok(Walk { ready, since, after: 0, rows: PAGE_ROWS, clock: Timestamp::EPOCH })
+        };
+        walk::pages(begin, move |walk| self.next_page(walk, Paid::in_lane(lane)))
     }
 
     async fn next_page(&self, mut walk: Walk, paid: Paid<'_>) -> Result<(Page, Option<Walk>), Failure> {

@@ -15,9 +15,10 @@ use super::rows::id_of;
 use super::rpc::{Call, LOST};
 use super::values::Spelling;
 use super::{ROWS_PER_WRITE, Ready, Tryton};
+use crate::connector::batch;
 use crate::connector::paid::Paid;
 use crate::connector::{Lane, Reservation};
-use crate::model::{Class, Existence, Failure, Key, Observed, Outcome, Write};
+use crate::model::{Class, Existence, Failure, Observed, Outcome, Write};
 
 /// How often a batch is sent at most, without those of its records that lost.
 const SENDS_MAX: usize = 3;
@@ -27,12 +28,7 @@ const SAME_NAMES_MAX: usize = 20;
 
 /// Packs writes: all of one record in one batch.
 pub(super) fn batches(writes: Vec<Write>) -> Vec<Vec<Write>> {
-    let mut records: BTreeMap<Key, Vec<Write>> = BTreeMap::new();
-    for write in writes {
-        records.entry(write.key.clone()).or_default().push(write);
-    }
-    let records: Vec<Vec<Write>> = records.into_values().collect();
-    records.chunks(ROWS_PER_WRITE).map(<[_]>::concat).collect()
+    batch::by_record(writes).chunks(ROWS_PER_WRITE).map(<[_]>::concat).collect()
 }
 
 /// One record of a call.
@@ -60,9 +56,7 @@ struct Sending<'a> {
 impl Sending<'_> {
     /// The outcome of every write that has none yet.
     fn fill(&mut self, outcome: &Outcome) {
-        for open in self.outcomes.iter_mut().filter(|open| open.is_none()) {
-            *open = Some(outcome.clone());
-        }
+        batch::fill(&mut self.outcomes, outcome);
     }
 
     fn settle(&mut self, row: &Row, outcome: &Outcome) {
@@ -349,7 +343,7 @@ impl Tryton {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cell, Value as Text};
+    use crate::model::{Cell, Key, Value as Text};
 
     #[test]
     fn batches_hold_whole_records() {
