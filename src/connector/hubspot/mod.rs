@@ -11,11 +11,13 @@
 //! - `api`: the calls, their two quotas, and what failures mean
 //! - `properties`: which properties there are, how values are spelt, and making missing ones
 //! - `read`: feeds, sweeps, direct reads
+//! - `rows`: what answers show of records
 //! - `write`: batches of updates, and what became of each record
 
 mod api;
 mod properties;
 mod read;
+mod rows;
 mod write;
 
 use std::fmt;
@@ -171,7 +173,8 @@ impl Connector for HubSpot {
     fn limits(&self) -> Limits {
         Limits {
             batches_per_round: 1,
-            writes_per_batch: ROWS_PER_WRITE,
+            // A record has a write for each field that changed: of one field, so many batches leave at once.
+            writes_per_batch: ROWS_PER_WRITE * self.names.len().clamp(1, IN_FLIGHT_MAX),
             keys_per_fetch: ROWS_PER_READ,
             conditional_writes: false,
             dates_fields: true,

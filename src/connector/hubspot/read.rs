@@ -1,20 +1,20 @@
 //! Reads: what search finds and direct reads show, whole lists for the sweep, what was archived and what was merged.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use reqwest::Method;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::api::{Answered, ROWS_PER_SEARCH, id_in, senseless};
 use super::properties::{COMPANY_ID, Place, Property};
+use super::rows::{Companies, MERGED_IDS, Row, Rows, company_of, id_of, names, observe};
 use super::{FEED_ARCHIVED, FEED_COMPANIES, HubSpot, ROWS_PER_READ};
 use crate::connector::paid::Paid;
 use crate::connector::{End, Lane, Page, walk};
 use crate::http::{Request, encoded};
-use crate::model::{Cell, Existence, Failure, Key, Observed, Seen, Timestamp, Value as Text};
+use crate::model::{Cell, Existence, Failure, Key, Observed, Timestamp};
 
 /// How much later than it happened a change may be found by search: windows reach back as far.
 const SEARCH_LAG: std::time::Duration = std::time::Duration::from_secs(30);
@@ -28,75 +28,6 @@ const ARCHIVED_PAGES_MAX: usize = 10;
 
 /// The most values of one condition of a search.
 const VALUES_PER_FILTER: usize = 100;
-
-/// The property of a record that others were merged into: their ids.
-const MERGED_IDS: &str = "hs_merged_object_ids";
-
-/// A record as HubSpot answers it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Row {
-    pub(super) id: Value,
-    #[serde(default)]
-    pub(super) properties: HashMap<String, Option<String>>,
-    #[serde(default)]
-    properties_with_history: HashMap<String, Vec<Version>>,
-    updated_at: Option<String>,
-    archived_at: Option<String>,
-}
-
-/// A value that a property has or had; the newest comes first.
-#[derive(Debug, Deserialize)]
-struct Version {
-    timestamp: Option<String>,
-}
-
-/// Rows, and what went wrong with others.
-#[derive(Debug, Deserialize)]
-pub(super) struct Rows {
-    #[serde(default)]
-    pub(super) results: Vec<Row>,
-    #[serde(default)]
-    pub(super) errors: Vec<Problem>,
-    paging: Option<Paging>,
-}
-
-/// What HubSpot says of records that it did not read or write.
-#[derive(Debug, Deserialize)]
-pub(super) struct Problem {
-    #[serde(default)]
-    pub(super) category: String,
-    #[serde(default)]
-    pub(super) context: HashMap<String, Vec<String>>,
-    #[serde(default)]
-    pub(super) message: String,
-}
-
-impl Problem {
-    /// Whether it says that a record is not there.
-    pub(super) fn is_missing(&self) -> bool {
-        self.category == "OBJECT_NOT_FOUND"
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct Paging {
-    next: Option<Next>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Next {
-    after: String,
-}
-
-impl Rows {
-    fn next(&self) -> Option<&str> {
-        self.paging.as_ref()?.next.as_ref().map(|next| next.after.as_str()).filter(|after| !after.is_empty())
-    }
-}
-
-/// The companies of some contacts.
-type Companies = HashMap<u64, Row>;
 
 type Properties = Arc<Vec<Option<Property>>>;
 
@@ -381,8 +312,7 @@ impl HubSpot {
         for row in rows {
             let id = id_in(&row.id).ok_or_else(|| senseless("a record came without an id"))?;
             observed.push(observe(properties, fields, id, row, &companies));
-            let merged = row.properties.get(MERGED_IDS).and_then(Option::as_deref).unwrap_or_default();
-            let merged = merged.split(';').filter_map(|id| id.trim().parse().ok()).filter(|merged| *merged != id);
+            let merged = row.merged().filter(|merged| *merged != id);
             let into = Existence::MergedInto(Key::new(id.to_string()));
             observed.extend(merged.map(|merged| self.absent(merged, into.clone())));
         }
@@ -411,8 +341,7 @@ impl HubSpot {
             for ids in ids.chunks(ROWS_PER_READ) {
                 let found = self.batch("companies", &names, ids, paid).await?;
                 for row in found.results {
-                    let merged = row.properties.get(MERGED_IDS).and_then(Option::as_deref).unwrap_or_default();
-                    let is_other = merged.split(';').any(|id| id.trim().parse().is_ok_and(|id: u64| ids.contains(&id)));
+                    let is_other = row.merged().any(|id| ids.contains(&id));
                     // One that was merged since answers under its new id: the contact will point there soon.
                     if let Some(id) = id_in(&row.id).filter(|id| ids.contains(id) || !is_other) {
                         companies.insert(id, row);
@@ -427,32 +356,6 @@ impl HubSpot {
         let cells = vec![Cell::default(); self.names.len()];
         Observed { key: Key::new(id.to_string()), existence, modified: None, cells }
     }
-}
-
-/// The record's own properties that these fields (none: all) need, each once.
-pub(super) fn names(properties: &[Option<Property>], fields: Option<&[usize]>) -> Vec<String> {
-    let mut names = BTreeSet::new();
-    for (index, property) in properties.iter().enumerate() {
-        let Some(property) = property else { continue };
-        if fields.is_some_and(|fields| !fields.contains(&index)) {
-            continue;
-        }
-        match &property.place {
-            Place::Own(name) => drop(names.insert(name.clone())),
-            Place::OfCompany(_) => drop(names.insert(COMPANY_ID.to_owned())),
-            Place::Key => {}
-        }
-    }
-    names.into_iter().collect()
-}
-
-/// The id in a key; none where a record cannot have this key.
-pub(super) fn id_of(key: &Key) -> Option<u64> {
-    key.as_str().parse().ok().filter(|id: &u64| *id > 0 && id.to_string() == key.as_str())
-}
-
-fn company_of(row: &Row) -> Option<u64> {
-    row.properties.get(COMPANY_ID)?.as_deref()?.parse().ok()
 }
 
 /// Where the list goes on; one that goes on where it was would never end.
@@ -472,54 +375,4 @@ fn place(after: &str) -> Result<String, Failure> {
         return Err(senseless("a list answered an overlong place to go on from"));
     }
     Ok(encoded(after))
-}
-
-fn observe(
-    properties: &[Option<Property>],
-    fields: Option<&[usize]>,
-    id: u64,
-    row: &Row,
-    companies: &Companies,
-) -> Observed {
-    let cells = properties
-        .iter()
-        .enumerate()
-        .map(|(index, property)| match property {
-            Some(property) if fields.is_none_or(|fields| fields.contains(&index)) => cell(property, id, row, companies),
-            _ => Cell::default(),
-        })
-        .collect();
-    let modified = row.updated_at.as_deref().and_then(Timestamp::parse);
-    Observed { key: Key::new(id.to_string()), existence: Existence::Present, modified, cells }
-}
-
-fn cell(property: &Property, id: u64, row: &Row, companies: &Companies) -> Cell {
-    match &property.place {
-        Place::Key => Cell { seen: Seen::Value(Text::text(id.to_string())), ..Cell::default() },
-        Place::Own(name) => own(property, name, row),
-        Place::OfCompany(name) => match (company_of(row), row.properties.get(COMPANY_ID)) {
-            // The contact may have brought the value by coming to this company.
-            (Some(company), _) => match companies.get(&company).map(|company| own(property, name, company)) {
-                Some(cell) if !cell.seen.is_unseen() => {
-                    Cell { modified: cell.modified.max(dated(row, COMPANY_ID)), ..cell }
-                }
-                _ => Cell::default(),
-            },
-            (None, Some(_)) => Cell { modified: dated(row, COMPANY_ID), ..Cell::absent() },
-            (None, None) => Cell::default(),
-        },
-    }
-}
-
-/// A property of a row, dated by its history.
-pub(super) fn own(property: &Property, name: &str, row: &Row) -> Cell {
-    match row.properties.get(name) {
-        None => Cell::default(),
-        Some(text) => Cell { seen: property.spelling.seen(text.as_deref()), modified: dated(row, name), token: None },
-    }
-}
-
-fn dated(row: &Row, name: &str) -> Option<Timestamp> {
-    let versions = row.properties_with_history.get(name)?;
-    versions.iter().filter_map(|version| version.timestamp.as_deref().and_then(Timestamp::parse)).max()
 }

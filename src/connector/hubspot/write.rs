@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::api::{id_in, senseless};
 use super::properties::{Place, Property};
-use super::read::{Rows, id_of, own};
+use super::rows::{Problem, Rows, id_of, names, own};
 use super::{HubSpot, ROWS_PER_READ, ROWS_PER_WRITE};
 use crate::connector::batch::{by_record, fill};
 use crate::connector::paid::Paid;
@@ -111,7 +111,7 @@ impl HubSpot {
                 }
             }
         }
-        let trace = |id: &u64, name: &str, problem: &super::read::Problem| {
+        let trace = |id: &u64, name: &str, problem: &Problem| {
             problem.context.get(name).is_some_and(|ids| ids.contains(&id.to_string()))
         };
         let mut nameless = false;
@@ -157,7 +157,7 @@ impl HubSpot {
         let ids: Vec<u64> = unclear.into_iter().collect();
         for ids in ids.chunks(ROWS_PER_READ) {
             let fields: Vec<usize> = ids.iter().flat_map(|id| &sent[id]).map(|place| batch[*place].field).collect();
-            let names = super::read::names(properties, Some(&fields));
+            let names = names(properties, Some(&fields));
             let rows = self.batch(&self.object, &names, ids, Paid::in_lane(Lane::Resolve)).await;
             for place in ids.iter().flat_map(|id| &sent[id]) {
                 let write = &batch[*place];

@@ -223,7 +223,8 @@ impl Connector for Odoo {
     fn limits(&self) -> Limits {
         Limits {
             batches_per_round: 1,
-            writes_per_batch: ROWS_PER_LOAD,
+            // A record has a write for each field that changed: of one field, so many batches leave at once.
+            writes_per_batch: ROWS_PER_LOAD * self.names.len().clamp(1, IN_FLIGHT_MAX),
             keys_per_fetch: PAGE_ROWS,
             conditional_writes: false,
             dates_fields: false,

@@ -171,7 +171,8 @@ impl Connector for Salesforce {
     fn limits(&self) -> Limits {
         Limits {
             batches_per_round: 1,
-            writes_per_batch: ROWS_PER_WRITE,
+            // A record has a write for each field that changed: of one field, so many batches leave at once.
+            writes_per_batch: ROWS_PER_WRITE * self.names.len().clamp(1, IN_FLIGHT_MAX),
             keys_per_fetch: KEYS_PER_FETCH,
             conditional_writes: false,
             dates_fields: false,

@@ -174,10 +174,10 @@ impl Tryton {
     ) -> Result<(Model, Vec<Definition>, Timestamp), Failure> {
         let (said, clock) = self.describe(context, &self.model).await.map_err(|mut failure| {
             if is_refusal(&failure) {
-                let (label, model, name) = (&self.label, &self.model, &self.name);
+                let (model, name) = (&self.model, &self.name);
                 failure.class = Class::Misconfigured;
                 failure.message = format!(
-                    "{label}: Tryton has no model `{model}`, or its module is not activated; correct `model` in [crm.{name}]"
+                    "Tryton has no model `{model}`, or its module is not activated; correct `model` in [crm.{name}]"
                 );
             }
             failure
@@ -248,9 +248,9 @@ impl Tryton {
         let kinds = kinds_of(found);
         if kinds.contains(&plain) && !said.get("searchable").and_then(Value::as_bool).unwrap_or(false) {
             let why = format!(
-                "{}: `{plain}` of `{}` is computed from its contact mechanisms and cannot be written, and a change of them does \
+                "`{plain}` of `{}` is computed from its contact mechanisms and cannot be written, and a change of them does \
                  not show in it; map `{MECHANISM}{plain}`",
-                self.label, self.model
+                self.model
             );
             return (Field::Nowhere, DefinitionState::Unusable(why));
         }
@@ -279,9 +279,9 @@ impl Tryton {
         let kind = described.text("type");
         if kind != "many2one" {
             let why = format!(
-                "{}: `{link}` of `{}` is no link to one record (its type is {kind}), so `{name}` leads nowhere; correct the \
+                "`{link}` of `{}` is no link to one record (its type is {kind}), so `{name}` leads nowhere; correct the \
                  mapping's `crm`",
-                self.label, self.model
+                self.model
             );
             return (Field::Nowhere, DefinitionState::Unusable(why));
         }
@@ -292,7 +292,7 @@ impl Tryton {
         let fields = match found.linked.get(&model) {
             Some(Ok(fields)) => fields,
             Some(Err(failure)) => {
-                let why = format!("{}: the fields of `{model}`, to which `{link}` leads: {failure}", self.label);
+                let why = format!("the fields of `{model}`, to which `{link}` leads: {failure}");
                 return (Field::Nowhere, DefinitionState::Unusable(why));
             }
             // A record that links to one of its own kind.
@@ -309,7 +309,7 @@ impl Tryton {
     }
 
     fn mechanism(&self, kind: &str, found: &Found<'_>) -> (Field, DefinitionState) {
-        let unusable = |why: String| (Field::Nowhere, DefinitionState::Unusable(format!("{}: {why}", self.label)));
+        let unusable = |why: String| (Field::Nowhere, DefinitionState::Unusable(why));
         let model = found.model_of(MECHANISMS);
         let fields = match found.linked.get(model) {
             Some(Ok(fields)) if found.may.read(model) => fields,
@@ -345,26 +345,24 @@ impl Tryton {
             }
         };
         let why = format!(
-            "{}: there is no field `{name}` in `{model}`, or this user may not see it{hint}; correct the mapping's `crm`, or \
-             make the field in a module of Tryton",
-            self.label
+            "there is no field `{name}` in `{model}`, or this user may not see it{hint}; correct the mapping's `crm`, or \
+             make the field in a module of Tryton"
         );
         (Field::Nowhere, DefinitionState::Unusable(why))
     }
 
     fn unsupported(&self, name: &str, kind: &str) -> (Field, DefinitionState) {
         let why = format!(
-            "{}: `{name}` of `{}` is of type {kind}, which is not supported here; map a field of text, a selection, a number, \
+            "`{name}` of `{}` is of type {kind}, which is not supported here; map a field of text, a selection, a number, \
              a date, a boolean, a link (`LINK` by name, `LINK:id` by number) or `{MECHANISM}TYPE`",
-            self.label, self.model
+            self.model
         );
         (Field::Nowhere, DefinitionState::Unusable(why))
     }
 
     fn unreadable_link(&self, name: &str, model: &str) -> (Field, DefinitionState) {
         let why = format!(
-            "{}: `{name}` needs the right to read `{model}`, which this user does not have; give it to the user's group",
-            self.label
+            "`{name}` needs the right to read `{model}`, which this user does not have; give it to the user's group"
         );
         (Field::Nowhere, DefinitionState::Unusable(why))
     }

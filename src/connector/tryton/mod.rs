@@ -92,8 +92,6 @@ pub struct Settings {
 /// One model of one Tryton. Nothing is reached before the first call.
 pub struct Tryton {
     name: String,
-    /// How messages begin.
-    label: String,
     /// What identifies it: Tryton has no name of its own.
     address: String,
     database: String,
@@ -152,7 +150,6 @@ impl Tryton {
             body_bytes_max: None,
         })?;
         Ok(Self {
-            label: format!("crm {}", settings.name),
             name: settings.name,
             address: settings.url,
             database: settings.database,
@@ -230,7 +227,8 @@ impl Connector for Tryton {
     fn limits(&self) -> Limits {
         Limits {
             batches_per_round: 1,
-            writes_per_batch: ROWS_PER_WRITE,
+            // A record has a write for each field that changed: of one field, so many batches leave at once.
+            writes_per_batch: ROWS_PER_WRITE * self.names.len().clamp(1, IN_FLIGHT_MAX),
             keys_per_fetch: PAGE_ROWS,
             conditional_writes: true,
             dates_fields: false,

@@ -156,13 +156,12 @@ impl Tryton {
 
     /// What an exception or a status means, and what to do.
     fn explained(&self, mut failure: Failure) -> Failure {
-        let label = &self.label;
         let Some(name) = failure.code.clone() else {
             match failure.status {
                 Some(404) => {
                     failure.class = Class::Misconfigured;
                     failure.message = format!(
-                        "{label}: there is no Tryton with this database at this address; check `url` and `database` in \
+                        "there is no Tryton with this database at this address; check `url` and `database` in \
                          [crm.{}]",
                         self.name
                     );
@@ -176,29 +175,28 @@ impl Tryton {
         failure.may_have_happened = false;
         if is_passing(&name, failure.detail.as_deref().unwrap_or_default()) {
             failure.class = Class::Retry;
-            failure.message = format!("{label}: Tryton could not do it just now ({name}); it is tried again");
+            failure.message = format!("Tryton could not do it just now ({name}); it is tried again");
         } else {
             failure.class = Class::Rejected;
-            failure.message = format!("{label}: Tryton refused what was sent ({name})");
+            failure.message = format!("Tryton refused what was sent ({name})");
         }
         failure
     }
 
     /// What a user without the right hears.
     pub(super) fn forbidden(&self) -> Failure {
-        let why = format!(
-            "{}: Tryton says that this user may not do that; give the user the rights that docs/connectors/tryton.md names",
-            self.label
-        );
+        let why =
+            "Tryton says that this user may not do that; give the user the rights that docs/connectors/tryton.md names"
+                .to_owned();
         Failure::new(Class::Auth, why)
     }
 
     /// An answer of a shape that the method does not have.
     pub(super) fn senseless(&self, method: &str) -> Failure {
         let why = format!(
-            "{}: the answer to `{method}` of `{}` has a shape that we do not understand; please report this as a defect of \
+            "the answer to `{method}` of `{}` has a shape that we do not understand; please report this as a defect of \
              Attune",
-            self.label, self.model
+            self.model
         );
         Failure::new(Class::Broken, why).possibly_happened()
     }

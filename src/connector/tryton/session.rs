@@ -33,7 +33,6 @@ const SESSION_CHARS_MAX: usize = 1_000;
 
 /// The way in.
 pub(super) struct Door {
-    label: String,
     name: String,
     user: String,
     caller: Caller,
@@ -95,14 +94,7 @@ impl Door {
             throttle: Throttle::new(throttle, settings.cancel),
             body_bytes_max: Some(64 * 1024),
         })?;
-        Ok(Self {
-            label: format!("crm {}", settings.name),
-            name: settings.name,
-            user: settings.user,
-            caller,
-            endpoint: Endpoint::new(PATH, 1),
-            seen,
-        })
+        Ok(Self { name: settings.name, user: settings.user, caller, endpoint: Endpoint::new(PATH, 1), seen })
     }
 
     fn passwords(&self) -> std::sync::MutexGuard<'_, Passwords> {
@@ -137,13 +129,13 @@ impl Door {
     }
 
     fn explained(&self, mut failure: Failure) -> Failure {
-        let (label, name) = (&self.label, &self.name);
+        let name = &self.name;
         let mut passwords = self.passwords();
         if passwords.is_refused {
             passwords.is_refused = false;
             failure.class = Class::Auth;
             failure.message = format!(
-                "{label}: Tryton has refused this password, so it is not sent again: a few refused logins lock the user out; \
+                "Tryton has refused this password, so it is not sent again: a few refused logins lock the user out; \
                  correct `user` and `password` in [crm.{name}], or what `password` points to"
             );
             return failure;
@@ -153,7 +145,7 @@ impl Door {
                 passwords.refused = passwords.last.clone();
                 failure.class = Class::Auth;
                 failure.message = format!(
-                    "{label}: Tryton refuses this user or password; check `user` and `password` in [crm.{name}], and that the \
+                    "Tryton refuses this user or password; check `user` and `password` in [crm.{name}], and that the \
                      user is active; the same password is not sent again, for a few refused logins lock the user out"
                 );
             }
@@ -167,20 +159,20 @@ impl Door {
             (Some(404), _) => {
                 failure.class = Class::Misconfigured;
                 failure.message = format!(
-                    "{label}: there is no Tryton with this database at this address; check `url` and `database` in [crm.{name}]"
+                    "there is no Tryton with this database at this address; check `url` and `database` in [crm.{name}]"
                 );
             }
             (_, Some("LoginException")) => {
                 passwords.refused = passwords.last.clone();
                 failure.class = Class::Auth;
                 failure.message = format!(
-                    "{label}: Tryton asks this user for more than a password; make a user for Attune who logs in with a \
+                    "Tryton asks this user for more than a password; make a user for Attune who logs in with a \
                      password alone, and name it in [crm.{name}]"
                 );
             }
             (_, Some(_)) => {
                 failure.class = Class::Retry;
-                failure.message = format!("{label}: Tryton could not log this user in just now; it is tried again");
+                "Tryton could not log this user in just now; it is tried again".clone_into(&mut failure.message);
             }
             _ => {}
         }
@@ -190,11 +182,8 @@ impl Door {
     }
 
     fn locked(&self) -> Failure {
-        let why = format!(
-            "{}: Tryton lets this user in no more for some minutes, after too many refused logins; it is tried again after \
-             that; find out who knocks with a wrong password",
-            self.label
-        );
+        let why = "Tryton lets this user in no more for some minutes, after too many refused logins; it is tried again after \
+             that; find out who knocks with a wrong password".to_owned();
         Failure::new(Class::Auth, why)
     }
 }

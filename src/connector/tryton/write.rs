@@ -125,7 +125,7 @@ impl Tryton {
                 Err(failure) => return self.refused(sending, &rows, failure).await,
             }
         }
-        let why = format!("{}: records of this batch keep changing in Tryton; they go again", self.label);
+        let why = "records of this batch keep changing in Tryton; they go again".to_owned();
         sending.fill(&Outcome::BatchRejected(Failure::new(Class::Rejected, why)));
     }
 
@@ -156,7 +156,7 @@ impl Tryton {
             match self.add(sending.ready, row, write, numbers) {
                 Ok(()) => {}
                 Err(outcome) => {
-                    let stood_in_the_way = format!("{}: another field of the record stood in the way", self.label);
+                    let stood_in_the_way = "another field of the record stood in the way".to_owned();
                     unsent.insert(
                         id,
                         match &outcome {
@@ -181,7 +181,7 @@ impl Tryton {
     fn add(&self, ready: &Ready, row: &mut Row, write: &Write, numbers: &Numbers) -> Result<(), Outcome> {
         let name = self.names.get(write.field).map_or("?", String::as_str);
         let Some(field) = ready.model.fields.get(write.field).filter(|field| field.is_writable()) else {
-            let why = format!("{}: `{name}` of `{}` cannot be written", self.label, self.model);
+            let why = format!("`{name}` of `{}` cannot be written", self.model);
             return Err(Outcome::Rejected(why));
         };
         // Without what the recheck saw there is no condition, and nothing is written without one.
@@ -205,9 +205,8 @@ impl Tryton {
                 let Some(mechanisms) = &ready.model.mechanisms else { return Ok(()) };
                 if value.is_none() && token.has_others {
                     let why = format!(
-                        "{}: `{name}` cannot be cleared, for the party has another of this type, which would take its place; \
-                         remove them in Tryton",
-                        self.label
+                        "`{name}` cannot be cleared, for the party has another of this type, which would take its place; \
+                         remove them in Tryton"
                     );
                     return Err(Outcome::Rejected(why));
                 }
@@ -253,9 +252,7 @@ impl Tryton {
                 _ => Err("several records have this name"),
             };
             let number = number.map_err(|why| {
-                format!(
-                    "{}: `{}` cannot be set to this value, for {why} in `{linked}` of Tryton; correct the value, or map `{}:id`",
-                    self.label, column.name, column.name
+                format!("`{}` cannot be set to this value, for {why} in `{linked}` of Tryton; correct the value, or map `{}:id`", column.name, column.name
                 )
             });
             numbers.insert((write.field, name), number);
@@ -332,7 +329,7 @@ impl Tryton {
         match rows {
             [Row { places, .. }] if places.len() == 1 && !is_gone => {
                 let name = self.names.get(sending.batch[places[0]].field).map_or("?", String::as_str);
-                let why = format!("{}: Tryton does not take this value for `{name}`", self.label);
+                let why = format!("Tryton does not take this value for `{name}`");
                 sending.fill(&Outcome::Rejected(why));
             }
             _ => sending.fill(&Outcome::BatchRejected(failure)),
