@@ -64,7 +64,7 @@ pub struct Settings {
     pub api_key: SecretProvider,
     /// The model: `res.partner`.
     pub model: String,
-    /// The quota to keep to; none: only [`IN_FLIGHT_MAX`] calls at the same time.
+    /// The quota to keep to; none: only four calls at the same time.
     pub quota: Option<FixedQuota>,
     /// The fields, in the order that cells and writes index.
     pub fields: Vec<FieldWanted>,

@@ -1,4 +1,4 @@
-//! What the configuration says about one API. Templates are texts here; what they may hold is said at [`super::template`].
+//! What the configuration says about one API. Templates are texts here; what they may hold is said at `template`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
