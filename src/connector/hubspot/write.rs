@@ -8,7 +8,7 @@ use super::api::{id_in, senseless};
 use super::properties::{Place, Property};
 use super::rows::{Problem, Rows, id_of, names, own};
 use super::{HubSpot, ROWS_PER_READ, ROWS_PER_WRITE};
-use crate::connector::batch::{by_record, fill};
+use crate::connector::batch::{by_record, fill, refuse};
 use crate::connector::paid::Paid;
 use crate::connector::{Lane, Reservation};
 use crate::http::Answer;
@@ -76,7 +76,7 @@ impl HubSpot {
         let paid = Paid::by(reservation, reservation.lane());
         match self.change(&path, &json!({ "inputs": inputs }), paid).await {
             Ok(answer) => self.answered(properties, batch, &sent, &answer, outcomes).await,
-            Err(failure) => refused(batch.len(), failure, outcomes),
+            Err(failure) => refuse("HubSpot", batch.len(), failure, outcomes),
         }
     }
 
@@ -188,23 +188,4 @@ fn own_name(properties: &[Option<Property>], field: usize) -> Option<&str> {
 
 fn batch_refused() -> Failure {
     Failure::new(Class::Rejected, "HubSpot refused some of a batch without saying which value; the others go again")
-}
-
-/// A call that failed as a whole.
-fn refused(writes: usize, failure: Failure, outcomes: &mut [Option<Outcome>]) {
-    if failure.class == Class::Rejected {
-        // It may hold values: the sentence of a held one must not.
-        let said = failure.detail.as_deref().unwrap_or_default();
-        tracing::debug!(target: "attune", writes, "{failure}: {said}");
-    }
-    let outcome = match failure.class {
-        _ if failure.may_have_happened => Outcome::Unknown(failure),
-        Class::Rejected if writes == 1 => Outcome::Rejected(format!(
-            "HubSpot refused the value (status {}); correct it where it comes from",
-            failure.status.unwrap_or_default()
-        )),
-        Class::Rejected => Outcome::BatchRejected(failure),
-        _ => Outcome::NotSent(failure),
-    };
-    fill(outcomes, &outcome);
 }

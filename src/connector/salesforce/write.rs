@@ -9,7 +9,7 @@ use super::api::{DATA, senseless};
 use super::fields::{Field, Object};
 use super::read::{cell, id_of, modified};
 use super::{ROWS_PER_WRITE, Salesforce};
-use crate::connector::batch::{by_record, fill};
+use crate::connector::batch::{by_record, fill, refuse};
 use crate::connector::paid::Paid;
 use crate::connector::{Lane, Reservation};
 use crate::model::{Class, Failure, Outcome, Write};
@@ -92,7 +92,7 @@ impl Salesforce {
         let paid = Paid::by(reservation, reservation.lane());
         let answer = match self.change(&format!("{DATA}/composite/sobjects"), &body, paid).await {
             Ok(answer) => answer,
-            Err(failure) => return refused(batch.len(), failure, outcomes),
+            Err(failure) => return refuse("Salesforce", batch.len(), failure, outcomes),
         };
         match answer.json::<Vec<RowResult>>() {
             Ok(results) if results.len() == sent.len() => {
@@ -193,23 +193,4 @@ fn is_code(code: &str) -> bool {
 /// A field that can be written.
 fn own(object: &Object, field: usize) -> Option<&Field> {
     object.fields.get(field)?.as_ref().filter(|field| field.writable)
-}
-
-/// A call that failed as a whole.
-fn refused(writes: usize, failure: Failure, outcomes: &mut [Option<Outcome>]) {
-    if failure.class == Class::Rejected {
-        // It may hold values: the sentence of a held one must not.
-        let said = failure.detail.as_deref().unwrap_or_default();
-        tracing::debug!(target: "attune", writes, "{failure}: {said}");
-    }
-    let outcome = match failure.class {
-        _ if failure.may_have_happened => Outcome::Unknown(failure),
-        Class::Rejected if writes == 1 => Outcome::Rejected(format!(
-            "Salesforce refused the value (status {}); correct it where it comes from",
-            failure.status.unwrap_or_default()
-        )),
-        Class::Rejected => Outcome::BatchRejected(failure),
-        _ => Outcome::NotSent(failure),
-    };
-    fill(outcomes, &outcome);
 }
