@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use attune::config::{
-    self, Config, CrmKind, LogFormat, LogLevel, ModifiedBy, PairSettings, RestAuth, RestBody, RestPaging,
-    SalesforceGrant, Secret, Sweep, Times, UrlSource,
+    self, Config, CrmKind, LogFormat, LogLevel, ModifiedBy, PairSettings, RestAuth, SalesforceGrant, Secret, Sweep,
+    Times, UrlSource,
 };
-use attune::model::{Conflict, Create, Direction, FieldRule, FieldType, Mode, OnClear, OnDelete, Rail, Rails};
+use attune::model::{
+    ApiBody, ApiPaging, Conflict, Create, Direction, FieldRule, FieldType, Mode, OnClear, OnDelete, Rail, Rails,
+};
 use tempfile::TempDir;
 
 /// What must never be seen in a message.
@@ -1198,11 +1200,11 @@ fn an_api_is_described_on_top_of_a_profile() {
     };
     let plain = crm(&with_api("modified", "created = \"made_at\"\nmodified"));
     assert_eq!(
-        (plain.key.as_str(), plain.modified.as_deref(), plain.created.as_deref()),
+        (plain.api.key.as_str(), plain.api.modified.as_deref(), plain.api.created.as_deref()),
         ("id", Some("updated_at"), Some("made_at"))
     );
-    assert_eq!(plain.list.paging, RestPaging::Key { after: "after={key}".to_owned(), next: None });
-    assert_eq!(plain.write.as_ref().unwrap().body, RestBody::Record);
+    assert_eq!(plain.api.list.paging, ApiPaging::Key { after: "after={key}".to_owned(), next: None });
+    assert_eq!(plain.api.write.as_ref().unwrap().body, ApiBody::Record);
     // A profile's keys are overridden one by one, in its tables too; an empty text takes one out.
     let api = r#"
 [crm.erp]
@@ -1216,14 +1218,17 @@ list.page_size = 50
 write.headers  = { Prefer = "return=minimal", If-Match = "" }
 "#;
     let profiled = crm(&format!("{STORE}{api}{MAPPING}"));
-    assert_eq!((profiled.key.as_str(), profiled.created, profiled.etag.as_deref()), ("ID", None, Some("@odata.etag")));
-    assert_eq!((profiled.list.page_size, profiled.list.keys_max), (50, 40));
-    let headers: Vec<_> = profiled.write.unwrap().headers.into_iter().collect();
+    assert_eq!(
+        (profiled.api.key.as_str(), profiled.api.created, profiled.api.etag.as_deref()),
+        ("ID", None, Some("@odata.etag"))
+    );
+    assert_eq!((profiled.api.list.page_size, profiled.api.list.keys_max), (50, 40));
+    let headers: Vec<_> = profiled.api.write.unwrap().headers.into_iter().collect();
     assert_eq!(headers, [("Prefer".to_owned(), "return=minimal".to_owned())]);
     assert!(matches!(profiled.auth, RestAuth::OAuth { scope: None, .. }));
     for profile in ["directus", "nocodb", "dataverse"] {
         let settings = crm(&format!("{STORE}{}{MAPPING}", api.replace("\"odata\"", &format!("\"{profile}\""))));
-        assert!(settings.list.since.is_some() && settings.write.is_some(), "{profile}");
+        assert!(settings.api.list.since.is_some() && settings.api.write.is_some(), "{profile}");
     }
 }
 

@@ -32,7 +32,7 @@ pub use crm::{
     HubSpotSettings, ModifiedBy, OdooSettings, SalesforceGrant, SalesforceSettings, SqlRelation, SqlSettings,
     TrytonSettings,
 };
-pub use crm::{RestAuth, RestBody, RestKey, RestList, RestPaging, RestRead, RestSettings, RestWrite};
+pub use crm::{RestAuth, RestSettings};
 pub use duration::parse as parse_duration;
 pub use environment::Environment;
 pub use nearest::nearest;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::blueprint::{Surroundings, Wanted};
 use crate::config::{
-    Crm, CrmKind, HubSpotSettings, ModifiedBy, OdooSettings, SalesforceGrant, SalesforceSettings, Secret, SqlRelation,
-    SqlSettings, Store, TrytonSettings,
+    Crm, CrmKind, HubSpotSettings, ModifiedBy, OdooSettings, RestAuth, RestSettings, SalesforceGrant,
+    SalesforceSettings, Secret, SqlRelation, SqlSettings, Store, TrytonSettings,
 };
 use crate::connector::Connector;
 use crate::connector::bigcommerce::{self, BigCommerce};
 use crate::connector::hubspot::{self, HubSpot};
 use crate::connector::odoo::{self, Odoo};
+use crate::connector::rest::{self, Rest};
 use crate::connector::salesforce::{self, Grant, Salesforce};
 use crate::connector::sql::{self, Sql};
 use crate::connector::tryton::{self, Tryton};
@@ -43,18 +44,18 @@ pub(super) async fn of_crm(crm: &Crm, wanted: &Wanted, surroundings: &Surroundin
         CrmKind::HubSpot(settings) => hubspot(crm, settings, wanted, surroundings),
         CrmKind::Salesforce(settings) => salesforce(crm, settings, wanted, surroundings),
         CrmKind::Tryton(settings) => tryton(crm, settings, wanted, surroundings),
-        CrmKind::Rest(settings) => super::rest::of_crm(crm, settings, wanted, surroundings),
+        CrmKind::Rest(settings) => rest(crm, settings, wanted, surroundings),
     }
 }
 
 /// Finds a secret when it is asked for. The caller asks on a thread that may block: the secret may be a file or a command.
-pub(super) fn provider(secret: &Secret, surroundings: &Surroundings) -> SecretProvider {
+fn provider(secret: &Secret, surroundings: &Surroundings) -> SecretProvider {
     let (secret, environment) = (secret.clone(), Arc::clone(&surroundings.environment));
     let runtime = tokio::runtime::Handle::current();
     Arc::new(move || runtime.block_on(secret.resolve(&environment)))
 }
 
-pub(super) fn quota(crm: &Crm) -> Option<FixedQuota> {
+fn quota(crm: &Crm) -> Option<FixedQuota> {
     crm.quota.map(|quota| FixedQuota {
         calls: quota.calls,
         per: quota.per,
@@ -131,6 +132,37 @@ fn tryton(crm: &Crm, settings: &TrytonSettings, wanted: &Wanted, surroundings: &
         user: settings.user.clone(),
         password: provider(&settings.password, surroundings),
         model: settings.model.clone(),
+        quota: quota(crm),
+        fields: wanted.fields(),
+        patience: surroundings.patience,
+        cancel: surroundings.stop.clone(),
+        client: surroundings.client.clone(),
+    });
+    Ok(Arc::new(connector?))
+}
+
+fn rest(crm: &Crm, settings: &RestSettings, wanted: &Wanted, surroundings: &Surroundings) -> Made {
+    let auth = match &settings.auth {
+        RestAuth::Header { header, prefix, secret } => rest::Auth::Header {
+            header: header.clone(),
+            prefix: prefix.clone(),
+            secret: provider(secret, surroundings),
+        },
+        RestAuth::Basic { user, secret } => {
+            rest::Auth::Basic { user: user.clone(), secret: provider(secret, surroundings) }
+        }
+        RestAuth::OAuth { token_url, client_id, secret, scope } => rest::Auth::OAuth {
+            token_url: token_url.clone(),
+            client_id: client_id.clone(),
+            secret: provider(secret, surroundings),
+            scope: scope.clone(),
+        },
+    };
+    let connector = Rest::new(rest::Settings {
+        name: crm.name.clone(),
+        url: settings.url.clone(),
+        auth,
+        api: settings.api.clone(),
         quota: quota(crm),
         fields: wanted.fields(),
         patience: surroundings.patience,

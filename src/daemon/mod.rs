@@ -15,7 +15,6 @@ mod outage;
 mod pair;
 mod pulse;
 mod requests;
-mod rest;
 mod run;
 mod schedule;
 mod service;

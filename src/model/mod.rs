@@ -2,6 +2,7 @@
 //!
 //! Must not know: any other room of ours, any clock, any I/O.
 
+mod api;
 mod failure;
 mod mapping;
 mod record;
@@ -9,6 +10,7 @@ mod time;
 mod value;
 mod write;
 
+pub use api::{Api, ApiBody, ApiKeyIs, ApiList, ApiPaging, ApiRead, ApiWrite};
 pub use failure::{Class, Failure};
 pub use mapping::{
     Conflict, Create, Direction, FieldRule, FieldType, Mapping, MatchRule, Mode, OnClear, OnDelete, Only, Rail, Rails,

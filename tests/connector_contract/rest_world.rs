@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use attune::config::{self, CrmKind};
-use attune::connector::rest::{Api, Auth, Rest, Settings};
+use attune::connector::rest::{Auth, Rest, Settings};
 use attune::connector::{Connector, FieldWanted};
 use attune::http::{Client, Timeouts};
-use attune::model::{FieldType, Key, Timestamp};
+use attune::model::{Api, FieldType, Key, Timestamp};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
@@ -458,7 +458,7 @@ pub fn api(address: &str, lines: &str) -> Api {
     std::fs::write(&file, text).expect("the file is written");
     let config = config::load(&[file], Vec::new()).unwrap_or_else(|problems| panic!("{problems}"));
     let CrmKind::Rest(settings) = &config.crms["erp"].kind else { panic!("no API") };
-    (**settings).clone().into()
+    settings.api.clone()
 }
 
 pub fn connector(address: &str, api: Api, fields: &[(&str, FieldType)], token: &str) -> Rest {

@@ -17,7 +17,7 @@ use super::{Calls, Crm, CrmKind, times};
 use crate::model::FieldRule;
 pub use hubspot::HubSpotSettings;
 pub use odoo::OdooSettings;
-pub use rest_settings::{RestAuth, RestBody, RestKey, RestList, RestPaging, RestRead, RestSettings, RestWrite};
+pub use rest_settings::{RestAuth, RestSettings};
 pub use salesforce::{SalesforceGrant, SalesforceSettings};
 pub use sql::{ModifiedBy, SqlRelation, SqlSettings};
 pub use tryton::TrytonSettings;

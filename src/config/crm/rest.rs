@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::rest_settings::{RestAuth, RestBody, RestKey, RestList, RestPaging, RestRead, RestSettings, RestWrite};
+use super::rest_settings::{RestAuth, RestSettings};
 use super::rest_templates as templates;
 use super::{crm, keys};
 use crate::config::reader::{Fields, Reader};
 use crate::config::tree::{self, Node, Value};
 use crate::config::{Crm, CrmKind, file, secret, url};
-use crate::model::{Direction, FieldRule, Holds};
+use crate::model::{Api, ApiBody, ApiKeyIs, ApiList, ApiPaging, ApiRead, ApiWrite, Direction, FieldRule, Holds};
 
 const KEYS: [&str; 19] = [
     "profile",
@@ -72,11 +72,11 @@ pub(super) fn read(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
     let read = fields.get("read").and_then(|node| read_one(reader, node));
     let write = fields.get("write").and_then(|node| write(reader, node));
     let name_of = |key: &str| fields.get(key).and_then(|node| optional(reader, node));
-    let settings = RestSettings {
+    let api = Api {
         collection: name_of("collection"),
         key: fields.get_or("key", "id".to_owned(), |node| reader.text(node)),
-        key_is: fields.get_or("key_is", RestKey::default(), |node| {
-            reader.word(node, &[("text", RestKey::Text), ("number", RestKey::Number), ("uuid", RestKey::Uuid)])
+        key_is: fields.get_or("key_is", ApiKeyIs::default(), |node| {
+            reader.word(node, &[("text", ApiKeyIs::Text), ("number", ApiKeyIs::Number), ("uuid", ApiKeyIs::Uuid)])
         }),
         modified: name_of("modified"),
         created: name_of("created"),
@@ -88,13 +88,12 @@ pub(super) fn read(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
         omits_nulls: fields.get_or("omits_nulls", false, |node| reader.boolean(node)),
         types: fields.get("types").map_or_else(BTreeMap::new, |node| types(reader, node)),
         headers: headers(reader, &fields),
-        url: url?,
-        auth: auth?,
         list: list?,
         read,
         write,
     };
-    whole(reader, node, &settings);
+    whole(reader, node, &api);
+    let settings = RestSettings { url: url?, auth: auth?, api };
     Some(crm(reader, name, CrmKind::Rest(Box::new(settings)), &fields))
 }
 
@@ -110,33 +109,33 @@ fn with_profile(reader: &Reader, node: &Node) -> Option<Node> {
 }
 
 /// What belongs together is there.
-fn whole(reader: &Reader, node: &Node, settings: &RestSettings) {
-    if settings.list.keys.is_none() && settings.read.is_none() {
+fn whole(reader: &Reader, node: &Node, api: &Api) {
+    if api.list.keys.is_none() && api.read.is_none() {
         reader.problem(
             node,
             "records cannot be read by their keys: add `keys` to `list` (a condition on several keys), or `read` with the `path` of one record",
         );
     }
     let uses_collection = |text: &str| text.contains("{collection}");
-    let write_path = settings.write.as_ref().map_or("", |write| &write.path);
-    if settings.collection.is_none() && (uses_collection(&settings.list.path) || uses_collection(write_path)) {
+    let write_path = api.write.as_ref().map_or("", |write| &write.path);
+    if api.collection.is_none() && (uses_collection(&api.list.path) || uses_collection(write_path)) {
         reader.problem(
             node,
             "`collection` is missing: what the API calls the table of contacts, for {collection} in the paths",
         );
     }
-    for (role, field) in [("modified", &settings.modified), ("created", &settings.created)] {
-        if field.as_ref() == Some(&settings.key) {
+    for (role, field) in [("modified", &api.modified), ("created", &api.created)] {
+        if field.as_ref() == Some(&api.key) {
             reader.problem(node, format!("`key` and `{role}` name the same field: each needs its own"));
         }
     }
-    if settings.list.since.is_some() && settings.modified.is_none() && settings.created.is_none() {
+    if api.list.since.is_some() && api.modified.is_none() && api.created.is_none() {
         reader.problem(
             node,
             "`since` of `list` asks since when, and neither `modified` nor `created` names a field with a time",
         );
     }
-    if settings.etag.is_some() && settings.write.as_ref().is_some_and(|write| write.body == RestBody::Array) {
+    if api.etag.is_some() && api.write.as_ref().is_some_and(|write| write.body == ApiBody::Array) {
         reader.problem(node, "`etag` makes writes conditional, and a list of records has no place for conditions: set body = \"record\" in `write`, or etag = \"\"");
     }
 }
@@ -254,7 +253,7 @@ fn statuses(reader: &Reader, fields: &Fields<'_, '_>, key: &str, default: &[u16]
     items.iter().filter_map(|node| u16::try_from(reader.whole(node, 400..=599)?).ok()).collect()
 }
 
-fn list(reader: &Reader, node: &Node) -> Option<RestList> {
+fn list(reader: &Reader, node: &Node) -> Option<ApiList> {
     const LIST: [&str; 23] = [
         "path",
         "query",
@@ -295,30 +294,30 @@ fn list(reader: &Reader, node: &Node) -> Option<RestList> {
         let needs = |key: &str, what: &str| fields.require(key, what).is_some();
         match reader.word(node, &["key", "page", "offset", "cursor", "link", "next"].map(|word| (word, word)))? {
             "key" if needs("after", "the condition that a key comes after {key}, such as \"id>{key}\"") => {
-                Some(RestPaging::Key { after: template("after")?, next: place("next") })
+                Some(ApiPaging::Key { after: template("after")?, next: place("next") })
             }
             // Records that are deleted meanwhile move others to pages that were read: only counting tells.
             "page" if needs("total", "where the answer says how many records there are, such as \"/meta/total\"") => {
-                Some(RestPaging::Page)
+                Some(ApiPaging::Page)
             }
-            "offset" => Some(RestPaging::Offset),
+            "offset" => Some(ApiPaging::Offset),
             "cursor"
                 if needs("next", "where the answer has the token")
                     & needs("cursor", "what the query then has, such as \"&cursor={cursor}\"") =>
             {
-                Some(RestPaging::Cursor { pointer: place("next")?, query: template("cursor")? })
+                Some(ApiPaging::Cursor { pointer: place("next")?, query: template("cursor")? })
             }
-            "link" => Some(RestPaging::Link),
+            "link" => Some(ApiPaging::Link),
             "next" if needs("next", "where the answer has the address, such as \"/@odata.nextLink\"") => {
-                Some(RestPaging::Next { pointer: place("next")? })
+                Some(ApiPaging::Next { pointer: place("next")? })
             }
             _ => None,
         }
     });
     let number = |key: &str, default: u64, least: u64, most: u64| {
-        fields.get_or(key, default, |node| reader.whole(node, least..=most))
+        size(fields.get_or(key, default, |node| reader.whole(node, least..=most)))
     };
-    Some(RestList {
+    Some(ApiList {
         query: or("query", ""),
         records: fields.get_or("records", String::new(), |node| pointer(reader, node)),
         page_size: number("page_size", 100, 2, 10_000),
@@ -342,12 +341,12 @@ fn list(reader: &Reader, node: &Node) -> Option<RestList> {
     })
 }
 
-fn read_one(reader: &Reader, node: &Node) -> Option<RestRead> {
+fn read_one(reader: &Reader, node: &Node) -> Option<ApiRead> {
     let fields = reader.table(node, &["path", "query", "record", "missing", "headers"])?;
     let path = fields
         .require("path", "where one record is, such as \"/contacts/{key}\"")
         .and_then(|node| templates::path(reader, node, "record_path"));
-    Some(RestRead {
+    Some(ApiRead {
         query: fields.get("query").and_then(|node| templates::read(reader, node, "record_query")).unwrap_or_default(),
         record: fields.get_or("record", String::new(), |node| pointer(reader, node)),
         missing: statuses(reader, &fields, "missing", &[404, 410]),
@@ -356,7 +355,7 @@ fn read_one(reader: &Reader, node: &Node) -> Option<RestRead> {
     })
 }
 
-fn write(reader: &Reader, node: &Node) -> Option<RestWrite> {
+fn write(reader: &Reader, node: &Node) -> Option<ApiWrite> {
     let known = ["method", "path", "query", "body", "batch", "batch_path", "records", "missing", "refused", "headers"];
     let fields = reader.table(node, &known)?;
     let kind = fields
@@ -366,19 +365,19 @@ fn write(reader: &Reader, node: &Node) -> Option<RestWrite> {
         .require("path", "where records are written, such as \"/contacts/{key}\"")
         .and_then(|node| templates::path(reader, node, what));
     let body = match kind {
-        "array" => RestBody::Array,
-        "batch" => RestBody::Batch(
+        "array" => ApiBody::Array,
+        "batch" => ApiBody::Batch(
             fields.get_or("batch_path", "/$batch".to_owned(), |node| templates::path(reader, node, "path")),
         ),
-        _ => RestBody::Record,
+        _ => ApiBody::Record,
     };
-    Some(RestWrite {
+    Some(ApiWrite {
         method: fields.get_or("method", "PATCH".to_owned(), |node| {
             reader.word(node, &["PATCH", "PUT", "POST"].map(|word| (word, word))).map(str::to_owned)
         }),
         query: fields.get("query").and_then(|node| templates::read(reader, node, "record_query")).unwrap_or_default(),
         body,
-        batch: fields.get_or("batch", 50, |node| reader.whole(node, 1..=1000)),
+        batch: size(fields.get_or("batch", 50, |node| reader.whole(node, 1..=1000))),
         records: fields.get("records").and_then(|node| pointer(reader, node)),
         missing: statuses(reader, &fields, "missing", &[404, 410]),
         refused: statuses(reader, &fields, "refused", &[]),
@@ -387,12 +386,16 @@ fn write(reader: &Reader, node: &Node) -> Option<RestWrite> {
     })
 }
 
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 /// Fields that would write what the connector itself needs.
 pub(super) fn check(reader: &Reader, name: &str, settings: &RestSettings, rule: &FieldRule, node: &Node) {
     if rule.direction == Direction::ToStore {
         return;
     }
-    if settings.write.is_none() {
+    if settings.api.write.is_none() {
         reader.problem(
             node,
             format!(
@@ -400,11 +403,11 @@ pub(super) fn check(reader: &Reader, name: &str, settings: &RestSettings, rule: 
             ),
         );
     }
-    let deleted = settings.deleted.as_ref().map(|(field, _)| field);
+    let deleted = settings.api.deleted.as_ref().map(|(field, _)| field);
     let taken = [
-        ("key", Some(&settings.key)),
-        ("modified", settings.modified.as_ref()),
-        ("created", settings.created.as_ref()),
+        ("key", Some(&settings.api.key)),
+        ("modified", settings.api.modified.as_ref()),
+        ("created", settings.api.created.as_ref()),
         ("deleted", deleted),
     ];
     for (role, field) in taken {

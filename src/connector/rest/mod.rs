@@ -1,12 +1,12 @@
 //! Any JSON API that the configuration describes: REST, or OData v4.
 //!
-//! What an API can do is said by its description alone ([`settings`]): nothing here knows a product. Records are listed in
+//! What an API can do is said by its description alone (`model::Api`): nothing here knows a product. Records are listed in
 //! pages and found by their keys; new records may have no modification time, so that the feed goes by the later of creation
 //! and modification. A status of 2xx proves nothing: what became of a write is read from the answer where that shows the
 //! record as it is stored, or read back. Where records have an ETag, writes are conditional. It must not know the
 //! checkpoint, the engine or mappings.
 //!
-//! - `settings`: the description of an API
+//! - `settings`: what it is opened with
 //! - `template`: paths and queries with places to fill in
 //! - `values`: JSON digit for digit, times, and how values are spelt
 //! - `auth`: credentials, and tokens that are fetched
@@ -24,7 +24,7 @@ mod outcome;
 mod paging;
 mod query;
 mod read;
-pub mod settings;
+mod settings;
 mod shape;
 mod template;
 #[cfg(test)]
@@ -43,11 +43,11 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use self::auth::{Shared, Tokens};
 use self::query::Queries;
-pub use self::settings::{Api, Auth, Body, KeyIs, List, Paging, ReadOne, Settings, WriteRequest};
+pub use self::settings::{Auth, Settings};
 use super::paid::Paid;
 use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
 use crate::http::{Caller, Throttle, ThrottleSettings};
-use crate::model::{Class, Failure, Holds, Key, Observed, Outcome, Side, Timestamp, Write};
+use crate::model::{Api, ApiBody, ApiWrite, Class, Failure, Holds, Key, Observed, Outcome, Side, Timestamp, Write};
 
 /// The one feed: records by the later of creation and modification.
 const FEED_RECORDS: &str = "records";
@@ -140,7 +140,7 @@ impl Rest {
     /// How many records one write may have.
     fn records_per_write(&self) -> usize {
         match &self.api.write {
-            Some(WriteRequest { body: Body::Array | Body::Batch(_), batch, .. }) => *batch,
+            Some(ApiWrite { body: ApiBody::Array | ApiBody::Batch(_), batch, .. }) => *batch,
             _ => 1,
         }
     }

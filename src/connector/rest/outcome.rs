@@ -12,7 +12,7 @@ use super::write::Row;
 use crate::connector::Lane;
 use crate::connector::paid::Paid;
 use crate::http::is_too_large;
-use crate::model::{Class, Existence, Failure, Key, Observed, Outcome, Write};
+use crate::model::{ApiBody, Class, Existence, Failure, Key, Observed, Outcome, Write};
 
 /// What was answered to one record.
 #[derive(Clone, Debug)]
@@ -197,7 +197,7 @@ impl Rest {
 
     /// Whether all records of a batch are written or none.
     fn stands_together(&self) -> bool {
-        self.api.write.as_ref().is_some_and(|write| write.body == super::settings::Body::Array)
+        self.api.write.as_ref().is_some_and(|write| write.body == ApiBody::Array)
     }
 
     fn refused_value(&self, write: &Write) -> String {

@@ -16,12 +16,11 @@ use serde_json::value::RawValue;
 use super::Rest;
 use super::call::Question;
 use super::query::Start;
-use super::settings::{KeyIs, Paging};
 use super::values::{self, Kind};
 use crate::connector::paid::Paid;
 use crate::connector::{End, Lane, Page, walk};
 use crate::http::{Answer, is_too_large};
-use crate::model::{Class, Failure, Timestamp};
+use crate::model::{ApiKeyIs, ApiPaging, Class, Failure, Timestamp};
 
 /// The fewest records that are asked for when answers are too large.
 const RECORDS_MIN: usize = 10;
@@ -149,7 +148,7 @@ impl Rest {
         }
         let is_same = walk.last.as_deref() == keys.last().copied();
         let from = match &self.api.list.paging {
-            Paging::Key { next, .. } => {
+            ApiPaging::Key { next, .. } => {
                 let Some(last) = keys.last() else { return Ok(None) };
                 self.check_order(walk, keys)?;
                 if is_same {
@@ -159,8 +158,8 @@ impl Rest {
                 let silent = next.as_ref().is_some_and(|pointer| next_in(whole, pointer).is_none());
                 (!(silent && keys.len() < walk.limit)).then(|| Begin::After((*last).to_owned()))
             }
-            Paging::Page if keys.is_empty() => None,
-            Paging::Page => {
+            ApiPaging::Page if keys.is_empty() => None,
+            ApiPaging::Page => {
                 if is_same {
                     return Err(self.repeats());
                 }
@@ -169,7 +168,7 @@ impl Rest {
                     _ => 2,
                 }))
             }
-            Paging::Offset => {
+            ApiPaging::Offset => {
                 let begun = if let Begin::Offset(offset) = walk.begin { offset } else { 0 };
                 // All but the first begin with the last record of the page before.
                 let is_joined = walk.last.as_deref().is_none_or(|last| keys.first() == Some(&last));
@@ -178,8 +177,8 @@ impl Rest {
                 let is_last = if walk.last.is_some() { count <= 1 || is_same } else { count == 0 };
                 (!is_last).then(|| Begin::Offset(begun + count - 1))
             }
-            Paging::Cursor { pointer, .. } => next_in(whole, pointer).map(Begin::Cursor),
-            Paging::Link => answer
+            ApiPaging::Cursor { pointer, .. } => next_in(whole, pointer).map(Begin::Cursor),
+            ApiPaging::Link => answer
                 .headers
                 .get_all(LINK)
                 .iter()
@@ -187,7 +186,7 @@ impl Rest {
                 .find_map(next_link)
                 .map(|link| self.address(walk, &link))
                 .transpose()?,
-            Paging::Next { pointer } => next_in(whole, pointer).map(|link| self.address(walk, &link)).transpose()?,
+            ApiPaging::Next { pointer } => next_in(whole, pointer).map(|link| self.address(walk, &link)).transpose()?,
         };
         if from.as_ref() == Some(&walk.begin) {
             return Err(self.repeats());
@@ -216,7 +215,7 @@ impl Rest {
 
     /// Keys must come in order, or those before the last one are lost. The order of texts is the system's own.
     fn check_order(&self, walk: &Walk, keys: &[&str]) -> Result<(), Failure> {
-        if self.api.key_is != KeyIs::Number {
+        if self.api.key_is != ApiKeyIs::Number {
             return Ok(());
         }
         let before = walk.last.as_deref().into_iter();

@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::settings::{Api, KeyIs, Paging};
 use super::template::{Fill, Template, separator};
 use crate::connector::FieldWanted;
 use crate::http::encoded;
-use crate::model::{Key, Timestamp};
+use crate::model::{Api, ApiKeyIs, ApiPaging, Key, Timestamp};
 
 /// The templates of one API, read once.
 pub(super) struct Queries {
     key: String,
-    key_is: KeyIs,
+    key_is: ApiKeyIs,
     collection: String,
     /// All that is read of a record, encoded: fields of its own, and with dots those of related ones.
     fields: String,
@@ -109,11 +108,11 @@ impl Queries {
             any: Template::new(&list.any),
             or: separator(&list.or),
             after: match &list.paging {
-                Paging::Key { after, .. } => Some(Template::new(after)),
+                ApiPaging::Key { after, .. } => Some(Template::new(after)),
                 _ => None,
             },
             cursor: match &list.paging {
-                Paging::Cursor { query, .. } => Some(Template::new(query)),
+                ApiPaging::Cursor { query, .. } => Some(Template::new(query)),
                 _ => None,
             },
             keys: template(&list.keys),
@@ -185,9 +184,9 @@ impl Queries {
     pub(super) fn is_key(&self, key: &Key) -> bool {
         let text = key.as_str();
         match self.key_is {
-            KeyIs::Text => !text.is_empty(),
-            KeyIs::Number => text.parse::<i64>().is_ok_and(|number| number.to_string() == text),
-            KeyIs::Uuid => {
+            ApiKeyIs::Text => !text.is_empty(),
+            ApiKeyIs::Number => text.parse::<i64>().is_ok_and(|number| number.to_string() == text),
+            ApiKeyIs::Uuid => {
                 let bytes = text.as_bytes();
                 bytes.len() == 36
                     && bytes.iter().enumerate().all(|(place, byte)| match place {
@@ -201,16 +200,16 @@ impl Queries {
     /// A key as JSON.
     pub(super) fn json(&self, key: &str) -> String {
         match self.key_is {
-            KeyIs::Number => key.to_owned(),
-            KeyIs::Text | KeyIs::Uuid => serde_json::Value::from(key).to_string(),
+            ApiKeyIs::Number => key.to_owned(),
+            ApiKeyIs::Text | ApiKeyIs::Uuid => serde_json::Value::from(key).to_string(),
         }
     }
 
     /// A key as OData writes it.
     fn literal(&self, key: &str) -> String {
         match self.key_is {
-            KeyIs::Text => format!("'{}'", key.replace('\'', "''")),
-            KeyIs::Number | KeyIs::Uuid => key.to_owned(),
+            ApiKeyIs::Text => format!("'{}'", key.replace('\'', "''")),
+            ApiKeyIs::Number | ApiKeyIs::Uuid => key.to_owned(),
         }
     }
 

@@ -9,13 +9,14 @@ use std::time::Duration;
 use super::Rest;
 use super::call::Question;
 use super::query::{Queries, Start};
-use super::settings::Api;
 use super::values::{self, Kind, Record};
 use crate::connector::names::nearest;
 use crate::connector::paid::Paid;
 use crate::connector::{FieldWanted, Lane, Prepared};
 use crate::http::Answer;
-use crate::model::{Class, Definition, DefinitionState, Existence, Failure, FieldShape, FieldType, Holds, Timestamp};
+use crate::model::{
+    Api, Class, Definition, DefinitionState, Existence, Failure, FieldShape, FieldType, Holds, Timestamp,
+};
 
 /// The records that fields are told by.
 const SAMPLE: usize = 100;

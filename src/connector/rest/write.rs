@@ -6,12 +6,11 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue, IF_MATCH};
 
 use super::outcome::Said;
-use super::settings::Body;
 use super::{Rest, batch, values};
 use crate::connector::Reservation;
 use crate::connector::batch::{by_record, fill};
 use crate::connector::paid::Paid;
-use crate::model::{Class, Failure, Holds, Key, Outcome, Write};
+use crate::model::{ApiBody, Class, Failure, Holds, Key, Outcome, Write};
 
 /// Packs writes: all of one record in one batch, at most so many records in each.
 pub(super) fn batches(writes: Vec<Write>, records_max: usize) -> Vec<Vec<Write>> {
@@ -122,15 +121,15 @@ impl Rest {
         let Some(write) = &self.api.write else { return Vec::new() };
         let paid = Paid::by(reservation, reservation.lane());
         match &write.body {
-            Body::Record => {
+            ApiBody::Record => {
                 let mut said = Vec::new();
                 for row in rows {
                     said.push(self.say_one(row, paid).await);
                 }
                 said
             }
-            Body::Array => self.say_all(rows, paid).await,
-            Body::Batch(path) => self.say_each(rows, path, paid).await,
+            ApiBody::Array => self.say_all(rows, paid).await,
+            ApiBody::Batch(path) => self.say_each(rows, path, paid).await,
         }
     }
 

@@ -76,7 +76,7 @@ async fn looking_finds_what_the_description_has_wrong() {
         |request| if argument(request, "since").is_some() { good(rows([])) } else { good(rows([1])) };
     for (case, api, answers, expected) in [
         ("a name", with(|api| api.modified = Some("update".to_owned())), good_answers, "did you mean `updated`?"),
-        ("kind of keys", with(|api| api.key_is = KeyIs::Uuid), good_answers, "`key_is`"),
+        ("kind of keys", with(|api| api.key_is = ApiKeyIs::Uuid), good_answers, "`key_is`"),
         ("an ETag", with(|api| api.etag = Some("etag".to_owned())), good_answers, "`etag`"),
         (
             "not found by its key",

@@ -18,11 +18,12 @@ use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::Rest;
-use super::settings::{Api, Auth, Body, KeyIs, List, Paging, ReadOne, Settings, WriteRequest};
+use super::settings::{Auth, Settings};
 use crate::connector::{Connector, End, FieldWanted, Lane, Page, Unreserved};
 use crate::http::{Client, Timeouts};
 use crate::model::{
-    Cell, Class, DefinitionState, Existence, Failure, FieldType, Holds, Key, Outcome, Seen, Timestamp, Value, Write,
+    Api, ApiBody, ApiKeyIs, ApiList, ApiPaging, ApiRead, ApiWrite, Cell, Class, DefinitionState, Existence, Failure,
+    FieldType, Holds, Key, Outcome, Seen, Timestamp, Value, Write,
 };
 
 const SECRET: &str = "hunter2-secret";
@@ -83,7 +84,7 @@ fn api() -> Api {
     Api {
         collection: None,
         key: "id".to_owned(),
-        key_is: KeyIs::Number,
+        key_is: ApiKeyIs::Number,
         modified: Some("updated".to_owned()),
         created: None,
         deleted: None,
@@ -94,12 +95,12 @@ fn api() -> Api {
         omits_nulls: false,
         types: BTreeMap::new(),
         headers: BTreeMap::new(),
-        list: List {
+        list: ApiList {
             path: "/contacts".to_owned(),
             query: "limit={limit}".to_owned(),
             records: "/data".to_owned(),
             page_size: 3,
-            paging: Paging::Key { after: "after={key}".to_owned(), next: None },
+            paging: ApiPaging::Key { after: "after={key}".to_owned(), next: None },
             total: None,
             filter: "&{conditions}".to_owned(),
             and: "&".to_owned(),
@@ -117,11 +118,11 @@ fn api() -> Api {
             headers: BTreeMap::new(),
         },
         read: None,
-        write: Some(WriteRequest {
+        write: Some(ApiWrite {
             method: "PATCH".to_owned(),
             path: "/contacts/{key}".to_owned(),
             query: String::new(),
-            body: Body::Record,
+            body: ApiBody::Record,
             batch: 50,
             records: None,
             missing: vec![404, 410],
@@ -131,7 +132,7 @@ fn api() -> Api {
     }
 }
 
-fn paged(paging: Paging, query: &str, total: Option<&str>) -> Api {
+fn paged(paging: ApiPaging, query: &str, total: Option<&str>) -> Api {
     let mut api = api();
     api.list.paging = paging;
     api.list.query = query.to_owned();

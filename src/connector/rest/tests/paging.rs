@@ -15,7 +15,7 @@ async fn pages_by_key_end_with_an_empty_one() {
     assert_eq!(server.asked()[1..3], ["GET /contacts?limit=3&after=2", "GET /contacts?limit=3&after=4"]);
     // One that tells of more is done when it does not.
     let mut telling = api();
-    telling.list.paging = Paging::Key { after: "after={key}".to_owned(), next: Some("/next".to_owned()) };
+    telling.list.paging = ApiPaging::Key { after: "after={key}".to_owned(), next: Some("/next".to_owned()) };
     assert_eq!(everything(&server.connector(telling)).await.unwrap(), (vec![1, 2], End::Whole));
     assert_eq!(server.asked(), ["GET /contacts?limit=3"]);
     let since = Timestamp::parse("2026-01-02T03:04:05.999Z").unwrap();
@@ -40,8 +40,8 @@ async fn pages_that_do_not_go_on_are_found_out() {
     assert!(failure.message.contains("order"), "{failure}");
     // The same token, the same page, the same address.
     let stuck = server(|_| good(json!({ "data": [row(1, "x")], "next": "abc", "total": 9 }))).await;
-    let cursor = Paging::Cursor { pointer: "/next".to_owned(), query: "&cursor={cursor}".to_owned() };
-    for paging in [cursor, Paging::Next { pointer: "/next".to_owned() }, Paging::Page] {
+    let cursor = ApiPaging::Cursor { pointer: "/next".to_owned(), query: "&cursor={cursor}".to_owned() };
+    for paging in [cursor, ApiPaging::Next { pointer: "/next".to_owned() }, ApiPaging::Page] {
         let api = paged(paging.clone(), "page={page}", Some("/total"));
         let failure = everything(&stuck.connector(api)).await.unwrap_err();
         assert_eq!(failure.class, Class::Misconfigured, "{paging:?}");
@@ -60,11 +60,11 @@ async fn pages_by_offset_overlap_so_that_a_deletion_is_seen() {
             good(rows(ids.into_iter().skip(offset).take(3)))
         })
         .await;
-        let connector = server.connector(paged(Paging::Offset, "offset={offset}&limit={limit}", None));
+        let connector = server.connector(paged(ApiPaging::Offset, "offset={offset}&limit={limit}", None));
         assert_eq!(everything(&connector).await.unwrap(), expected, "deleted: {deleted}");
     }
     let empty = server(|_| good(rows([]))).await;
-    let connector = empty.connector(paged(Paging::Offset, "offset={offset}&limit={limit}", None));
+    let connector = empty.connector(paged(ApiPaging::Offset, "offset={offset}&limit={limit}", None));
     assert_eq!(everything(&connector).await.unwrap(), (vec![], End::Whole));
 }
 
@@ -78,14 +78,14 @@ async fn pages_by_number_are_counted_against_the_total() {
             good(body)
         })
         .await;
-        let connector = server.connector(paged(Paging::Page, "page={page}", Some("/total")));
+        let connector = server.connector(paged(ApiPaging::Page, "page={page}", Some("/total")));
         assert_eq!(everything(&connector).await.unwrap(), ((1..=shown).collect(), end));
     }
 }
 
 #[tokio::test]
 async fn tokens_and_addresses_of_next_pages_are_followed() {
-    let cursor = Paging::Cursor { pointer: "/next".to_owned(), query: "&cursor={cursor}".to_owned() };
+    let cursor = ApiPaging::Cursor { pointer: "/next".to_owned(), query: "&cursor={cursor}".to_owned() };
     let tokens = server(|request| match argument(request, "cursor").as_deref() {
         None => good(json!({ "data": [row(1, "x")], "next": "a/b=&c" })),
         Some("a/b=&c") => good(json!({ "data": [row(2, "x")], "next": null })),
@@ -100,13 +100,13 @@ async fn tokens_and_addresses_of_next_pages_are_followed() {
         _ => good(rows([2])).insert_header("link", "</contacts>; rel=\"first\""),
     })
     .await;
-    let found = everything(&header.connector(paged(Paging::Link, "limit={limit}", None))).await.unwrap();
+    let found = everything(&header.connector(paged(ApiPaging::Link, "limit={limit}", None))).await.unwrap();
     assert_eq!(found, (vec![1, 2], End::Whole));
 }
 
 #[tokio::test]
 async fn a_next_page_is_never_asked_for_from_another_host() {
-    let next = || Paging::Next { pointer: "/next".to_owned() };
+    let next = || ApiPaging::Next { pointer: "/next".to_owned() };
     for (link, sound) in [
         ("contacts?page=2", true),
         ("/contacts?page=2", true),

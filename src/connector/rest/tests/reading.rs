@@ -33,7 +33,7 @@ async fn records_are_read_one_by_one_where_nothing_else_is_possible() {
     let mut api = api();
     api.list.keys = None;
     api.etag = Some("etag".to_owned());
-    api.read = Some(ReadOne {
+    api.read = Some(ApiRead {
         path: "/contacts/{key}".to_owned(),
         query: String::new(),
         record: String::new(),

@@ -58,7 +58,7 @@ async fn a_list_of_records_that_is_refused_goes_again_in_parts() {
         .await;
         let mut api = api();
         let write_request = api.write.as_mut().unwrap();
-        (write_request.body, write_request.path) = (Body::Array, "/contacts".to_owned());
+        (write_request.body, write_request.path) = (ApiBody::Array, "/contacts".to_owned());
         let connector = server.connector(api);
         let outcomes = connector.write(&[write(1, Some("Buyer")), write(2, Some("Buyer"))], NOW).await;
         assert_eq!(outcomes.iter().map(word).collect::<Vec<_>>(), expected, "{case}");
