@@ -488,7 +488,8 @@ async fn a_cell_that_was_not_seen_is_not_overwritten(database: &Database) {
     assert_eq!(text(&fetch(&connector, &["1"]).await[0].cells[0]), Some("theirs"));
 }
 
-/// The spellings of times: (column, stored, the instant, how our own write ends).
+/// The spellings of times: (column, stored, the instant, how our own write looks; empty where only the column's type
+/// decides that, as for a PostgreSQL time, which is shown without its last noughts).
 pub async fn times(database: &Database, cases: &[(&str, &str, i64, &str)]) {
     for (column, literal, instant_ms, pattern) in cases {
         let settings = notes(database, "bigint PRIMARY KEY", column).await;
@@ -518,7 +519,9 @@ pub async fn times(database: &Database, cases: &[(&str, &str, i64, &str)]) {
         let sql = format!("SELECT CAST(updated_at AS {text}) FROM {table} WHERE id = 1");
         let written = database.texts(&settings, &sql).await.remove(0);
         let shape: String = written.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-        assert_eq!(shape, *pattern, "{column} {literal}: our time looks like theirs");
+        if !pattern.is_empty() {
+            assert_eq!(shape, *pattern, "{column} {literal}: our time looks like theirs");
+        }
         assert!(keys_since(&connector, Some(before - Duration::from_secs(2))).await == ["1"], "{column} {literal}");
     }
 }
@@ -544,7 +547,7 @@ async fn times_of_every_spelling_on_sqlite() {
 async fn times_of_every_spelling_on_postgres() {
     const T: i64 = 1_767_323_045_000; // 2026-01-02T03:04:05Z
     let cases = [
-        ("timestamptz(3)", "'2026-01-02T03:04:05.678Z'", T + 678, "0000-00-00 00:00:00.000+00"),
+        ("timestamptz(3)", "'2026-01-02T03:04:05.678Z'", T + 678, ""),
         ("timestamp(0)", "'2026-01-02 03:04:05'", T, "0000-00-00 00:00:00"),
         ("text", "'2026-01-02T03:04:05Z'", T, "0000-00-00T00:00:00Z"),
         ("varchar(40)", "'2026-01-02 03:04:05.678'", T + 678, "0000-00-00 00:00:00.000"),
