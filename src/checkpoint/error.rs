@@ -43,7 +43,18 @@ pub enum Error {
         /// Its version.
         found: i64,
         /// Ours.
-        known: i64,
+        known: usize,
+    },
+    /// It was written by an older Attune, and this process may only read it.
+    #[error(
+        "the checkpoint {path} has version {found}, which an older Attune wrote; start the daemon of this version, or run \
+         `attune sync`: either brings it up to date"
+    )]
+    Older {
+        /// Where.
+        path: PathBuf,
+        /// Its version.
+        found: usize,
     },
     /// Another process has it.
     #[error("another Attune works on this checkpoint: {holder}; stop it first")]
@@ -107,6 +118,7 @@ impl Error {
                 | Self::Open { .. }
                 | Self::NotACheckpoint { .. }
                 | Self::Newer { .. }
+                | Self::Older { .. }
                 | Self::AnotherSystem { .. }
         )
     }

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
 use database::{Database, Row, Statement, statement};
@@ -47,8 +47,9 @@ pub use seen::{SeenCell, SeenRecord};
 pub use sources::{Cursor, FieldRow, SourceRow};
 
 const APPLICATION_ID: i32 = 0x4174_746e; // "Attn"
-const VERSION: i64 = 1;
-const INITIAL: &str = include_str!("../../migrations/sqlite/0001_initial.sql");
+/// What makes a checkpoint of an empty file, one step after the other; the number of steps taken is its version.
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../migrations/sqlite/0001_initial.sql"), include_str!("../../migrations/sqlite/0002_by_key.sql")];
 
 /// Scratch space of a pass and of a sweep, made on each connection and gone with it.
 const SCRATCH: &str = "
@@ -112,8 +113,10 @@ impl Checkpoint {
             .disable_statement_logging();
         let connection = options.connect().await.map_err(|source| Error::open(path, source))?;
         let mut connection = connection;
-        if verify(&mut connection, Some(path)).await? == 0 {
-            return Err(Error::Missing { path: path.to_owned() });
+        match verify(&mut connection, Some(path)).await? {
+            0 => return Err(Error::Missing { path: path.to_owned() }),
+            found if found < MIGRATIONS.len() => return Err(Error::Older { path: path.to_owned(), found }),
+            _ => {}
         }
         sqlx::raw_sql(SCRATCH).execute(&mut connection).await.map_err(|source| Error::open(path, source))?;
         Ok(Self::new(Database::Sqlite(connection), Some(path), None))
@@ -133,16 +136,17 @@ impl Checkpoint {
     /// # Errors
     /// When that database refuses.
     pub fn simulated(mut database: Box<dyn OnTheSpot>, crash: Option<CrashHook>) -> Result<Self, Error> {
-        database.script(INITIAL).and_then(|()| database.script(SCRATCH)).map_err(Error::Database)?;
+        for script in MIGRATIONS.into_iter().chain([SCRATCH]) {
+            database.script(script).map_err(Error::Database)?;
+        }
         Ok(Self::new(Database::OnTheSpot(database), None, crash))
     }
 
     async fn connect(options: &SqliteConnectOptions, path: Option<&Path>) -> Result<Self, Error> {
         let shown = path.unwrap_or(Path::new(":memory:"));
         let mut connection = options.connect().await.map_err(|source| Error::open(shown, source))?;
-        if verify(&mut connection, path).await? == 0 {
-            initialise(&mut connection).await.map_err(|source| Error::open(shown, source))?;
-        }
+        let version = verify(&mut connection, path).await?;
+        migrate(&mut connection, version).await.map_err(|source| Error::open(shown, source))?;
         sqlx::raw_sql(SCRATCH).execute(&mut connection).await.map_err(|source| Error::open(shown, source))?;
         Ok(Self::new(Database::Sqlite(connection), path, None))
     }
@@ -322,7 +326,7 @@ impl Drop for Transaction<'_> {
 }
 
 /// The version of the checkpoint (0: an empty file).
-async fn verify(connection: &mut SqliteConnection, path: Option<&Path>) -> Result<i64, Error> {
+async fn verify(connection: &mut SqliteConnection, path: Option<&Path>) -> Result<usize, Error> {
     let shown = path.unwrap_or(Path::new(":memory:"));
     let row = sqlx::query(
         "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
@@ -338,17 +342,24 @@ async fn verify(connection: &mut SqliteConnection, path: Option<&Path>) -> Resul
     if application != APPLICATION_ID {
         return Err(Error::NotACheckpoint { path: shown.to_owned() });
     }
-    if version > VERSION {
-        return Err(Error::Newer { path: shown.to_owned(), found: version, known: VERSION });
-    }
-    Ok(version)
+    usize::try_from(version).ok().filter(|version| *version <= MIGRATIONS.len()).ok_or_else(|| Error::Newer {
+        path: shown.to_owned(),
+        found: version,
+        known: MIGRATIONS.len(),
+    })
 }
 
-async fn initialise(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+/// Takes the steps that a checkpoint of this version lacks, all of them or none.
+async fn migrate(connection: &mut SqliteConnection, version: usize) -> Result<(), sqlx::Error> {
+    if version == MIGRATIONS.len() {
+        return Ok(());
+    }
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::raw_sql(INITIAL).execute(&mut *transaction).await?;
-    sqlx::query("PRAGMA application_id = 1098151022").execute(&mut *transaction).await?;
-    sqlx::query("PRAGMA user_version = 1").execute(&mut *transaction).await?;
+    for step in &MIGRATIONS[version..] {
+        sqlx::raw_sql(*step).execute(&mut *transaction).await?;
+    }
+    let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {}", MIGRATIONS.len());
+    sqlx::raw_sql(AssertSqlSafe(marks)).execute(&mut *transaction).await?;
     transaction.commit().await
 }
 

@@ -243,6 +243,53 @@ impl Transaction<'_> {
         Ok(rows.iter().map(|row| (row.get(0), Key(row.get(1)))).collect())
     }
 
+    /// How many records of a source are there.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn count_records(&mut self, source: i64) -> Result<u64, Error> {
+        let query = statement("SELECT count(*) FROM record WHERE source = ?1 AND gone = 0").bind(source);
+        let row = self.one(query).await?;
+        Ok(u64::try_from(row.get::<i64>(0)).unwrap_or(0))
+    }
+
+    /// Forgets the next records of a source that no link, nothing that is held and no open attempt names. How many. The
+    /// newest of all stays: its number must not be given to another.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn forget_strangers(&mut self, source: i64, limit: usize) -> Result<u64, Error> {
+        let query = statement(
+            "DELETE FROM record WHERE id IN (
+                SELECT r.id FROM record AS r WHERE r.source = ?1 AND r.id < (SELECT max(id) FROM record)
+                   AND NOT EXISTS (SELECT 1 FROM link AS l WHERE l.store_record = r.id)
+                   AND NOT EXISTS (SELECT 1 FROM link AS l WHERE l.crm_record = r.id)
+                   AND NOT EXISTS (SELECT 1 FROM held AS h WHERE h.record = r.id)
+                   AND NOT EXISTS (SELECT 1 FROM history AS a WHERE a.record = r.id AND a.open = 1)
+                LIMIT ?2)",
+        )
+        .bind(source)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        self.database.execute(query).await
+    }
+
+    /// The keys of records that nobody has seen and that linked ones were merged into.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn unmet_successors(&mut self, source: i64, limit: usize) -> Result<Vec<Key>, Error> {
+        let query = statement(
+            "SELECT DISTINCT r.merged_into FROM record AS r WHERE r.source = ?1 AND r.merged_into IS NOT NULL
+                AND EXISTS (SELECT 1 FROM link AS l WHERE l.store_record = r.id OR l.crm_record = r.id)
+                AND NOT EXISTS (SELECT 1 FROM record AS n WHERE n.source = ?1 AND n.key = r.merged_into)
+             ORDER BY r.merged_into LIMIT ?2",
+        )
+        .bind(source)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = self.database.rows(query).await?;
+        Ok(rows.iter().map(|row| Key(row.get(0))).collect())
+    }
+
     /// What waits for a second look, of these records.
     ///
     /// # Errors

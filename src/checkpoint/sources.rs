@@ -35,6 +35,8 @@ pub struct SourceRow {
     pub drift: u64,
     /// The quota as last told, JSON.
     pub quota: Option<String>,
+    /// Whether the last sweep read only linked records and those that unlinked ones on the other side may be.
+    pub by_key: bool,
 }
 
 /// One field of a source.
@@ -65,8 +67,7 @@ pub struct Cursor {
     pub overlapped_at: Timestamp,
 }
 
-const SOURCE_COLUMNS: &str =
-    "SELECT id, side, name, identity, paused, state, reason, offset_ms, read_at, swept_at, drift, quota FROM source";
+const SOURCE_COLUMNS: &str = "SELECT id, side, name, identity, paused, state, reason, offset_ms, read_at, swept_at, drift, quota, by_key FROM source";
 
 fn source_row(row: &Row) -> SourceRow {
     SourceRow {
@@ -82,6 +83,7 @@ fn source_row(row: &Row) -> SourceRow {
         swept_at: row.get::<Option<i64>>(9).map(Timestamp::from_millis),
         drift: u64::try_from(row.get::<i64>(10)).unwrap_or(0),
         quota: row.get(11),
+        by_key: row.get(12),
     }
 }
 
@@ -278,15 +280,16 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records that a sweep ended cleanly.
+    /// Records that a sweep ended cleanly, and whether it read by key.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn note_swept(&mut self, source: i64, at: Timestamp, drift: u64) -> Result<(), Error> {
-        let query = statement("UPDATE source SET swept_at = ?2, drift = ?3 WHERE id = ?1")
+    pub async fn note_swept(&mut self, source: i64, at: Timestamp, drift: u64, by_key: bool) -> Result<(), Error> {
+        let query = statement("UPDATE source SET swept_at = ?2, drift = ?3, by_key = ?4 WHERE id = ?1")
             .bind(source)
             .bind(at.as_millis())
-            .bind(i64::try_from(drift).unwrap_or(i64::MAX));
+            .bind(i64::try_from(drift).unwrap_or(i64::MAX))
+            .bind(by_key);
         self.database.execute(query).await?;
         Ok(())
     }

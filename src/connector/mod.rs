@@ -9,10 +9,14 @@ use futures::stream::BoxStream;
 
 pub use crate::http::{Lane, Quota};
 use crate::model::{Definition, Failure, FieldType, Key, Observed, Outcome, Timestamp, Write};
+pub use lifecycle::{Created, Lifecycle, LifecycleLimits, NewRecord, Removed};
+pub use lookup::{Lookup, LookupLimits};
 
 mod batch;
 pub mod bigcommerce;
 pub mod hubspot;
+mod lifecycle;
+mod lookup;
 mod names;
 pub mod odoo;
 mod paid;
@@ -156,6 +160,16 @@ pub trait Connector: Send + Sync {
     fn seconds_for(&self, calls: u64) -> f64 {
         let _ = calls;
         0.0
+    }
+
+    /// How records are found by what they hold, where the system can do that.
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        None
+    }
+
+    /// How records are made and removed, where the system can do that.
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        None
     }
 
     /// What is left of the quota, for `status`, where the source has one.

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::{Defined, Engine, Error, Pair, PairField, Source, SourceField, Times, shape_of};
-use crate::checkpoint::{FieldRow, Settled};
+use crate::checkpoint::{FieldRow, Settled, SourceRow};
 use crate::connector::{Connector, Prepared};
-use crate::model::{Class, DefinitionState, Failure, FieldShape, Mapping, Mode, Rails, Side};
+use crate::model::{Class, DefinitionState, Failure, FieldShape, Mapping, Mode, Rails, Side, Timestamp};
 use crate::proof::Fault;
 use crate::telemetry::Event;
 
@@ -52,7 +52,7 @@ impl Engine {
         let row = transaction.bind_source(settings.side, &settings.name, &prepared.identity).await?;
         let fields = transaction.bind_fields(row.id, &names).await?;
         transaction.commit().await?;
-        self.assemble(settings, (row.id, row.offset_ms), fields, Some(&prepared)).await
+        self.assemble(settings, &row, fields, Some(&prepared)).await
     }
 
     /// A source as it is remembered, without reaching it: for plans beside a running daemon. None if it was never read.
@@ -68,7 +68,7 @@ impl Engine {
         if fields.len() != names.len() {
             return Ok(None);
         }
-        Ok(Some(self.assemble(settings, (row.id, row.offset_ms), fields, None).await?))
+        Ok(Some(self.assemble(settings, &row, fields, None).await?))
     }
 
     async fn remembered_definitions(
@@ -89,7 +89,7 @@ impl Engine {
     async fn assemble(
         &self,
         settings: &SourceSettings,
-        (id, offset_ms): (i64, i64),
+        row: &SourceRow,
         rows: Vec<FieldRow>,
         prepared: Option<&Prepared>,
     ) -> Result<Source, Error> {
@@ -111,7 +111,7 @@ impl Engine {
             })
             .collect();
         let source = Source {
-            id,
+            id: row.id,
             side: settings.side,
             name: settings.name.clone(),
             times: settings.times,
@@ -122,12 +122,13 @@ impl Engine {
             defined: RwLock::new(remembered),
             must_sweep: AtomicBool::new(must_sweep),
             must_index: AtomicBool::new(must_index),
+            by_key: AtomicBool::new(row.by_key),
             started: AtomicBool::new(false),
             pairs: Mutex::default(),
             lane: tokio::sync::Mutex::new(()),
             calls: AtomicU64::new(0),
             covered: Mutex::default(),
-            offset_ms: AtomicI64::new(offset_ms),
+            offset_ms: AtomicI64::new(row.offset_ms),
             told_time: AtomicBool::new(false),
         };
         if let Some(prepared) = prepared {
@@ -136,11 +137,12 @@ impl Engine {
         Ok(source)
     }
 
-    /// Asks the source again how it defines its fields; creates those that are to be created, if told so.
+    /// Asks the source again how it defines its fields; creates those that are to be created, if told so. Answers with the
+    /// source's clock.
     ///
     /// # Errors
     /// As [`Engine::attach`].
-    pub async fn refresh_definitions(&self, source: &Source, may_create: bool) -> Result<(), Error> {
+    pub async fn refresh_definitions(&self, source: &Source, may_create: bool) -> Result<Timestamp, Error> {
         let names = source.connector.fields().to_vec();
         let mut transaction = self.checkpoint.read().await?;
         let rows = transaction.known_fields(source.id, &names).await?;
@@ -148,7 +150,8 @@ impl Engine {
         let known: Vec<Option<String>> = rows.into_iter().map(|row| row.definition).collect();
         source.call();
         let prepared = source.connector.prepare(&known, may_create).await.map_err(|failure| source.error(failure))?;
-        self.take_definitions(source, &prepared).await
+        self.take_definitions(source, &prepared).await?;
+        Ok(prepared.clock)
     }
 
     /// Remembers what a source said of its fields, and says what changed.

@@ -84,6 +84,7 @@ impl Engine {
     }
 
     async fn make_links(&self, pair: &Pair, pass: u64, since: i64) -> Result<Linked, Error> {
+        self.find_partners(pair, since).await?;
         let mut transaction = self.checkpoint.begin().await?;
         let waiting = self.gather(&mut transaction, pair, since).await?;
         let mut before = transaction.held_records(pair.id).await?;

@@ -9,6 +9,7 @@
 mod attach;
 mod balance;
 mod behind;
+mod by_key;
 mod clock;
 mod conclude;
 mod decide;
@@ -122,6 +123,8 @@ pub struct Source {
     /// A field is new to the mapping, or to the rules of matching: everything must be read before anything is decided.
     pub(crate) must_sweep: AtomicBool,
     pub(crate) must_index: AtomicBool,
+    /// Only linked records are known, and those that unlinked customers were found to be: see [`by_key`].
+    pub(crate) by_key: AtomicBool,
     /// The first read of a feed in this process reaches back the whole overlap.
     pub(crate) started: AtomicBool,
     /// The pairs that it is a side of.
@@ -149,6 +152,11 @@ impl Source {
 
     pub(crate) fn reindexes(&self) -> bool {
         self.must_index.load(Ordering::SeqCst)
+    }
+
+    /// Where a field stands among the connector's.
+    pub(crate) fn place(&self, field: i64) -> Option<usize> {
+        self.fields.iter().position(|known| known.id == field)
     }
 
     pub(crate) fn is_match_field(&self, field: i64) -> bool {

@@ -40,12 +40,12 @@ pub struct Pulled {
     pub torn: bool,
 }
 
-/// What one stream of pages came to.
-struct Streamed {
-    records: u64,
-    missed: u64,
-    clock: Option<Timestamp>,
-    whole: bool,
+/// What one read of many records came to.
+pub(super) struct Streamed {
+    pub records: u64,
+    pub missed: u64,
+    pub clock: Option<Timestamp>,
+    pub whole: bool,
 }
 
 impl Engine {
@@ -73,6 +73,9 @@ impl Engine {
             let streamed = self.pull_feed(source, feed, cursor).await?;
             pulled.records += streamed.records;
             pulled.torn |= !streamed.whole;
+        }
+        if source.by_key.load(Ordering::SeqCst) {
+            self.meet_successors(source).await?;
         }
         self.note_read(source, &cursors).await?;
         source.started.store(true, Ordering::SeqCst);
@@ -169,14 +172,19 @@ impl Engine {
     /// Reads everything, finds what is gone, and measures what the feeds had missed.
     async fn sweep(&self, source: &Source, covered: Option<Timestamp>) -> Result<Pulled, Error> {
         let (started, calls) = (self.clock.now(), source.calls());
-        if source.started.load(Ordering::SeqCst) {
+        let by_key = self.reads_by_key(source).await?;
+        if !by_key && source.started.load(Ordering::SeqCst) {
             // Definitions change rarely, and a sweep is rare: here is where a rename or a loss is noticed.
             self.refresh_definitions(source, false).await?;
         }
         let mut transaction = self.checkpoint.begin().await?;
         transaction.clear_swept(source.id).await?;
         transaction.commit().await?;
-        let streamed = self.stream(source, source.connector.everything(), covered, true).await?;
+        let streamed = if by_key {
+            self.sweep_by_key(source, covered).await?
+        } else {
+            self.stream(source, source.connector.everything(), covered, true).await?
+        };
         let mut pulled = Pulled { swept: true, records: streamed.records, torn: !streamed.whole, ..Pulled::default() };
         let whole = streamed.whole || crate::proof::has(Fault::TornSweepIsWhole);
         let Some(clock) = streamed.clock.filter(|_| whole) else {
@@ -193,13 +201,14 @@ impl Engine {
         let cursors = source.connector.feeds().iter().map(|feed| ((*feed).to_owned(), cursor)).collect();
         self.note_read(source, &cursors).await?;
         let mut transaction = self.checkpoint.begin().await?;
-        transaction.note_swept(source.id, now, pulled.drift).await?;
+        transaction.note_swept(source.id, now, pulled.drift, by_key).await?;
         transaction.note_fields_swept(&fields, &indexed).await?;
         transaction.clear_swept(source.id).await?;
         transaction.commit().await?;
         source.must_sweep.store(false, Ordering::SeqCst);
         source.must_index.store(false, Ordering::SeqCst);
         source.started.store(true, Ordering::SeqCst);
+        source.by_key.store(by_key, Ordering::SeqCst);
         Event::SweepCompleted {
             source: source.event(),
             duration_ms: u64::try_from(now.millis_since(started)).unwrap_or(0),
@@ -269,7 +278,7 @@ fn gone_at_sight(source: &Source, key: Key) -> Observed {
 /// A source's clock minus ours, from one answer: the estimate so far, moved no further than this answer proves it wrong. The
 /// clock it tells is a lower bound, cut to whole seconds and less the time that the call took, which we know to be at most
 /// the time that we waited; so one answer leaves it open by more than a second, and several narrow it down.
-fn offset(known_ms: i64, theirs: Timestamp, asked: Timestamp, answered: Timestamp) -> i64 {
+pub(super) fn offset(known_ms: i64, theirs: Timestamp, asked: Timestamp, answered: Timestamp) -> i64 {
     let least_ms = theirs.millis_since(answered);
     let most_ms = theirs.millis_since(asked) + answered.millis_since(asked).max(0) + 1001;
     known_ms.clamp(least_ms, most_ms.max(least_ms))
