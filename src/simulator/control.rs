@@ -46,7 +46,7 @@ impl StoreControl {
         Self { store }
     }
 
-    fn now(&self) -> (MutexGuard<'_, State>, Moment) {
+    pub(super) fn now(&self) -> (MutexGuard<'_, State>, Moment) {
         self.store.now()
     }
 

@@ -152,7 +152,7 @@ fn shown(records: &Records, request: &Request<'_>, ids: &[u64]) -> Answer {
     let customers: Vec<CustomerRow<'_>> = ids
         .iter()
         .filter_map(|&id| records.now().customer(id))
-        .map(|customer| CustomerRow::new(customer, Include::default(), &request.readings))
+        .map(|customer| CustomerRow::new(records.now(), customer, Include::default(), &request.readings))
         .collect();
     rows(&customers, Meta::default())
 }

@@ -16,12 +16,15 @@
 //! [violation]: crate::simulator::Report::violations
 //! [control_http]: crate::simulator::control_http
 
+mod addresses;
 mod answer;
 mod attributes;
+mod beside;
 mod body;
 mod clock;
 mod connection;
 mod control;
+mod control_beside;
 pub mod control_http;
 mod cursor;
 mod customer_row;
@@ -33,6 +36,7 @@ mod endpoint;
 mod faults;
 pub mod flags;
 pub mod generate;
+mod metafields;
 mod people;
 mod query;
 mod quota;
@@ -40,10 +44,12 @@ mod random;
 mod records;
 mod report;
 mod request;
+mod segments;
 mod server;
 pub mod settings;
 mod store;
 mod store_information;
+mod subscribers;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -62,6 +68,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::Timestamp;
 
 pub use control::{ControlError, StoreControl};
+pub use control_beside::MetafieldState;
 pub use faults::{Fault, FaultRule};
 pub use people::{AttributeState, CustomerEdit, CustomerState, NewCustomer, ValueState};
 pub use report::{LoggedRequest, Report};

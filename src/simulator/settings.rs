@@ -159,6 +159,8 @@ pub struct Behaviour {
     pub huge_body: HugeBodyBytes,
     /// Every connection that asks for this store is reset before anything happens.
     pub outage: bool,
+    /// Its plan has no segments: every call about them is answered with 403.
+    pub no_segments: bool,
     /// What the uncertain facts are.
     pub readings: Readings,
 }
@@ -222,6 +224,8 @@ impl Default for Quota {
 pub struct Concurrency {
     /// `POST /customers`.
     pub create_customers: u32,
+    /// `POST` of segments, of members, of addresses: each.
+    pub create_others: u32,
     /// Each other endpoint that writes: `PUT /customers`, `PUT /customers/attribute-values` and so on.
     pub writes: u32,
     /// Each endpoint that reads.
@@ -230,7 +234,7 @@ pub struct Concurrency {
 
 impl Default for Concurrency {
     fn default() -> Self {
-        Self { create_customers: 10, writes: 3, reads: 0 }
+        Self { create_customers: 10, create_others: 10, writes: 3, reads: 0 }
     }
 }
 
@@ -414,6 +418,55 @@ readings! {
         Any = "any",
         /// A hundred.
         Hundred = "hundred",
+    },
+    /// How segments, shopper profiles and memberships answer writes.
+    segment_writes: SegmentWrites {
+        /// A batch with a refused row is refused as a whole, 400 or 409; a delete is answered with 204.
+        Whole = "whole",
+        /// The other rows are done: 422 with both; a delete is answered with 200 and an empty list.
+        Partial = "partial",
+    },
+    /// Whether customers show their shopper profile and their segments where that is asked for.
+    included_segments: IncludedSegments {
+        /// They do (marked as Beta).
+        Shown = "shown",
+        /// Both words are unknown.
+        Unknown = "unknown",
+    },
+    /// Whether metafields are offered by cursor.
+    metafield_pages: MetafieldPages {
+        /// By cursor and by number.
+        Cursor = "cursor",
+        /// By number only, as before January 2026.
+        Numbered = "numbered",
+    },
+    /// What becomes of a new metafield where another app has one of its name that we do not see.
+    hidden_metafield: HiddenMetafield {
+        /// It is ours, beside theirs: names are unique for each app.
+        Beside = "beside",
+        /// It is refused.
+        Refused = "refused",
+    },
+    /// What the e-mail of a subscriber is compared by.
+    subscriber_emails: SubscriberEmails {
+        /// Letter by letter.
+        Exact = "exact",
+        /// Whatever the case of its letters.
+        Folded = "folded",
+    },
+    /// How many addresses `include=addresses` shows of one customer.
+    included_addresses: IncludedAddresses {
+        /// The first ten.
+        FirstTen = "first-ten",
+        /// All.
+        All = "all",
+    },
+    /// How an address is answered that is equal to another, so that nothing is done.
+    equal_address: EqualAddress {
+        /// With the other rows, or none.
+        NoRow = "no-row",
+        /// With an empty object, where no other row is left.
+        EmptyObject = "empty-object",
     },
     /// Whether two e-mails that differ in case are one.
     email_case: EmailCase {
