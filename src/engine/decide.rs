@@ -360,7 +360,7 @@ impl Context {
         }
         let source = pair.source(from);
         let never_agreed = *agreed == Agreed::Unknown && old.is_some();
-        let cleared = intent.value.is_none() && !source.connector.limits().shows_nulls;
+        let cleared = intent.taken == merge::Taken::Clear && !source.connector.limits().shows_nulls;
         let mut due = Due {
             confirm: never_agreed || cleared,
             edited: edited(pair, link, field, from),
@@ -437,7 +437,8 @@ fn sticks(reason: HeldReason, held: Option<&HeldRow>) -> bool {
 
 /// A value as it is compared; one that has no canonical form, as it is.
 pub(super) fn as_compared(rule: &FieldRule, side: Side, value: Option<&Value>) -> Option<Canonical> {
-    value.and_then(|value| merge::canonical(rule, side, value).unwrap_or_else(|_| Some(Canonical(value.clone()))))
+    let Some(value) = value else { return merge::nothing(rule) };
+    merge::canonical(rule, side, value).unwrap_or_else(|_| Some(Canonical(value.clone())))
 }
 
 /// What a side of a link holds in a field, as it is compared.

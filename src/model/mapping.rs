@@ -118,6 +118,28 @@ impl FieldRule {
     }
 }
 
+/// What a field means beyond its value: what stands before the colon of its store name says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// A value, and nothing else.
+    Plain,
+    /// Whether somebody is in a segment. Nobody is in one halfway: nothing is the same as false.
+    Membership,
+    /// Whether somebody agreed to be sent mail. Nothing is not the same as false: nobody was asked.
+    Consent,
+}
+
+impl FieldRule {
+    /// What the field means beyond its value.
+    pub fn meaning(&self) -> Meaning {
+        match self.store.split_once(':') {
+            Some(("segment", _)) => Meaning::Membership,
+            Some(("subscriber", _)) => Meaning::Consent,
+            _ => Meaning::Plain,
+        }
+    }
+}
+
 /// The canonical form of a field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
