@@ -229,6 +229,7 @@ impl Plan {
             create: attune::model::Create::None,
             on_delete: attune::model::OnDelete::Unlink,
             create_attributes: false,
+            create_groups: false,
             fields: self.fields.clone(),
         }
     }

@@ -13,6 +13,7 @@ use super::conclude::{News, agreed_of, place_of, settled_link};
 use super::decide::{Decided, Due, Fate, Mood, Verdict};
 use super::{Counts, Engine, Error, Pair, PairField};
 use crate::checkpoint::{LinkRow, Transaction};
+use crate::connector::Destination;
 use crate::merge;
 use crate::model::{Canonical, Conflict, Side, Timestamp, Write};
 use crate::telemetry::Event;
@@ -163,9 +164,51 @@ impl<'a> Push<'a> {
             && !self.engine.stop.is_cancelled()
     }
 
-    fn capacity(&self, side: Side) -> usize {
+    /// How many items of a destination make a full round.
+    fn round_of(&self, side: Side, destination: Destination) -> usize {
         let limits = self.pair.source(side).connector.limits();
-        (limits.batches_per_round * limits.writes_per_batch).max(1)
+        (limits.batches_per_round * destination.writes_per_call).max(1)
+    }
+
+    fn destination(&self, side: Side, field: usize) -> Destination {
+        let at = self.pair.fields.get(field).map_or(0, |field| field.on(side).0);
+        self.pair.source(side).connector.destination(at)
+    }
+
+    /// How many waiting items are sure to fill a round, whatever their destinations.
+    fn capacity(&self, side: Side) -> usize {
+        let writes = |field: &&PairField| field.writes_only() != Some(side.other());
+        let fields =
+            (0..self.pair.fields.len()).filter(|field| self.pair.fields.get(*field).as_ref().is_some_and(writes));
+        let destinations: BTreeSet<Destination> = fields.map(|field| self.destination(side, field)).collect();
+        destinations.into_iter().map(|destination| self.round_of(side, destination)).sum::<usize>().max(1)
+    }
+
+    /// Takes from the queue what makes a round: of every destination as much as leaves at the same time.
+    fn next_round(&mut self, side: Side) -> Vec<Item> {
+        let mut taken: BTreeMap<Destination, usize> = BTreeMap::new();
+        let (mut items, mut rest) = (Vec::new(), VecDeque::new());
+        for item in std::mem::take(&mut self.queues[index(side)]) {
+            let destination = self.destination(side, item.field);
+            let room = taken.entry(destination).or_default();
+            if *room < self.round_of(side, destination) {
+                *room += 1;
+                items.push(item);
+            } else {
+                rest.push_back(item);
+            }
+        }
+        self.queues[index(side)] = rest;
+        items
+    }
+
+    /// The most calls that these items are packed into.
+    fn calls_of(&self, side: Side, items: &[Item]) -> usize {
+        let mut writes: BTreeMap<Destination, usize> = BTreeMap::new();
+        for item in items {
+            *writes.entry(self.destination(side, item.field)).or_default() += 1;
+        }
+        writes.into_iter().map(|(destination, writes)| writes.div_ceil(destination.writes_per_call.max(1))).sum()
     }
 
     /// Decides links again, right before, and queues what is due.

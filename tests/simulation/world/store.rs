@@ -1,7 +1,7 @@
 //! A store as a connector: two feeds, whole-second dates a value, upserts of ten, no conditional writes.
 
 use async_trait::async_trait;
-use attune::connector::{Connector, Lane, Limits, Page, Prepared, Reservation, Unreserved};
+use attune::connector::{Connector, Dating, Lane, Limits, Page, Prepared, Reservation, Unreserved};
 use attune::model::{Definition, DefinitionState, Failure, FieldShape, Key, Observed, Outcome, Timestamp, Write};
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -30,9 +30,12 @@ impl Connector for Store {
             writes_per_batch: 10,
             keys_per_fetch: 4,
             conditional_writes: false,
-            dates_fields: true,
             shows_nulls: false,
         }
+    }
+
+    fn dating(&self, _field: usize) -> Dating {
+        Dating::Itself
     }
 
     async fn prepare(&self, _known: &[Option<String>], _may_create: bool) -> Result<Prepared, Failure> {
