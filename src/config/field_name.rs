@@ -4,7 +4,7 @@ use crate::model::{Direction, FieldOptions};
 
 use super::nearest;
 use super::reader::Reader;
-use super::tree::Node;
+use super::tree::{Node, Value};
 
 /// No system has longer names.
 const MAX_CHARS: usize = 255;
@@ -50,17 +50,21 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
     let name = any(reader, node)?;
     let Some((prefix, rest)) = name.split_once(':') else {
         if name == "segments" {
-            reader.not_yet(node, "the list of segments", "map attributes, customer fields and form fields");
+            reader.problem(
+                node,
+                "the list of segments is mapped, and nothing else: name one segment here, `segment:NAME`",
+            );
         } else {
-            let known = nearest::list(["attribute:NAME", "customer:NAME", "form_field:NAME"], "or");
+            let known =
+                nearest::list(["attribute:NAME", "customer:NAME", "form_field:NAME", "segment:NAME", "segments"], "or");
             reader.problem(node, format!("not a store field: expected {known}; did you mean `attribute:{name}`?"));
         }
         return None;
     };
     match prefix {
-        "attribute" | "form_field" if rest.trim() == rest && !rest.is_empty() => Some(name),
-        "attribute" | "form_field" => {
-            let what = if prefix == "attribute" { "attribute" } else { "form field" };
+        "attribute" | "form_field" | "segment" if rest.trim() == rest && !rest.is_empty() => Some(name),
+        "attribute" | "form_field" | "segment" => {
+            let what = if prefix == "form_field" { "form field" } else { prefix };
             reader.problem(node, format!("expected `{prefix}:NAME`, with no space around the {what}'s name"));
             None
         }
@@ -72,7 +76,7 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
             None
         }
         _ if PREFIXES.contains(&prefix) => {
-            reader.not_yet(node, &format!("`{prefix}:…`"), "map attributes, customer fields and form fields");
+            reader.not_yet(node, &format!("`{prefix}:…`"), "map attributes, customer fields, form fields and segments");
             None
         }
         _ => {
@@ -86,6 +90,9 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
 
 /// The store field of a mapped field.
 pub(super) fn mapped(reader: &Reader, node: &Node, direction: Direction, options: &FieldOptions) -> Option<String> {
+    if matches!(&node.value, Value::Text(text) if text == "segments") {
+        return any(reader, node);
+    }
     let name = store(reader, node)?;
     if direction != Direction::ToCrm
         && let Some(field) = name.strip_prefix("customer:")

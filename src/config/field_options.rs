@@ -1,5 +1,7 @@
 //! What a field's table says beyond its names, its type and its policies: the options of [`FieldOptions`], a line each.
 
+use std::collections::BTreeSet;
+
 use crate::model::{FieldOptions, FieldType};
 
 use super::reader::{Fields, Reader};
@@ -13,7 +15,49 @@ pub(super) fn read(reader: &Reader, fields: &Fields<'_, '_>, kind: FieldType) ->
     FieldOptions {
         separator: fields.get_or("separator", None, |node| separator(reader, node, kind).map(Some)),
         allow_side_effects: fields.get_or("allow_side_effects", false, |node| reader.boolean(node)),
+        among: fields.get_or("among", Vec::new(), |node| among(reader, node)),
     }
+}
+
+/// Holds a field to the options and to the type that its store name goes with.
+pub(super) fn belong(reader: &Reader, fields: &Fields<'_, '_>, store: &str, kind: FieldType) {
+    let prefix = store.split_once(':').map_or(store, |(prefix, _)| prefix);
+    let wanted = match prefix {
+        "segment" => Some((FieldType::Boolean, "somebody is in a segment or is not")),
+        "segments" => Some((FieldType::List, "somebody may be in several segments")),
+        _ => None,
+    };
+    if let Some((wanted, why)) = wanted.filter(|(wanted, _)| *wanted != kind) {
+        let node = fields.get("type").unwrap_or(fields.node);
+        reader.problem(node, format!("`{store}` needs type = \"{}\": {why}", wanted.as_str()));
+    }
+    if prefix == "segments" {
+        fields.require(
+            "among",
+            "which segments the list is about, such as among = [\"Gold\", \"Silver\"]; others are left alone",
+        );
+    } else if let Some(node) = fields.get("among") {
+        reader.problem(node, "belongs to `segments` alone: take it out");
+    }
+    if prefix == "segment"
+        && let Some(node) = fields.get("on_clear")
+    {
+        reader.warning(node, "has no effect on `segment:…`, where nothing is the same as false: take it out");
+    }
+}
+
+/// Names of segments, each once.
+fn among(reader: &Reader, node: &Node) -> Option<Vec<String>> {
+    let items = reader.list(node, "a list of segments, such as [\"Gold\", \"Silver\"]")?;
+    if items.is_empty() {
+        reader.problem(node, "empty: the list would be about no segment; name those that it is about");
+        return None;
+    }
+    let names: BTreeSet<String> = items.iter().filter_map(|item| reader.text(item)).collect();
+    if names.len() < items.len() {
+        reader.problem(node, "expected the names of segments, each once");
+    }
+    Some(names.into_iter().collect())
 }
 
 fn separator(reader: &Reader, node: &Node, kind: FieldType) -> Option<String> {

@@ -10,7 +10,7 @@ use super::{field_name, field_options};
 
 const KEYS: [&str; 7] = ["match", "only", "create", "on_delete", "create_attributes", "create_groups", "field"];
 
-const FIELD_KEYS: [&str; 11] = [
+const FIELD_KEYS: [&str; 12] = [
     "store",
     "crm",
     "type",
@@ -22,6 +22,7 @@ const FIELD_KEYS: [&str; 11] = [
     "values",
     "separator",
     "allow_side_effects",
+    "among",
 ];
 
 /// First and last name, and what each is by itself.
@@ -198,6 +199,9 @@ fn field_rule(reader: &Reader, node: &Node) -> Option<FieldRule> {
     let store = fields
         .require("store", "the store's field, such as \"attribute:Job title\"")
         .and_then(|node| field_name::mapped(reader, node, direction, &options));
+    if let Some(store) = &store {
+        field_options::belong(reader, &fields, store, kind);
+    }
     let crm = fields.require("crm", "the CRM's field").and_then(|node| field_name::crm(reader, node, Some(direction)));
     Some(FieldRule { store: store?, crm: crm?, kind, direction, conflict, on_clear, overwrite, trim, values, options })
 }

@@ -211,13 +211,27 @@ fn in_no_segment_and_nothing_are_one() {
         ("n . n", "settled"),
         ("y y .", "store := false (changed)"),
         ("y . y", "crm := false (changed)"),
-        ("? y .", "hold: first meeting"),
-        ("? n y", "hold: first meeting"),
         (". . y", "store := true (changed)"),
+        // Whether somebody decided that a customer is in no segment the store cannot tell; the CRM can.
+        ("? n y", "store := true (filled)"),
+        ("? y .", "crm := true (filled)"),
+        ("? y n", "hold: first meeting"),
     ] {
         let mut case = case(words);
         case.rule.store = "segment:Gold".to_owned();
         assert_eq!(in_words(&case.decide()), expected, "agreed, store, CRM: {words}");
+    }
+    for (words, expected) in [
+        ("? n y", "store := true (filled)"),
+        ("? y n", "store := false (first meeting)"),
+        ("? y .", "kept"),
+        ("y y .", "store := false (changed)"),
+        ("n y n", "store := false (put back)"),
+    ] {
+        let mut case = case(words);
+        case.rule.store = "segment:Gold".to_owned();
+        case.rule.direction = Direction::ToStore;
+        assert_eq!(in_words(&case.decide()), expected, "to the store; agreed, store, CRM: {words}");
     }
     let mut case = case("y y .");
     case.rule.store = "segment:Gold".to_owned();

@@ -165,7 +165,7 @@ impl<'a> Field<'a> {
         if rule.meaning() == Meaning::Consent {
             return self.decide_consent();
         }
-        if !rule.overwrite && self.store.is_some() && self.crm.is_some() {
+        if !rule.overwrite && !self.is_blank(Side::Store) && !self.is_blank(Side::Crm) {
             return Decision::Kept;
         }
         self.by_direction()
@@ -239,11 +239,11 @@ impl<'a> Field<'a> {
 
     /// Nothing was ever agreed, the sides differ.
     fn first_meeting(&self) -> Decision {
-        match (&self.store, &self.crm) {
-            (None, Some(_)) if crate::proof::has(Fault::FirstMeetingClears) => self.send(Side::Crm, Why::Cleared),
-            (None, _) => self.write(Side::Store, Why::Filled),
-            (_, None) => self.write(Side::Crm, Why::Filled),
-            (Some(_), Some(_)) => match self.facts.rule.conflict {
+        match (self.is_blank(Side::Store), self.is_blank(Side::Crm)) {
+            (true, false) if crate::proof::has(Fault::FirstMeetingClears) => self.send(Side::Crm, Why::Cleared),
+            (true, _) => self.write(Side::Store, Why::Filled),
+            (_, true) => self.write(Side::Crm, Why::Filled),
+            (false, false) => match self.facts.rule.conflict {
                 Conflict::Store => self.write(Side::Crm, Why::FirstMeeting),
                 Conflict::Crm => self.write(Side::Store, Why::FirstMeeting),
                 Conflict::Newest | Conflict::Hold => Decision::Hold(HeldReason::FirstMeeting),
@@ -301,12 +301,13 @@ impl<'a> Field<'a> {
         match (source_held, &self.agreed) {
             // The source never had a value: the target keeps its own.
             (None, None | Some(None)) => Decision::Kept,
+            (Some(_), None) if self.shows_nothing(target.other()) => Decision::Kept,
             (None, Some(Some(_))) => match self.facts.rule.on_clear {
                 OnClear::Propagate => self.write(target, Why::Cleared),
                 OnClear::Restore => Decision::Kept,
                 OnClear::Hold => Decision::Hold(HeldReason::Conflict),
             },
-            (Some(_), None) if self.held(target).is_none() => self.write(target, Why::Filled),
+            (Some(_), None) if self.is_blank(target) => self.write(target, Why::Filled),
             (Some(_), None) => self.write(target, Why::FirstMeeting),
             (Some(_), Some(agreed)) if self.held(target) == agreed => self.write(target, Why::Changed),
             (Some(_), Some(_)) => self.write(target, Why::PutBack),
@@ -316,7 +317,7 @@ impl<'a> Field<'a> {
     /// Makes `to` equal to the other side, as far as `overwrite` lets it.
     fn write(&self, to: Side, why: Why) -> Decision {
         let rule = self.facts.rule;
-        if !rule.overwrite && rule.meaning() != Meaning::Consent && self.held(to).is_some() {
+        if !rule.overwrite && rule.meaning() != Meaning::Consent && !self.is_blank(to) {
             return Decision::Kept;
         }
         self.send(to, why)
@@ -333,11 +334,21 @@ impl<'a> Field<'a> {
             (None, _, _) => Taken::Clear,
             // Where nothing counts as something, it is carried over as a clear all the same.
             _ if self.shows_nothing(to.other()) => Taken::Clear,
-            (Some(_), None, None) => Taken::Fill,
-            (Some(_), Some(_), None) => Taken::Clear,
+            (Some(_), _, None) if self.is_blank(to) => Taken::Fill,
+            (Some(_), _, None) => Taken::Clear,
             (Some(_), _, Some(_)) => Taken::Write,
         };
         Decision::Write(Intent { to, value, encoded, why, taken })
+    }
+
+    /// Whether a side has nothing that filling it could lose. Of who is in no segment the store cannot tell whether somebody
+    /// decided so.
+    fn is_blank(&self, side: Side) -> bool {
+        let held = self.held(side);
+        let is_member = || held.as_ref().is_some_and(|form| form.value.value() != &Value::text("false"));
+        held.is_none()
+            || (self.facts.rule.meaning() == Meaning::Membership
+                && (self.shows_nothing(side) || (side == Side::Store && !is_member())))
     }
 
     fn shows_nothing(&self, side: Side) -> bool {

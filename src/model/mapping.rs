@@ -117,6 +117,9 @@ pub struct FieldOptions {
     /// Whether a store field may be written whose writes do more than change it: log-ins, e-mails.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub allow_side_effects: bool,
+    /// The segments that a list of segments is limited to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub among: Vec<String>,
 }
 
 impl FieldOptions {

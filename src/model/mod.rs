@@ -15,7 +15,6 @@ pub use failure::{Class, Failure};
 pub use mapping::{
     Conflict, Create, Direction, FieldOptions, FieldRule, FieldType, Mapping, MatchRule, Meaning, Mode, OnClear,
     OnDelete, Only, Rail, Rails,
-    Rail, Rails,
 };
 pub use record::{Cell, Definition, DefinitionState, Existence, FieldShape, Holds, Key, Observed, Side};
 pub use time::Timestamp;

@@ -17,5 +17,6 @@ mod operators;
 mod promises;
 mod related;
 mod restored;
+mod segments;
 mod tryton;
 mod world;

@@ -2,7 +2,7 @@
 //! rooms are listed; what a field can hold, shows and takes is theirs to know.
 
 use super::customers::CustomerField;
-use super::{attributes, customers};
+use super::{attributes, customers, segments};
 use crate::connector::{Dating, Destination, FieldWanted};
 
 /// One store field, read from its name.
@@ -16,6 +16,10 @@ pub(super) enum Field {
     Group,
     /// A form field of the customer, by its name.
     Form(String),
+    /// Whether the customer is in the segment of this name.
+    Segment(String),
+    /// In which of several segments the customer is.
+    Segments,
     /// A sentence that says why it cannot be used.
     Unusable(String),
 }
@@ -27,10 +31,14 @@ pub(super) enum Writer {
     AttributeValues,
     /// `PUT /v3/customers`: the customer's own fields, its group, its form fields.
     Customers,
+    /// Joining and leaving segments.
+    Segments,
 }
 
+const STORE_FIELDS: &str = "`attribute:NAME`, `customer:NAME`, `form_field:NAME`, `segment:NAME` and `segments`";
+
 /// Kinds of store fields that the configuration knows and this connector does not serve yet.
-const KINDS_TO_COME: [&str; 5] = ["metafield", "address", "subscriber", "segment", "segments"];
+const KINDS_TO_COME: [&str; 3] = ["metafield", "address", "subscriber"];
 
 impl Field {
     /// Reads `attribute:Job title`, `customer:email`.
@@ -46,14 +54,14 @@ impl Field {
         match kind {
             "attribute" => named("attribute", Self::Attribute),
             "form_field" => named("form field", Self::Form),
+            "segment" => named("segment", Self::Segment),
+            "segments" if name.is_empty() => Self::Segments,
             "customer" if name == "group" => Self::Group,
             "customer" => CustomerField::parse(name).map_or_else(Self::Unusable, Self::Customer),
-            _ if KINDS_TO_COME.contains(&kind) => Self::Unusable(format!(
-                "`{text}` is not supported yet; store fields are `attribute:…`, `customer:…` and `form_field:…`"
-            )),
-            _ => Self::Unusable(format!(
-                "`{text}` is not a store field; store fields are `attribute:NAME`, `customer:NAME` and `form_field:NAME`"
-            )),
+            _ if KINDS_TO_COME.contains(&kind) => {
+                Self::Unusable(format!("`{text}` is not supported yet; store fields are {STORE_FIELDS}"))
+            }
+            _ => Self::Unusable(format!("`{text}` is not a store field; store fields are {STORE_FIELDS}")),
         }
     }
 
@@ -62,20 +70,29 @@ impl Field {
         match self {
             Self::Attribute(_) => Some(Writer::AttributeValues),
             Self::Customer(_) | Self::Group | Self::Form(_) => Some(Writer::Customers),
+            Self::Segment(_) | Self::Segments => Some(Writer::Segments),
             Self::Unusable(_) => None,
         }
     }
 
     /// Whether the customer must be read to see it.
     pub(super) const fn is_on_customer(&self) -> bool {
-        matches!(self, Self::Customer(_) | Self::Group | Self::Form(_))
+        matches!(self, Self::Customer(_) | Self::Group | Self::Form(_) | Self::Segment(_) | Self::Segments)
+    }
+
+    /// Whether it is about segments.
+    pub(super) const fn is_about_segments(&self) -> bool {
+        matches!(self, Self::Segment(_) | Self::Segments)
     }
 
     /// What tells when it changed. Whether a change of a form field or of store credit dates the customer is not documented.
     pub(super) const fn dating(&self) -> Dating {
         match self {
             Self::Attribute(_) => Dating::Itself,
-            Self::Form(_) | Self::Customer(CustomerField::StoreCredit) | Self::Unusable(_) => Dating::Nothing,
+            Self::Form(_) | Self::Customer(CustomerField::StoreCredit) | Self::Segment(_) | Self::Segments => {
+                Dating::Nothing
+            }
+            Self::Unusable(_) => Dating::Nothing,
             Self::Customer(_) | Self::Group => Dating::Record,
         }
     }
@@ -87,6 +104,7 @@ impl Writer {
         match self {
             Self::AttributeValues => Destination { number: 0, writes_per_call: attributes::VALUES_PER_UPSERT },
             Self::Customers => Destination { number: 1, writes_per_call: customers::CUSTOMERS_PER_PUT },
+            Self::Segments => Destination { number: 2, writes_per_call: segments::PROFILES_PER_CALL },
         }
     }
 }
@@ -134,7 +152,7 @@ mod tests {
             ("form_field:", "names no form field"),
             ("customer:e-mail", "`customer:email`"),
             ("address:city", "not supported yet"),
-            ("segments", "not supported yet"),
+            ("segment:", "names no segment"),
             ("email", "not a store field"),
         ] {
             let Field::Unusable(sentence) = Field::parse(wrong) else { panic!("{wrong}") };

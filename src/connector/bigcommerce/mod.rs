@@ -13,6 +13,7 @@
 //! - `paging`: walking pages, and whether what was seen is whole
 //! - `read`: customers: feed, sweep, direct reads
 //! - `write`: packs writes by who writes them
+//! - `ids`: what a DELETE names, which is never nothing
 //!
 //! A room for each resource, with what its fields hold, how they are shown and how they are written:
 //!
@@ -20,6 +21,7 @@
 //! - `customers`: the customer's own fields
 //! - `groups`: its group, by name
 //! - `form_fields`: what it entered at sign-up
+//! - `segments`: which segments it is in, by its shopper profile
 //!
 //! A new one adds a variant to `field::Field` (and to `field::Writer`, where its calls are its own); the compiler names the
 //! places that must know it.
@@ -30,9 +32,11 @@ mod customers;
 mod field;
 mod form_fields;
 mod groups;
+mod ids;
 mod paging;
 mod query;
 mod read;
+mod segments;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -40,7 +44,7 @@ mod write;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -55,6 +59,8 @@ use self::clock::StoreClock;
 use self::field::{Field, Fields, Writer};
 use self::form_fields::FormFields;
 use self::groups::Groups;
+pub use self::ids::{Ids, deletion};
+use self::segments::{Roster, Segments};
 use super::paid::Paid;
 use super::retry::Attempts;
 use super::{Connector, Dating, Destination, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
@@ -68,6 +74,9 @@ pub const FEED_CUSTOMERS: &str = "customers";
 
 /// The feed of attribute values: a change of a value does not date its customer.
 pub const FEED_ATTRIBUTE_VALUES: &str = "attribute_values";
+
+/// The feed of who is in which segment: nothing dates it.
+pub const FEED_SEGMENTS: &str = "segments";
 
 /// The rows of a page; 250 is the documented maximum.
 const PAGE_ROWS: usize = 250;
@@ -124,6 +133,11 @@ pub struct BigCommerce {
     attributes: RwLock<Option<Arc<Attributes>>>,
     groups: Groups,
     form_fields: FormFields,
+    /// The same of segments.
+    segments: RwLock<Option<Arc<Segments>>>,
+    /// Whether customers were seen to show their segments.
+    segments_shown: AtomicBool,
+    roster: Mutex<Roster>,
 }
 
 /// Reads and writes of one path count apart; upserts and deletes of values count together.
@@ -133,6 +147,9 @@ struct Endpoints {
     groups: Endpoint,
     group_writes: Endpoint,
     form_field_values: Endpoint,
+    segments: Endpoint,
+    segment_writes: Endpoint,
+    profile_writes: Endpoint,
     attributes: Endpoint,
     attribute_writes: Endpoint,
     values: Endpoint,
@@ -196,6 +213,9 @@ impl BigCommerce {
         if fields.iter().any(|field| field.writer() == Some(Writer::AttributeValues)) {
             feeds.push(FEED_ATTRIBUTE_VALUES);
         }
+        if fields.iter().any(Field::is_about_segments) {
+            feeds.push(FEED_SEGMENTS);
+        }
         Ok(Self {
             store_hash: hash,
             names,
@@ -211,6 +231,9 @@ impl BigCommerce {
                 groups: endpoint("/v2/customer_groups"),
                 group_writes: endpoint("/v2/customer_groups"),
                 form_field_values: endpoint("/v3/customers/form-field-values"),
+                segments: endpoint("/v3/segments"),
+                segment_writes: endpoint("/v3/segments"),
+                profile_writes: endpoint("/v3/shopper-profiles"),
                 attributes: endpoint("/v3/customers/attributes"),
                 attribute_writes: endpoint("/v3/customers/attributes"),
                 values: endpoint("/v3/customers/attribute-values"),
@@ -223,6 +246,9 @@ impl BigCommerce {
             attributes: RwLock::new(None),
             groups: Groups::default(),
             form_fields: FormFields::default(),
+            segments: RwLock::default(),
+            segments_shown: AtomicBool::new(false),
+            roster: Mutex::default(),
         })
     }
 
@@ -250,7 +276,9 @@ impl BigCommerce {
         let paid = Paid::in_lane(Lane::Fresh);
         let (mut attributes, clock) = self.define_attributes(known, may_create).await?;
         self.find_groups(paid).await?;
-        let (mut form_fields, warnings) = self.define_form_fields(known, paid).await?;
+        let (mut form_fields, mut warnings) = self.define_form_fields(known, paid).await?;
+        let (mut segments, more) = self.define_segments(known, may_create).await?;
+        warnings.extend(more);
         let usable = |shape: FieldShape| Definition { id: None, state: DefinitionState::Usable(shape) };
         let mut definitions = Vec::with_capacity(self.fields.len());
         for (index, field, wanted) in self.fields.wanted() {
@@ -259,6 +287,7 @@ impl BigCommerce {
                 Field::Customer(field) => Some(usable(field.shape(&wanted.options))),
                 Field::Group => Some(usable(groups::shape())),
                 Field::Form(_) => form_fields.remove(&index),
+                Field::Segment(_) | Field::Segments => segments.remove(&index),
                 Field::Unusable(sentence) => {
                     Some(Definition { id: None, state: DefinitionState::Unusable(sentence.clone()) })
                 }

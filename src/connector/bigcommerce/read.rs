@@ -12,7 +12,7 @@ use super::field::Field;
 use super::form_fields;
 use super::paging::{Paging, Step};
 use super::wire::{CustomerRow, Listing, Meta, Object};
-use super::{BigCommerce, FEED_ATTRIBUTE_VALUES, FEED_CUSTOMERS, Lane, Paid, query};
+use super::{BigCommerce, FEED_ATTRIBUTE_VALUES, FEED_CUSTOMERS, FEED_SEGMENTS, Lane, Paid, query};
 use crate::connector::{End, Page};
 use crate::http::{Answer, Endpoint, is_too_large};
 use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Timestamp};
@@ -26,13 +26,19 @@ pub(super) struct Included {
     pub(super) attributes: bool,
     pub(super) form_fields: bool,
     pub(super) store_credit: bool,
+    pub(super) segments: bool,
 }
 
 impl Included {
     /// The words of the query.
-    fn words(self) -> Vec<&'static str> {
-        let words =
-            [(self.attributes, "attributes"), (self.form_fields, "formfields"), (self.store_credit, "storecredit")];
+    pub(super) fn words(self) -> Vec<&'static str> {
+        let words = [
+            (self.attributes, "attributes"),
+            (self.form_fields, "formfields"),
+            (self.store_credit, "storecredit"),
+            (self.segments, "shopper_profile_id"),
+            (self.segments, "segment_ids"),
+        ];
         words.into_iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word).collect()
     }
 }
@@ -60,6 +66,7 @@ impl BigCommerce {
         match feed {
             FEED_CUSTOMERS => self.read_customers(Some(since), Lane::Fresh),
             FEED_ATTRIBUTE_VALUES => self.read_values(since),
+            FEED_SEGMENTS => self.read_members(since),
             other => {
                 let sentence = format!("a BigCommerce store has no feed `{other}`; please report this as a defect");
                 stream::iter([Err(Failure::new(Class::Broken, sentence))]).boxed()
@@ -172,6 +179,7 @@ impl BigCommerce {
                 Field::Attribute(_) => included.attributes |= attributes.of_field(index).is_some(),
                 Field::Form(_) => included.form_fields = true,
                 Field::Customer(CustomerField::StoreCredit) => included.store_credit = true,
+                Field::Segment(_) | Field::Segments => included.segments = true,
                 Field::Customer(_) | Field::Group | Field::Unusable(_) => {}
             }
         }
@@ -255,11 +263,13 @@ impl BigCommerce {
             row.attribute_count.is_some_and(|count| u64::try_from(shown.len()).is_ok_and(|shown| shown == count));
         let form_fields = row.form_fields.as_deref().filter(|_| self.maps_form_fields());
         let token = form_fields.and_then(form_fields::token);
+        let segments = self.segments();
         for (index, (field, cell)) in self.fields.iter().zip(&mut record.cells).enumerate() {
             match field {
                 Field::Customer(field) => *cell = field.cell(row),
                 Field::Attribute(_) if whole && attributes.of_field(index).is_some() => *cell = Cell::absent(),
                 Field::Form(name) => *cell = form_fields::cell(name, form_fields, token.as_deref()),
+                Field::Segment(_) | Field::Segments => *cell = segments.cell_of(index, field, row),
                 // Groups are known by their names: see `complete_customers`.
                 Field::Group | Field::Attribute(_) | Field::Unusable(_) => {}
             }

@@ -263,6 +263,11 @@ pub(super) struct CustomerRow<'a> {
     pub(super) store_credit_amounts: Option<Vec<CreditRow<'a>>>,
     #[serde(borrow, default, deserialize_with = "optional_rows")]
     pub(super) form_fields: Option<Vec<FormFieldRow<'a>>>,
+    /// Null or empty: none.
+    #[serde(borrow, default)]
+    pub(super) shopper_profile_id: Shown<'a>,
+    #[serde(borrow, default)]
+    pub(super) segment_ids: ShownList<'a>,
 }
 
 /// Store credit. There is one row of it.
