@@ -31,6 +31,10 @@ pub(super) enum Endpoint {
     Subscriber,
     /// `/v3/customers/addresses`
     Addresses,
+    /// `/v3/customers/form-field-values`
+    FormFieldValues,
+    /// `/v2/customer_groups`
+    CustomerGroups,
     /// `/v2/time`
     Time,
     /// `/v2/store`
@@ -38,7 +42,7 @@ pub(super) enum Endpoint {
 }
 
 impl Endpoint {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Customers,
         Self::Attributes,
         Self::AttributeValues,
@@ -51,6 +55,8 @@ impl Endpoint {
         Self::Subscribers,
         Self::Subscriber,
         Self::Addresses,
+        Self::FormFieldValues,
+        Self::CustomerGroups,
         Self::Time,
         Self::Store,
     ];
@@ -70,6 +76,8 @@ impl Endpoint {
             Self::Subscribers => "subscribers",
             Self::Subscriber => "subscriber",
             Self::Addresses => "addresses",
+            Self::FormFieldValues => "form-field-values",
+            Self::CustomerGroups => "customer-groups",
             Self::Time => "time",
             Self::Store => "store",
         }
@@ -185,6 +193,8 @@ pub(super) fn parse(method: &str, path: &str) -> Result<(Call, PathIds), NoCall>
         ["v3", "customers", id, "metafields", second] if number(id) && number(second) => {
             (Endpoint::CustomerMetafield, of(id, second))
         }
+        ["v3", "customers", "form-field-values"] => (Endpoint::FormFieldValues, PathIds::default()),
+        ["v2", "customer_groups"] => (Endpoint::CustomerGroups, PathIds::default()),
         ["v2", "time"] => (Endpoint::Time, PathIds::default()),
         ["v2", "store"] => (Endpoint::Store, PathIds::default()),
         _ => return Err(NoCall::Path),
@@ -202,7 +212,10 @@ pub(super) fn parse(method: &str, path: &str) -> Result<(Call, PathIds), NoCall>
         Endpoint::CustomerMetafield => matches!(method, Method::Get | Method::Delete),
         Endpoint::Subscribers => method != Method::Put,
         Endpoint::Subscriber => method != Method::Post,
-        Endpoint::Time | Endpoint::Store => method == Method::Get,
+        // One group is changed and deleted at an address of its own, which nobody here needs.
+        Endpoint::CustomerGroups => matches!(method, Method::Get | Method::Post),
+        // They are written with the customer.
+        Endpoint::FormFieldValues | Endpoint::Time | Endpoint::Store => method == Method::Get,
     };
     if understood { Ok((Call { method, endpoint }, ids)) } else { Err(NoCall::Method) }
 }

@@ -8,7 +8,9 @@ use super::answer::{Answer, Refusal};
 use super::endpoint::{Call, Endpoint, Method, PathIds};
 use super::records::{Moment, Records};
 use super::settings::{IdsPerList, Readings};
-use super::{addresses, attributes, customers, metafields, segments, store_information, subscribers, values};
+use super::{
+    addresses, attributes, customers, form_fields, groups, metafields, segments, store_information, subscribers, values,
+};
 
 /// One call, admitted.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +95,9 @@ pub(super) fn answer(records: &mut Records, request: Request<'_>) -> Result<Answ
         (Endpoint::Addresses, Method::Post) => addresses::create(records, request),
         (Endpoint::Addresses, Method::Put) => addresses::update(records, request),
         (Endpoint::Addresses, Method::Delete) => addresses::delete(records, request),
+        (Endpoint::FormFieldValues, _) => form_fields::list(records, request),
+        (Endpoint::CustomerGroups, Method::Post) => groups::create(records, request),
+        (Endpoint::CustomerGroups, _) => groups::list(records, request),
         (Endpoint::Time, _) => store_information::time(request),
         (Endpoint::Store, _) => store_information::store(request),
     }
