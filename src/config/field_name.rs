@@ -55,8 +55,15 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
                 "the list of segments is mapped, and nothing else: name one segment here, `segment:NAME`",
             );
         } else {
-            let known =
-                nearest::list(["attribute:NAME", "customer:NAME", "form_field:NAME", "segment:NAME", "segments"], "or");
+            let names = [
+                "attribute:NAME",
+                "customer:NAME",
+                "form_field:NAME",
+                "metafield:NAMESPACE/KEY",
+                "segment:NAME",
+                "segments",
+            ];
+            let known = nearest::list(names, "or");
             reader.problem(node, format!("not a store field: expected {known}; did you mean `attribute:{name}`?"));
         }
         return None;
@@ -68,6 +75,15 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
             reader.problem(node, format!("expected `{prefix}:NAME`, with no space around the {what}'s name"));
             None
         }
+        "metafield" => {
+            let fits = |part: &str| (1..=64).contains(&part.chars().count()) && !part.contains(',');
+            if !rest.split_once('/').is_some_and(|(namespace, key)| fits(namespace) && fits(key)) {
+                let what = "expected `metafield:NAMESPACE/KEY`, each of 1 to 64 characters without commas";
+                reader.problem(node, what);
+                return None;
+            }
+            Some(name)
+        }
         "customer" if CUSTOMER.contains(&rest) => Some(name),
         "customer" => {
             let hint =
@@ -76,7 +92,11 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
             None
         }
         _ if PREFIXES.contains(&prefix) => {
-            reader.not_yet(node, &format!("`{prefix}:…`"), "map attributes, customer fields, form fields and segments");
+            reader.not_yet(
+                node,
+                &format!("`{prefix}:…`"),
+                "map attributes, customer fields, form fields, metafields and segments",
+            );
             None
         }
         _ => {

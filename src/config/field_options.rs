@@ -15,6 +15,7 @@ pub(super) fn read(reader: &Reader, fields: &Fields<'_, '_>, kind: FieldType) ->
     FieldOptions {
         separator: fields.get_or("separator", None, |node| separator(reader, node, kind).map(Some)),
         allow_side_effects: fields.get_or("allow_side_effects", false, |node| reader.boolean(node)),
+        permission_set: fields.get_or("permission_set", None, |node| permission_set(reader, node).map(Some)),
         among: fields.get_or("among", Vec::new(), |node| among(reader, node)),
     }
 }
@@ -39,11 +40,22 @@ pub(super) fn belong(reader: &Reader, fields: &Fields<'_, '_>, store: &str, kind
     } else if let Some(node) = fields.get("among") {
         reader.problem(node, "belongs to `segments` alone: take it out");
     }
+    if prefix != "metafield"
+        && let Some(node) = fields.get("permission_set")
+    {
+        reader.problem(node, "belongs to `metafield:…` alone: take it out");
+    }
     if prefix == "segment"
         && let Some(node) = fields.get("on_clear")
     {
         reader.warning(node, "has no effect on `segment:…`, where nothing is the same as false: take it out");
     }
+}
+
+/// BigCommerce's words.
+fn permission_set(reader: &Reader, node: &Node) -> Option<String> {
+    let words = ["app_only", "read", "write", "read_and_sf_access", "write_and_sf_access"];
+    reader.word(node, &words.map(|word| (word, word))).map(str::to_owned)
 }
 
 /// Names of segments, each once.

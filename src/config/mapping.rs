@@ -10,7 +10,7 @@ use super::{field_name, field_options};
 
 const KEYS: [&str; 7] = ["match", "only", "create", "on_delete", "create_attributes", "create_groups", "field"];
 
-const FIELD_KEYS: [&str; 12] = [
+const FIELD_KEYS: [&str; 13] = [
     "store",
     "crm",
     "type",
@@ -23,6 +23,7 @@ const FIELD_KEYS: [&str; 12] = [
     "separator",
     "allow_side_effects",
     "among",
+    "permission_set",
 ];
 
 /// First and last name, and what each is by itself.

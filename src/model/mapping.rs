@@ -120,6 +120,9 @@ pub struct FieldOptions {
     /// The segments that a list of segments is limited to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub among: Vec<String>,
+    /// Who sees and changes metafields that we make; none: we.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permission_set: Option<String>,
 }
 
 impl FieldOptions {

@@ -12,6 +12,7 @@ mod links;
 mod lost_answers;
 mod mapping;
 mod merging;
+mod metafields;
 mod odoo;
 mod operators;
 mod promises;

@@ -2,7 +2,8 @@
 //! rooms are listed; what a field can hold, shows and takes is theirs to know.
 
 use super::customers::CustomerField;
-use super::{attributes, customers, segments};
+use super::metafields::Metafield;
+use super::{attributes, customers, metafields, segments};
 use crate::connector::{Dating, Destination, FieldWanted};
 
 /// One store field, read from its name.
@@ -20,6 +21,8 @@ pub(super) enum Field {
     Segment(String),
     /// In which of several segments the customer is.
     Segments,
+    /// A metafield of the customer.
+    Metafield(Metafield),
     /// A sentence that says why it cannot be used.
     Unusable(String),
 }
@@ -33,12 +36,15 @@ pub(super) enum Writer {
     Customers,
     /// Joining and leaving segments.
     Segments,
+    /// Metafields are made, changed and deleted.
+    Metafields,
 }
 
-const STORE_FIELDS: &str = "`attribute:NAME`, `customer:NAME`, `form_field:NAME`, `segment:NAME` and `segments`";
+const STORE_FIELDS: &str = "`attribute:NAME`, `customer:NAME`, `form_field:NAME`, `segment:NAME`, `segments` \
+                            and `metafield:NAMESPACE/KEY`";
 
 /// Kinds of store fields that the configuration knows and this connector does not serve yet.
-const KINDS_TO_COME: [&str; 3] = ["metafield", "address", "subscriber"];
+const KINDS_TO_COME: [&str; 2] = ["address", "subscriber"];
 
 impl Field {
     /// Reads `attribute:Job title`, `customer:email`.
@@ -55,6 +61,7 @@ impl Field {
             "attribute" => named("attribute", Self::Attribute),
             "form_field" => named("form field", Self::Form),
             "segment" => named("segment", Self::Segment),
+            "metafield" => Metafield::parse(name).map_or_else(Self::Unusable, Self::Metafield),
             "segments" if name.is_empty() => Self::Segments,
             "customer" if name == "group" => Self::Group,
             "customer" => CustomerField::parse(name).map_or_else(Self::Unusable, Self::Customer),
@@ -71,6 +78,7 @@ impl Field {
             Self::Attribute(_) => Some(Writer::AttributeValues),
             Self::Customer(_) | Self::Group | Self::Form(_) => Some(Writer::Customers),
             Self::Segment(_) | Self::Segments => Some(Writer::Segments),
+            Self::Metafield(_) => Some(Writer::Metafields),
             Self::Unusable(_) => None,
         }
     }
@@ -88,7 +96,7 @@ impl Field {
     /// What tells when it changed. Whether a change of a form field or of store credit dates the customer is not documented.
     pub(super) const fn dating(&self) -> Dating {
         match self {
-            Self::Attribute(_) => Dating::Itself,
+            Self::Attribute(_) | Self::Metafield(_) => Dating::Itself,
             Self::Form(_) | Self::Customer(CustomerField::StoreCredit) | Self::Segment(_) | Self::Segments => {
                 Dating::Nothing
             }
@@ -104,6 +112,7 @@ impl Writer {
         match self {
             Self::AttributeValues => Destination { number: 0, writes_per_call: attributes::VALUES_PER_UPSERT },
             Self::Customers => Destination { number: 1, writes_per_call: customers::CUSTOMERS_PER_PUT },
+            Self::Metafields => Destination { number: 3, writes_per_call: metafields::METAFIELDS_PER_CALL },
             Self::Segments => Destination { number: 2, writes_per_call: segments::PROFILES_PER_CALL },
         }
     }
@@ -153,6 +162,7 @@ mod tests {
             ("customer:e-mail", "`customer:email`"),
             ("address:city", "not supported yet"),
             ("segment:", "names no segment"),
+            ("metafield:erp", "NAMESPACE/KEY"),
             ("email", "not a store field"),
         ] {
             let Field::Unusable(sentence) = Field::parse(wrong) else { panic!("{wrong}") };

@@ -13,6 +13,7 @@
 //! - `paging`: walking pages, and whether what was seen is whole
 //! - `read`: customers: feed, sweep, direct reads
 //! - `write`: packs writes by who writes them
+//! - `beside`: what a sweep reads before the customers
 //! - `ids`: what a DELETE names, which is never nothing
 //!
 //! A room for each resource, with what its fields hold, how they are shown and how they are written:
@@ -21,18 +22,21 @@
 //! - `customers`: the customer's own fields
 //! - `groups`: its group, by name
 //! - `form_fields`: what it entered at sign-up
+//! - `metafields`: what apps keep about it
 //! - `segments`: which segments it is in, by its shopper profile
 //!
 //! A new one adds a variant to `field::Field` (and to `field::Writer`, where its calls are its own); the compiler names the
 //! places that must know it.
 
 mod attributes;
+mod beside;
 mod clock;
 mod customers;
 mod field;
 mod form_fields;
 mod groups;
 mod ids;
+mod metafields;
 mod paging;
 mod query;
 mod read;
@@ -44,7 +48,7 @@ mod write;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -77,6 +81,9 @@ pub const FEED_ATTRIBUTE_VALUES: &str = "attribute_values";
 
 /// The feed of who is in which segment: nothing dates it.
 pub const FEED_SEGMENTS: &str = "segments";
+
+/// The feed of metafields, which date themselves.
+pub const FEED_METAFIELDS: &str = "metafields";
 
 /// The rows of a page; 250 is the documented maximum.
 const PAGE_ROWS: usize = 250;
@@ -138,6 +145,8 @@ pub struct BigCommerce {
     /// Whether customers were seen to show their segments.
     segments_shown: AtomicBool,
     roster: Mutex<Roster>,
+    /// How many pages all mapped metafields fill, as the last sweep found.
+    metafield_pages: AtomicU64,
 }
 
 /// Reads and writes of one path count apart; upserts and deletes of values count together.
@@ -147,7 +156,15 @@ struct Endpoints {
     groups: Endpoint,
     group_writes: Endpoint,
     form_field_values: Endpoint,
+    metafields: Endpoint,
+    metafield_writes: Endpoint,
+    /// Those of one customer; the path is said with the call.
+    customer_metafields: Endpoint,
+    metafield_deletes: Endpoint,
     segments: Endpoint,
+    /// Those of one segment; the path is said with the call.
+    members: Endpoint,
+    member_writes: Endpoint,
     segment_writes: Endpoint,
     profile_writes: Endpoint,
     attributes: Endpoint,
@@ -216,6 +233,9 @@ impl BigCommerce {
         if fields.iter().any(Field::is_about_segments) {
             feeds.push(FEED_SEGMENTS);
         }
+        if fields.iter().any(|field| matches!(field, Field::Metafield(_))) {
+            feeds.push(FEED_METAFIELDS);
+        }
         Ok(Self {
             store_hash: hash,
             names,
@@ -231,8 +251,14 @@ impl BigCommerce {
                 groups: endpoint("/v2/customer_groups"),
                 group_writes: endpoint("/v2/customer_groups"),
                 form_field_values: endpoint("/v3/customers/form-field-values"),
+                metafields: endpoint("/v3/customers/metafields"),
+                metafield_writes: endpoint("/v3/customers/metafields"),
+                customer_metafields: endpoint("/v3/customers"),
+                metafield_deletes: endpoint("/v3/customers"),
                 segments: endpoint("/v3/segments"),
                 segment_writes: endpoint("/v3/segments"),
+                members: endpoint("/v3/segments"),
+                member_writes: endpoint("/v3/segments"),
                 profile_writes: endpoint("/v3/shopper-profiles"),
                 attributes: endpoint("/v3/customers/attributes"),
                 attribute_writes: endpoint("/v3/customers/attributes"),
@@ -249,6 +275,7 @@ impl BigCommerce {
             segments: RwLock::default(),
             segments_shown: AtomicBool::new(false),
             roster: Mutex::default(),
+            metafield_pages: AtomicU64::new(u64::MAX),
         })
     }
 
@@ -288,6 +315,7 @@ impl BigCommerce {
                 Field::Group => Some(usable(groups::shape())),
                 Field::Form(_) => form_fields.remove(&index),
                 Field::Segment(_) | Field::Segments => segments.remove(&index),
+                Field::Metafield(_) => Some(usable(metafields::shape())),
                 Field::Unusable(sentence) => {
                     Some(Definition { id: None, state: DefinitionState::Unusable(sentence.clone()) })
                 }
@@ -400,7 +428,7 @@ impl Connector for BigCommerce {
     }
 
     fn everything(&self) -> BoxStream<'_, Result<Page, Failure>> {
-        self.read_customers(None, Lane::Sweep)
+        self.read_everything()
     }
 
     async fn fetch(

@@ -45,6 +45,15 @@ pub(super) fn values_of(customers: &[u64], attributes: &[u64]) -> String {
     query
 }
 
+/// Metafields by a filter, all or those that changed since.
+pub(super) fn metafields(filter: &str, since: Option<Timestamp>) -> String {
+    let mut query = format!("limit={PAGE_ROWS}{filter}");
+    if let Some(since) = since {
+        push(&mut query, "date_modified:min", &since.to_seconds_text());
+    }
+    query
+}
+
 /// As many of the first ids, of which there is one, as fit into an address beside `also`, but no more than `most`.
 pub(super) fn fitting<'a>(ids: &'a [u64], also: &[u64], most: usize) -> (&'a [u64], &'a [u64]) {
     let room = ID_CHARS_MAX.saturating_sub(joined(also).len());

@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 
 use futures::stream::{self, BoxStream, StreamExt};
 
-use super::attributes::{Attributes, Values, show_all};
+use super::attributes::{Attributes, show_all};
+use super::beside::SharedBeside;
 use super::customers::CustomerField;
 use super::field::Field;
 use super::form_fields;
 use super::paging::{Paging, Step};
 use super::wire::{CustomerRow, Listing, Meta, Object};
-use super::{BigCommerce, FEED_ATTRIBUTE_VALUES, FEED_CUSTOMERS, FEED_SEGMENTS, Lane, Paid, query};
+use super::{BigCommerce, FEED_ATTRIBUTE_VALUES, FEED_CUSTOMERS, FEED_METAFIELDS, FEED_SEGMENTS, Lane, Paid, query};
 use crate::connector::{End, Page};
 use crate::http::{Answer, Endpoint, is_too_large};
 use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Timestamp};
@@ -64,9 +65,10 @@ impl CustomersPage {
 impl BigCommerce {
     pub(super) fn read_changes(&self, feed: &'static str, since: Timestamp) -> BoxStream<'_, Result<Page, Failure>> {
         match feed {
-            FEED_CUSTOMERS => self.read_customers(Some(since), Lane::Fresh),
+            FEED_CUSTOMERS => self.read_customers(Some(since), Lane::Fresh, None),
             FEED_ATTRIBUTE_VALUES => self.read_values(since),
             FEED_SEGMENTS => self.read_members(since),
+            FEED_METAFIELDS => self.read_metafields(Some(since), Lane::Fresh, None),
             other => {
                 let sentence = format!("a BigCommerce store has no feed `{other}`; please report this as a defect");
                 stream::iter([Err(Failure::new(Class::Broken, sentence))]).boxed()
@@ -75,9 +77,15 @@ impl BigCommerce {
     }
 
     /// All customers, or those that changed since, with their mapped values.
-    pub(super) fn read_customers(&self, since: Option<Timestamp>, lane: Lane) -> BoxStream<'_, Result<Page, Failure>> {
-        stream::try_unfold(Some(Paging::default()), move |walk| async move {
-            let Some(mut paging) = walk else { return Ok(None) };
+    /// With `beside` also what others of their lists have shown or not.
+    pub(super) fn read_customers(
+        &self,
+        since: Option<Timestamp>,
+        lane: Lane,
+        beside: Option<SharedBeside>,
+    ) -> BoxStream<'_, Result<Page, Failure>> {
+        stream::try_unfold(Some((Paging::default(), beside)), move |walk| async move {
+            let Some((mut paging, beside)) = walk else { return Ok(None) };
             let attributes = self.attributes()?;
             let paid = Paid::in_lane(lane);
             let include = self.included(&attributes, |_| true).words();
@@ -88,12 +96,16 @@ impl BigCommerce {
                     read => break read?,
                 }
             };
-            let end = self.step(&mut paging, &self.endpoints.customers, &read.ids, &read.meta)?;
+            let mut end = self.step(&mut paging, &self.endpoints.customers, &read.ids, &read.meta)?;
             self.complete_values(&mut read, &attributes, paid).await?;
             self.complete_customers(&mut read, paid).await?;
+            if let Some(beside) = &beside {
+                let whole = self.show_beside(&mut read, beside);
+                end = end.map(|end| if whole { end } else { End::Torn });
+            }
             let Some(clock) = read.clock else { return Err(self.undated(&self.endpoints.customers)) };
             let page = Page { observed: read.observed, clock, end };
-            Ok(Some((page, end.is_none().then_some(paging))))
+            Ok(Some((page, end.is_none().then_some((paging, beside)))))
         })
         .boxed()
     }
@@ -116,7 +128,9 @@ impl BigCommerce {
         ids.dedup();
 
         let mut records: HashMap<u64, Observed> = HashMap::with_capacity(ids.len());
-        if asked.is_empty() || fields.iter().any(customer_asked) {
+        let metafields_asked = fields.iter().any(|field| matches!(self.fields.get(*field), Some(Field::Metafield(_))));
+        let by_itself = !asked.is_empty() || metafields_asked;
+        if !by_itself || fields.iter().any(customer_asked) {
             let include = self.included(&attributes, |field| fields.contains(&field));
             let mut rest = ids.as_slice();
             while !rest.is_empty() {
@@ -129,12 +143,18 @@ impl BigCommerce {
                 records.extend(found.into_iter().filter_map(|record| Some((id_of(&record.key)?, record))));
             }
         } else {
-            let mut values: Values = self.values_of(&ids, &asked, paid).await?;
-            for id in &ids {
-                let mut record = Observed { existence: Existence::NotSaid, ..self.blank(*id) };
-                show_all(&mut record, *id, &attributes, &mut values);
-                records.insert(*id, record);
+            let not_said = |id: &u64| (*id, Observed { existence: Existence::NotSaid, ..self.blank(*id) });
+            records.extend(ids.iter().map(not_said));
+            if !asked.is_empty() {
+                let mut values = self.values_of(&ids, &asked, paid).await?;
+                for (id, record) in &mut records {
+                    show_all(record, *id, &attributes, &mut values);
+                }
             }
+        }
+        if metafields_asked {
+            let cells = self.metafields_of(&ids, paid).await?;
+            self.show_metafields(&mut records, &cells);
         }
         let answer = |key: &Key| {
             let record = id_of(key).and_then(|id| records.get(&id));
@@ -180,7 +200,7 @@ impl BigCommerce {
                 Field::Form(_) => included.form_fields = true,
                 Field::Customer(CustomerField::StoreCredit) => included.store_credit = true,
                 Field::Segment(_) | Field::Segments => included.segments = true,
-                Field::Customer(_) | Field::Group | Field::Unusable(_) => {}
+                Field::Customer(_) | Field::Group | Field::Metafield(_) | Field::Unusable(_) => {}
             }
         }
         included
@@ -271,7 +291,8 @@ impl BigCommerce {
                 Field::Form(name) => *cell = form_fields::cell(name, form_fields, token.as_deref()),
                 Field::Segment(_) | Field::Segments => *cell = segments.cell_of(index, field, row),
                 // Groups are known by their names: see `complete_customers`.
-                Field::Group | Field::Attribute(_) | Field::Unusable(_) => {}
+                // Metafields have lists of their own.
+                Field::Group | Field::Attribute(_) | Field::Metafield(_) | Field::Unusable(_) => {}
             }
         }
         for value in shown {

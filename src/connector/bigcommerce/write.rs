@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::field::{Field, Writer};
-use super::{BigCommerce, Lane, Paid, Reservation, attributes, customers, explained, segments};
+use super::{BigCommerce, Lane, Paid, Reservation, attributes, customers, explained, metafields, segments};
 use crate::http::{Answer, Endpoint, Request};
 use crate::model::{Class, Failure, Outcome, Write};
 
@@ -27,6 +27,7 @@ impl BigCommerce {
             Some(Writer::AttributeValues) => attributes::batches(writes),
             Some(Writer::Customers) => customers::batches(writes),
             Some(Writer::Segments) => segments::batches(writes),
+            Some(Writer::Metafields) => metafields::batches(writes),
             None => vec![writes],
         });
         packed.collect()
@@ -38,6 +39,7 @@ impl BigCommerce {
             Some(Writer::AttributeValues) => self.write_values(batch, reservation).await,
             Some(Writer::Customers) => self.put_customers(batch, reservation).await,
             Some(Writer::Segments) => self.move_members(batch, reservation).await,
+            Some(Writer::Metafields) => self.write_metafields(batch, reservation).await,
             None => vec![Some(self.unsendable("its field cannot be written")); batch.len()],
         };
         let forgotten = || self.unsendable("it was left out of the call");

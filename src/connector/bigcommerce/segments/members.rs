@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use super::super::paging::{Paging, Step};
 use super::super::wire::{Listing, Object, number};
-use super::super::{BigCommerce, IN_FLIGHT_PER_ENDPOINT, Lane, PAGE_ROWS, Paid};
+use super::super::{BigCommerce, Lane, PAGE_ROWS, Paid};
 use super::Segments;
 use crate::connector::{End, Page};
-use crate::http::{Answer, Endpoint};
+use crate::http::Answer;
 use crate::model::{Existence, Failure, Observed, Timestamp};
 
 /// Of so many polls one reads who is in.
@@ -111,7 +111,7 @@ impl BigCommerce {
     }
 
     async fn members_of(&self, id: &str) -> Result<Members, Failure> {
-        let endpoint = Endpoint::new(format!("/v3/segments/{id}/shopper-profiles"), IN_FLIGHT_PER_ENDPOINT);
+        let endpoint = self.endpoints.members.at(format!("/v3/segments/{id}/shopper-profiles"));
         let mut paging = Paging::default();
         let (mut members, mut clock) = (Vec::new(), None);
         loop {

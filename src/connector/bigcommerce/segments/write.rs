@@ -11,9 +11,9 @@ use super::super::ids::{Ids, deletion};
 use super::super::read::{Included, id_of};
 use super::super::wire::{Listing, Object, number};
 use super::super::write::refuse;
-use super::super::{BigCommerce, IN_FLIGHT_PER_ENDPOINT, Lane, Paid, Reservation};
+use super::super::{BigCommerce, Lane, Paid, Reservation};
 use super::{Segments, is_path_id};
-use crate::http::{Answer, Endpoint, Request};
+use crate::http::{Answer, Request};
 use crate::model::{Cell, Class, Failure, Key, Observed, Outcome, Seen, Value, Write};
 
 /// BigCommerce takes at most 50 in one call.
@@ -241,7 +241,7 @@ impl BigCommerce {
         reservation: &dyn Reservation,
     ) -> Result<Vec<u64>, Failure> {
         let profiles: Vec<&str> = members.iter().filter_map(|member| member.profile.as_deref()).collect();
-        let endpoint = Endpoint::new(format!("/v3/segments/{segment}/shopper-profiles"), IN_FLIGHT_PER_ENDPOINT);
+        let endpoint = self.endpoints.member_writes.at(format!("/v3/segments/{segment}/shopper-profiles"));
         if joins {
             let body = serde_json::to_vec(&profiles).map_err(|_unwritable| self.unwritable())?;
             let request = Request::change(Method::POST, "", Some(body));
