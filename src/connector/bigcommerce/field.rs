@@ -3,7 +3,7 @@
 
 use super::customers::CustomerField;
 use super::{attributes, customers};
-use crate::connector::{Dating, Destination, FieldWanted};
+use crate::connector::{Dating, Destination, FieldWanted, PerCall};
 
 /// One store field, read from its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +85,10 @@ impl Writer {
     /// As the engine packs by it.
     pub(super) const fn destination(self) -> Destination {
         match self {
-            Self::AttributeValues => Destination { number: 0, writes_per_call: attributes::VALUES_PER_UPSERT },
-            Self::Customers => Destination { number: 1, writes_per_call: customers::CUSTOMERS_PER_PUT },
+            Self::AttributeValues => {
+                Destination { number: 0, per_call: PerCall::Writes(attributes::VALUES_PER_UPSERT) }
+            }
+            Self::Customers => Destination { number: 1, per_call: PerCall::Records(customers::CUSTOMERS_PER_PUT) },
         }
     }
 }
