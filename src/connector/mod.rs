@@ -62,8 +62,17 @@ pub enum Dating {
 pub struct Destination {
     /// Tells it from the connector's others.
     pub number: usize,
-    /// The most writes that are sure to fit into one call.
-    pub writes_per_call: usize,
+    /// The most that is sure to fit into one call.
+    pub per_call: PerCall,
+}
+
+/// What a call is full of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PerCall {
+    /// So many writes.
+    Writes(usize),
+    /// So many records, however many writes each has.
+    Records(usize),
 }
 
 /// One page of a feed or of a sweep.
@@ -162,7 +171,7 @@ pub trait Connector: Send + Sync {
     /// Where writes of this field go.
     fn destination(&self, field: usize) -> Destination {
         let _ = field;
-        Destination { number: 0, writes_per_call: self.limits().writes_per_batch.max(1) }
+        Destination { number: 0, per_call: PerCall::Writes(self.limits().writes_per_batch) }
     }
 
     /// Reaches the system, says what it is, and finds the fields. `known` holds the remembered definition ids, one for

@@ -399,7 +399,8 @@ fn edited(pair: &Pair, link: &LinkRow, field: &PairField, side: Side) -> Option<
     let (source, record, field) = (pair.source(side), link.record(side), field.on(side).1);
     let theirs = record.seen.get(field)?.edited?;
     let by_us = |(earliest, acknowledged): (Timestamp, Timestamp)| {
-        theirs >= earliest && latest(theirs) <= source.their_time(acknowledged)
+        // A date without a fraction may stand for any moment of its second.
+        latest(theirs) >= earliest && theirs <= source.their_time(acknowledged)
     };
     if source.dating(field) != Dating::Itself && record.seen.written_beside(field).any(by_us) {
         return None;

@@ -17,6 +17,7 @@ mod odoo;
 mod operators;
 mod promises;
 mod related;
+mod resources;
 mod restored;
 mod segments;
 mod tryton;

@@ -4,7 +4,7 @@
 use super::customers::CustomerField;
 use super::metafields::Metafield;
 use super::{attributes, customers, metafields, segments};
-use crate::connector::{Dating, Destination, FieldWanted};
+use crate::connector::{Dating, Destination, FieldWanted, PerCall};
 
 /// One store field, read from its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,10 +110,12 @@ impl Writer {
     /// As the engine packs by it.
     pub(super) const fn destination(self) -> Destination {
         match self {
-            Self::AttributeValues => Destination { number: 0, writes_per_call: attributes::VALUES_PER_UPSERT },
-            Self::Customers => Destination { number: 1, writes_per_call: customers::CUSTOMERS_PER_PUT },
-            Self::Metafields => Destination { number: 3, writes_per_call: metafields::METAFIELDS_PER_CALL },
-            Self::Segments => Destination { number: 2, writes_per_call: segments::PROFILES_PER_CALL },
+            Self::AttributeValues => {
+                Destination { number: 0, per_call: PerCall::Writes(attributes::VALUES_PER_UPSERT) }
+            }
+            Self::Customers => Destination { number: 1, per_call: PerCall::Records(customers::CUSTOMERS_PER_PUT) },
+            Self::Segments => Destination { number: 2, per_call: PerCall::Writes(segments::PROFILES_PER_CALL) },
+            Self::Metafields => Destination { number: 3, per_call: PerCall::Writes(metafields::METAFIELDS_PER_CALL) },
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::model::{
 };
 
 mod reading;
+mod resources;
 mod trouble;
 mod writing;
 
