@@ -32,6 +32,9 @@ const CUSTOMER: [&str; 16] = [
     "date_modified",
 ];
 
+/// What somebody can consent to.
+const CONSENTS: [&str; 2] = ["marketing_newsletter", "abandoned_cart"];
+
 /// What is never written, and why.
 const CUSTOMER_READ_ONLY: [(&str, &str); 5] = [
     ("id", "BigCommerce sets it"),
@@ -62,6 +65,7 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
                 "metafield:NAMESPACE/KEY",
                 "segment:NAME",
                 "segments",
+                "subscriber:CONSENT",
             ];
             let known = nearest::list(names, "or");
             reader.problem(node, format!("not a store field: expected {known}; did you mean `attribute:{name}`?"));
@@ -84,6 +88,11 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
             }
             Some(name)
         }
+        "subscriber" if CONSENTS.contains(&rest) => Some(name),
+        "subscriber" => {
+            reader.problem(node, format!("there is no consent `{rest}`: there are {}", nearest::list(CONSENTS, "and")));
+            None
+        }
         "customer" if CUSTOMER.contains(&rest) => Some(name),
         "customer" => {
             let hint =
@@ -95,7 +104,7 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
             reader.not_yet(
                 node,
                 &format!("`{prefix}:…`"),
-                "map attributes, customer fields, form fields, metafields and segments",
+                "map attributes, customer fields, form fields, metafields, segments and subscribers",
             );
             None
         }

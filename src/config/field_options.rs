@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::{FieldOptions, FieldType};
 
 use super::reader::{Fields, Reader};
-use super::tree::Node;
+use super::tree::{Node, Value};
 
 /// Nobody separates with more.
 const SEPARATOR_CHARS_MAX: usize = 8;
@@ -26,6 +26,7 @@ pub(super) fn belong(reader: &Reader, fields: &Fields<'_, '_>, store: &str, kind
     let wanted = match prefix {
         "segment" => Some((FieldType::Boolean, "somebody is in a segment or is not")),
         "segments" => Some((FieldType::List, "somebody may be in several segments")),
+        "subscriber" => Some((FieldType::Boolean, "somebody consented or did not")),
         _ => None,
     };
     if let Some((wanted, why)) = wanted.filter(|(wanted, _)| *wanted != kind) {
@@ -45,10 +46,31 @@ pub(super) fn belong(reader: &Reader, fields: &Fields<'_, '_>, store: &str, kind
     {
         reader.problem(node, "belongs to `metafield:…` alone: take it out");
     }
+    if prefix == "subscriber" {
+        consent(reader, fields);
+    }
     if prefix == "segment"
         && let Some(node) = fields.get("on_clear")
     {
         reader.warning(node, "has no effect on `segment:…`, where nothing is the same as false: take it out");
+    }
+}
+
+/// What the mapping may not say of consent, because the merge does not ask.
+fn consent(reader: &Reader, fields: &Fields<'_, '_>) {
+    let refused = [
+        ("conflict", "has no effect on consent, where a refusal wins every conflict: take it out"),
+        ("overwrite", "has no effect on consent, where a refusal always goes through: take it out"),
+    ];
+    for (key, why) in refused {
+        if let Some(node) = fields.get(key) {
+            reader.problem(node, why);
+        }
+    }
+    if let Some(node) =
+        fields.get("on_clear").filter(|node| matches!(&node.value, Value::Text(word) if word == "restore"))
+    {
+        reader.problem(node, "consent is never restored: choose \"propagate\" or \"hold\"");
     }
 }
 

@@ -20,5 +20,6 @@ mod related;
 mod resources;
 mod restored;
 mod segments;
+mod subscribers;
 mod tryton;
 mod world;

@@ -10,6 +10,7 @@ use futures::stream::{BoxStream, StreamExt};
 
 use super::field::Field;
 use super::read::CustomersPage;
+use super::subscribers::{Subscribers, comparable};
 use super::{BigCommerce, Lane};
 use crate::connector::Page;
 use crate::model::{Cell, Failure};
@@ -22,6 +23,8 @@ pub(super) type SharedBeside = Arc<Mutex<Beside>>;
 pub(super) struct Beside {
     /// Whose metafields were shown: customer and field.
     pub(super) metafields: HashSet<(u64, usize)>,
+    /// Who is a subscriber, by e-mail.
+    pub(super) subscribers: Subscribers,
     /// A list changed every time while it was read: what it did not show may be there.
     pub(super) torn: bool,
 }
@@ -32,11 +35,16 @@ impl BigCommerce {
         let lane = Lane::Sweep;
         let beside = SharedBeside::default();
         let customers = self.read_customers(None, lane, Some(Arc::clone(&beside)));
-        if !self.maps_metafields() {
-            return customers;
+        let mut everything = customers;
+        if self.maps_metafields() {
+            let not_the_end = |page: Result<Page, Failure>| page.map(|page| Page { end: None, ..page });
+            let metafields = self.read_metafields(None, lane, Some(Arc::clone(&beside))).map(not_the_end);
+            everything = metafields.chain(everything).boxed();
         }
-        let not_the_end = |page: Result<Page, Failure>| page.map(|page| Page { end: None, ..page });
-        self.read_metafields(None, lane, Some(beside)).map(not_the_end).chain(customers).boxed()
+        if self.maps_subscribers() {
+            everything = self.read_all_subscribers(beside).chain(everything).boxed();
+        }
+        everything
     }
 
     pub(super) fn maps_metafields(&self) -> bool {
@@ -56,6 +64,12 @@ impl BigCommerce {
                 if matches!(field, Field::Metafield(_)) && !beside.metafields.contains(&(*customer, index)) {
                     record.cells[index] = Cell::absent();
                 }
+            }
+        }
+        for (email, record) in page.emails.iter().zip(&mut page.observed) {
+            let compared = comparable(email);
+            if !compared.is_empty() {
+                self.show_consents(&mut record.cells, email, beside.subscribers.get(&compared));
             }
         }
         true

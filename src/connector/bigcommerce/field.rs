@@ -3,6 +3,7 @@
 
 use super::customers::CustomerField;
 use super::metafields::Metafield;
+use super::subscribers::Consent;
 use super::{attributes, customers, metafields, segments};
 use crate::connector::{Dating, Destination, FieldWanted, PerCall};
 
@@ -23,6 +24,8 @@ pub(super) enum Field {
     Segments,
     /// A metafield of the customer.
     Metafield(Metafield),
+    /// Whether somebody with the customer's e-mail consented to be sent mail.
+    Subscriber(Consent),
     /// A sentence that says why it cannot be used.
     Unusable(String),
 }
@@ -38,13 +41,15 @@ pub(super) enum Writer {
     Segments,
     /// Metafields are made, changed and deleted.
     Metafields,
+    /// Subscribers, one at a time.
+    Subscribers,
 }
 
-const STORE_FIELDS: &str = "`attribute:NAME`, `customer:NAME`, `form_field:NAME`, `segment:NAME`, `segments` \
-                            and `metafield:NAMESPACE/KEY`";
+const STORE_FIELDS: &str = "`attribute:NAME`, `customer:NAME`, `form_field:NAME`, `segment:NAME`, `segments`, \
+                            `metafield:NAMESPACE/KEY` and `subscriber:CONSENT`";
 
 /// Kinds of store fields that the configuration knows and this connector does not serve yet.
-const KINDS_TO_COME: [&str; 2] = ["address", "subscriber"];
+const KINDS_TO_COME: [&str; 1] = ["address"];
 
 impl Field {
     /// Reads `attribute:Job title`, `customer:email`.
@@ -62,6 +67,7 @@ impl Field {
             "form_field" => named("form field", Self::Form),
             "segment" => named("segment", Self::Segment),
             "metafield" => Metafield::parse(name).map_or_else(Self::Unusable, Self::Metafield),
+            "subscriber" => Consent::parse(name).map_or_else(Self::Unusable, Self::Subscriber),
             "segments" if name.is_empty() => Self::Segments,
             "customer" if name == "group" => Self::Group,
             "customer" => CustomerField::parse(name).map_or_else(Self::Unusable, Self::Customer),
@@ -79,6 +85,7 @@ impl Field {
             Self::Customer(_) | Self::Group | Self::Form(_) => Some(Writer::Customers),
             Self::Segment(_) | Self::Segments => Some(Writer::Segments),
             Self::Metafield(_) => Some(Writer::Metafields),
+            Self::Subscriber(_) => Some(Writer::Subscribers),
             Self::Unusable(_) => None,
         }
     }
@@ -96,7 +103,7 @@ impl Field {
     /// What tells when it changed. Whether a change of a form field or of store credit dates the customer is not documented.
     pub(super) const fn dating(&self) -> Dating {
         match self {
-            Self::Attribute(_) | Self::Metafield(_) => Dating::Itself,
+            Self::Attribute(_) | Self::Metafield(_) | Self::Subscriber(_) => Dating::Itself,
             Self::Form(_) | Self::Customer(CustomerField::StoreCredit) | Self::Segment(_) | Self::Segments => {
                 Dating::Nothing
             }
@@ -115,6 +122,7 @@ impl Writer {
             }
             Self::Customers => Destination { number: 1, per_call: PerCall::Records(customers::CUSTOMERS_PER_PUT) },
             Self::Segments => Destination { number: 2, per_call: PerCall::Writes(segments::PROFILES_PER_CALL) },
+            Self::Subscribers => Destination { number: 4, per_call: PerCall::Records(1) },
             Self::Metafields => Destination { number: 3, per_call: PerCall::Writes(metafields::METAFIELDS_PER_CALL) },
         }
     }
@@ -165,6 +173,7 @@ mod tests {
             ("address:city", "not supported yet"),
             ("segment:", "names no segment"),
             ("metafield:erp", "NAMESPACE/KEY"),
+            ("subscriber:everything", "abandoned_cart"),
             ("email", "not a store field"),
         ] {
             let Field::Unusable(sentence) = Field::parse(wrong) else { panic!("{wrong}") };

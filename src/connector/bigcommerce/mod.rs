@@ -23,6 +23,7 @@
 //! - `groups`: its group, by name
 //! - `form_fields`: what it entered at sign-up
 //! - `metafields`: what apps keep about it
+//! - `subscribers`: which mail its e-mail consented to
 //! - `segments`: which segments it is in, by its shopper profile
 //!
 //! A new one adds a variant to `field::Field` (and to `field::Writer`, where its calls are its own); the compiler names the
@@ -41,6 +42,7 @@ mod paging;
 mod query;
 mod read;
 mod segments;
+mod subscribers;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -84,6 +86,9 @@ pub const FEED_SEGMENTS: &str = "segments";
 
 /// The feed of metafields, which date themselves.
 pub const FEED_METAFIELDS: &str = "metafields";
+
+/// The feed of subscribers, who are customers by their e-mails.
+pub const FEED_SUBSCRIBERS: &str = "subscribers";
 
 /// The rows of a page; 250 is the documented maximum.
 const PAGE_ROWS: usize = 250;
@@ -147,6 +152,7 @@ pub struct BigCommerce {
     roster: Mutex<Roster>,
     /// How many pages all mapped metafields fill, as the last sweep found.
     metafield_pages: AtomicU64,
+    subscribers: Mutex<subscribers::Known>,
 }
 
 /// Reads and writes of one path count apart; upserts and deletes of values count together.
@@ -161,6 +167,8 @@ struct Endpoints {
     /// Those of one customer; the path is said with the call.
     customer_metafields: Endpoint,
     metafield_deletes: Endpoint,
+    subscribers: Endpoint,
+    subscriber_writes: Endpoint,
     segments: Endpoint,
     /// Those of one segment; the path is said with the call.
     members: Endpoint,
@@ -236,6 +244,9 @@ impl BigCommerce {
         if fields.iter().any(|field| matches!(field, Field::Metafield(_))) {
             feeds.push(FEED_METAFIELDS);
         }
+        if fields.iter().any(|field| matches!(field, Field::Subscriber(_))) {
+            feeds.push(FEED_SUBSCRIBERS);
+        }
         Ok(Self {
             store_hash: hash,
             names,
@@ -255,6 +266,8 @@ impl BigCommerce {
                 metafield_writes: endpoint("/v3/customers/metafields"),
                 customer_metafields: endpoint("/v3/customers"),
                 metafield_deletes: endpoint("/v3/customers"),
+                subscribers: endpoint("/v3/customers/subscribers"),
+                subscriber_writes: endpoint("/v3/customers/subscribers"),
                 segments: endpoint("/v3/segments"),
                 segment_writes: endpoint("/v3/segments"),
                 members: endpoint("/v3/segments"),
@@ -276,6 +289,7 @@ impl BigCommerce {
             segments_shown: AtomicBool::new(false),
             roster: Mutex::default(),
             metafield_pages: AtomicU64::new(u64::MAX),
+            subscribers: Mutex::default(),
         })
     }
 
@@ -316,6 +330,7 @@ impl BigCommerce {
                 Field::Form(_) => form_fields.remove(&index),
                 Field::Segment(_) | Field::Segments => segments.remove(&index),
                 Field::Metafield(_) => Some(usable(metafields::shape())),
+                Field::Subscriber(_) => Some(usable(subscribers::shape())),
                 Field::Unusable(sentence) => {
                     Some(Definition { id: None, state: DefinitionState::Unusable(sentence.clone()) })
                 }

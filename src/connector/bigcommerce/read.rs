@@ -13,7 +13,10 @@ use super::field::Field;
 use super::form_fields;
 use super::paging::{Paging, Step};
 use super::wire::{CustomerRow, Listing, Meta, Object};
-use super::{BigCommerce, FEED_ATTRIBUTE_VALUES, FEED_CUSTOMERS, FEED_METAFIELDS, FEED_SEGMENTS, Lane, Paid, query};
+use super::{
+    BigCommerce, FEED_ATTRIBUTE_VALUES, FEED_CUSTOMERS, FEED_METAFIELDS, FEED_SEGMENTS, FEED_SUBSCRIBERS, Lane, Paid,
+    query,
+};
 use crate::connector::{End, Page};
 use crate::http::{Answer, Endpoint, is_too_large};
 use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Timestamp};
@@ -50,6 +53,8 @@ pub(super) struct CustomersPage {
     pub(super) observed: Vec<Observed>,
     /// The id of each one's group, where it is shown; 0: none.
     pub(super) groups: Vec<Option<u64>>,
+    /// The e-mail of each one, where subscribers are mapped.
+    pub(super) emails: Vec<String>,
     /// Those that do not show all their attribute values.
     incomplete: Vec<usize>,
     meta: Meta,
@@ -68,6 +73,7 @@ impl BigCommerce {
             FEED_CUSTOMERS => self.read_customers(Some(since), Lane::Fresh, None),
             FEED_ATTRIBUTE_VALUES => self.read_values(since),
             FEED_SEGMENTS => self.read_members(since),
+            FEED_SUBSCRIBERS => self.read_subscribers(since),
             FEED_METAFIELDS => self.read_metafields(Some(since), Lane::Fresh, None),
             other => {
                 let sentence = format!("a BigCommerce store has no feed `{other}`; please report this as a defect");
@@ -129,7 +135,8 @@ impl BigCommerce {
 
         let mut records: HashMap<u64, Observed> = HashMap::with_capacity(ids.len());
         let metafields_asked = fields.iter().any(|field| matches!(self.fields.get(*field), Some(Field::Metafield(_))));
-        let by_itself = !asked.is_empty() || metafields_asked;
+        let consents_asked = fields.iter().any(|field| matches!(self.fields.get(*field), Some(Field::Subscriber(_))));
+        let by_itself = !asked.is_empty() || metafields_asked || consents_asked;
         if !by_itself || fields.iter().any(customer_asked) {
             let include = self.included(&attributes, |field| fields.contains(&field));
             let mut rest = ids.as_slice();
@@ -156,6 +163,9 @@ impl BigCommerce {
             let cells = self.metafields_of(&ids, paid).await?;
             self.show_metafields(&mut records, &cells);
         }
+        if consents_asked {
+            self.show_subscribers(&mut records, paid).await?;
+        }
         let answer = |key: &Key| {
             let record = id_of(key).and_then(|id| records.get(&id));
             let Some(record) = record else {
@@ -171,6 +181,11 @@ impl BigCommerce {
             record
         };
         Ok(keys.iter().map(answer).collect())
+    }
+
+    /// The most ids of one call.
+    pub(super) fn ids_per_call(&self) -> usize {
+        self.ids_per_call.load(Ordering::Relaxed)
     }
 
     /// How many ids one call takes is not documented: where many are refused, half as many are asked for, from then on.
@@ -200,7 +215,8 @@ impl BigCommerce {
                 Field::Form(_) => included.form_fields = true,
                 Field::Customer(CustomerField::StoreCredit) => included.store_credit = true,
                 Field::Segment(_) | Field::Segments => included.segments = true,
-                Field::Customer(_) | Field::Group | Field::Metafield(_) | Field::Unusable(_) => {}
+                Field::Customer(_) | Field::Group | Field::Metafield(_) | Field::Subscriber(_) | Field::Unusable(_) => {
+                }
             }
         }
         included
@@ -251,16 +267,21 @@ impl BigCommerce {
             ids: Vec::with_capacity(listing.data.len()),
             observed: Vec::with_capacity(listing.data.len()),
             groups: Vec::with_capacity(listing.data.len()),
+            emails: Vec::new(),
             incomplete: Vec::new(),
             meta: listing.meta,
             clock: answer.clock,
         };
+        let by_email = self.maps_subscribers();
         for row in &listing.data {
             let (record, complete) = self.record(row, attributes);
             if !complete {
                 page.incomplete.push(page.observed.len());
             }
             page.ids.push(row.id);
+            if by_email {
+                page.emails.push(row.email.text().to_owned());
+            }
             page.groups.push(row.customer_group_id);
             page.observed.push(record);
         }
@@ -291,8 +312,9 @@ impl BigCommerce {
                 Field::Form(name) => *cell = form_fields::cell(name, form_fields, token.as_deref()),
                 Field::Segment(_) | Field::Segments => *cell = segments.cell_of(index, field, row),
                 // Groups are known by their names: see `complete_customers`.
-                // Metafields have lists of their own.
-                Field::Group | Field::Attribute(_) | Field::Metafield(_) | Field::Unusable(_) => {}
+                // Metafields and subscribers have lists of their own.
+                Field::Metafield(_) | Field::Subscriber(_) => {}
+                Field::Group | Field::Attribute(_) | Field::Unusable(_) => {}
             }
         }
         for value in shown {

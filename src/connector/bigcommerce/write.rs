@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::field::{Field, Writer};
-use super::{BigCommerce, Lane, Paid, Reservation, attributes, customers, explained, metafields, segments};
+use super::{
+    BigCommerce, Lane, Paid, Reservation, attributes, customers, explained, metafields, segments, subscribers,
+};
 use crate::http::{Answer, Endpoint, Request};
 use crate::model::{Class, Failure, Outcome, Write};
 
@@ -28,6 +30,7 @@ impl BigCommerce {
             Some(Writer::Customers) => customers::batches(writes),
             Some(Writer::Segments) => segments::batches(writes),
             Some(Writer::Metafields) => metafields::batches(writes),
+            Some(Writer::Subscribers) => subscribers::batches(writes),
             None => vec![writes],
         });
         packed.collect()
@@ -40,6 +43,7 @@ impl BigCommerce {
             Some(Writer::Customers) => self.put_customers(batch, reservation).await,
             Some(Writer::Segments) => self.move_members(batch, reservation).await,
             Some(Writer::Metafields) => self.write_metafields(batch, reservation).await,
+            Some(Writer::Subscribers) => self.write_subscriber(batch, reservation).await,
             None => vec![Some(self.unsendable("its field cannot be written")); batch.len()],
         };
         let forgotten = || self.unsendable("it was left out of the call");
