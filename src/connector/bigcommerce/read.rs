@@ -233,7 +233,7 @@ impl BigCommerce {
                 page.incomplete.push(page.observed.len());
             }
             page.ids.push(row.id);
-            page.groups.push(row.customer_group_id);
+            page.groups.push(row.group());
             page.observed.push(record);
         }
         Ok(page)
