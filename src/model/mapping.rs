@@ -126,6 +126,14 @@ pub struct FieldOptions {
 }
 
 impl FieldOptions {
+    /// What two mappings of one field say together: whatever either allows is allowed.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            separator: self.separator.or(other.separator),
+            allow_side_effects: self.allow_side_effects || other.allow_side_effects,
+        }
+    }
+
     /// Whether the table says nothing of these.
     pub fn is_default(&self) -> bool {
         *self == Self::default()

@@ -63,14 +63,21 @@ fn value_row() -> BoxedStrategy<Entries> {
 }
 
 fn customer_row() -> BoxedStrategy<Entries> {
-    (id(), shown(), date(), prop::collection::vec(value_row(), 0..4), 0_usize..4)
-        .prop_map(|(id, email, date, values, count)| {
+    let form_field = (select(vec!["Size", "Other"]), prop_oneof![3 => shown(), 1 => json()])
+        .prop_map(|(name, value)| format!(r#"{{"name":"{name}","value":{value}}}"#));
+    let own = (shown(), id(), prop::collection::vec(form_field, 0..3), prop_oneof![3 => shown(), 1 => json()]);
+    (id(), shown(), date(), prop::collection::vec(value_row(), 0..4), 0_usize..4, own)
+        .prop_map(|(id, email, date, values, count, (company, group, form_fields, channels))| {
             let values: Vec<String> = values.iter().map(written).collect();
             let entry = |key: &str, value: String| (key.to_owned(), value);
             vec![
                 entry("id", id),
                 entry("email", email),
                 entry("first_name", quoted("Ada")),
+                entry("company", company),
+                entry("customer_group_id", group),
+                entry("form_fields", format!("[{}]", form_fields.join(","))),
+                entry("channel_ids", format!("[{channels}]")),
                 entry("date_modified", date),
                 entry("attribute_count", count.to_string()),
                 entry("attributes", format!("[{}]", values.join(","))),

@@ -22,7 +22,7 @@ const TABLES: [&str; 9] = [
     "crm.erp.relation.account",
 ];
 
-const KEYS: [&str; 41] = [
+const KEYS: [&str; 44] = [
     "store_hash",
     "access_token",
     "api_url",
@@ -50,6 +50,9 @@ const KEYS: [&str; 41] = [
     "create",
     "on_delete",
     "create_attributes",
+    "create_groups",
+    "separator",
+    "allow_side_effects",
     "field",
     "listen",
     "format",

@@ -282,7 +282,7 @@ impl BigCommerce {
             if by_email {
                 page.emails.push(row.email.text().to_owned());
             }
-            page.groups.push(row.customer_group_id);
+            page.groups.push(row.group());
             page.observed.push(record);
         }
         Ok(page)

@@ -244,9 +244,8 @@ pub(super) struct CustomerRow<'a> {
     pub(super) tax_exempt_category: Shown<'a>,
     #[serde(borrow, default)]
     pub(super) accepts_product_review_abandoned_cart_emails: Shown<'a>,
-    /// 0: none.
-    #[serde(default, deserialize_with = "optional_number")]
-    pub(super) customer_group_id: Option<u64>,
+    #[serde(borrow, default)]
+    customer_group_id: Shown<'a>,
     #[serde(borrow, default)]
     pub(super) origin_channel_id: Shown<'a>,
     #[serde(borrow, default)]
@@ -282,11 +281,20 @@ pub(super) struct CreditRow<'a> {
 pub(super) struct FormFieldRow<'a> {
     #[serde(borrow)]
     pub(super) name: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) value: &'a RawValue,
+    #[serde(borrow, default)]
+    pub(super) value: Option<&'a RawValue>,
 }
 
 impl CustomerRow<'_> {
+    /// The id of its group, where it is shown; 0: none.
+    pub(super) fn group(&self) -> Option<u64> {
+        match &self.customer_group_id {
+            Shown::Missing => None,
+            Shown::Null => Some(0),
+            Shown::Text(id) => id.parse().ok(),
+        }
+    }
+
     pub(super) fn modified(&self) -> Option<Timestamp> {
         Timestamp::parse(self.date_modified.text())
     }

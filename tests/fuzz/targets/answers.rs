@@ -35,6 +35,7 @@ pub fn body(body: &[u8]) {
         customers(server, body, &read);
         values(server, body, &read);
         written(server, body, &read);
+        own(server, body, &read);
     });
 }
 
@@ -216,6 +217,51 @@ fn written(server: &Server, body: &[u8], read: &Result<Json, Unread>) {
         other => panic!("an answer of 200 became {other:?}"),
     }
     assert_eq!(server.asked().iter().filter(|line| line.starts_with("PUT")).count(), 1, "a write is sent once");
+}
+
+/// The customer's own fields, its group, its form fields: read, listed and written.
+fn own(server: &Server, body: &[u8], read: &Result<Json, Unread>) {
+    const FIELDS: [&str; 4] = ["customer:company", "customer:group", "form_field:Size", "customer:channel_ids"];
+    let (definitions, empty, answer) = (good(DEFINITIONS.as_bytes()), good(EMPTY.as_bytes()), good(body));
+    let groups = good(br#"[{"id": 1, "name": "Wholesale"}]"#);
+    for broken in ["/v3/customers", "/v2/customer_groups", "/v3/customers/form-field-values"] {
+        let (definitions, empty, answer, groups) = (definitions.clone(), empty.clone(), answer.clone(), groups.clone());
+        server.answers(move |line| match line.split('?').next().unwrap_or_default() {
+            asked if asked.ends_with(broken) => answer.clone(),
+            asked if asked.ends_with("/customers/attributes") => definitions.clone(),
+            asked if asked.ends_with("/customer_groups") => groups.clone(),
+            _ => empty.clone(),
+        });
+        let store = server.store_of(&FIELDS);
+        match server.runtime.block_on(store.prepare(&[], false)) {
+            Err(failure) => is_a_failure_to_read(&failure),
+            Ok(_) if broken != "/v3/customers" => {}
+            Ok(_) => {
+                for page in pages(server, &store, None) {
+                    let page = match page {
+                        Err(failure) => return is_a_failure_to_read(&failure),
+                        Ok(page) => page,
+                    };
+                    let Some(rows) = must_be_rows(read, body) else { return };
+                    for (observed, row) in page.observed.iter().zip(rows) {
+                        assert!(is_shown(&observed.cells[0].seen, &row.all("company")), "{row:?} became {observed:?}");
+                    }
+                }
+                let value = Some(Value::text("Acme"));
+                let write = Write { key: Key::new("7"), field: 0, expect: Cell::default(), value, modified: None };
+                let write = std::slice::from_ref(&write);
+                let outcomes = server.runtime.block_on(store.write(write, &Unreserved(Lane::Fresh)));
+                if let [Outcome::Written { stored }] = &outcomes[..] {
+                    let Some(rows) = must_be_rows(read, body) else { return };
+                    let of_customer = |row: &&Json| row.get("id").and_then(Json::whole) == Some(7);
+                    let said = rows.iter().filter(of_customer).any(|row| is_shown(&stored.seen, &row.all("company")));
+                    assert!(said, "taken for written: {}", String::from_utf8_lossy(body));
+                } else {
+                    assert!(matches!(&outcomes[..], [Outcome::Unknown(_)]), "{outcomes:?}");
+                }
+            }
+        }
+    }
 }
 
 /// A whole answer, from its status line on, as it comes over the wire.
