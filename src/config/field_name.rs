@@ -32,6 +32,22 @@ const CUSTOMER: [&str; 16] = [
     "date_modified",
 ];
 
+/// What an address has, by BigCommerce's names.
+const ADDRESS: [&str; 12] = [
+    "first_name",
+    "last_name",
+    "company",
+    "address1",
+    "address2",
+    "city",
+    "state_or_province",
+    "postal_code",
+    "country_code",
+    "country",
+    "phone",
+    "address_type",
+];
+
 /// What somebody can consent to.
 const CONSENTS: [&str; 2] = ["marketing_newsletter", "abandoned_cart"];
 
@@ -59,6 +75,7 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
             );
         } else {
             let names = [
+                "address:NAME",
                 "attribute:NAME",
                 "customer:NAME",
                 "form_field:NAME",
@@ -100,12 +117,11 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
             reader.problem(node, format!("a customer has no field `{rest}`{hint}"));
             None
         }
-        _ if PREFIXES.contains(&prefix) => {
-            reader.not_yet(
-                node,
-                &format!("`{prefix}:…`"),
-                "map attributes, customer fields, form fields, metafields, segments and subscribers",
-            );
+        "address" if ADDRESS.contains(&rest) => Some(name),
+        "address" => {
+            let hint =
+                nearest(rest, ADDRESS).map_or_else(String::new, |near| format!("; did you mean `address:{near}`?"));
+            reader.problem(node, format!("an address has no field `{rest}`{hint}"));
             None
         }
         _ => {
@@ -123,6 +139,14 @@ pub(super) fn mapped(reader: &Reader, node: &Node, direction: Direction, options
         return any(reader, node);
     }
     let name = store(reader, node)?;
+    if direction != Direction::ToCrm && name == "address:country" {
+        reader.problem(
+            node,
+            "`address:country` is read-only (BigCommerce takes it from `address:country_code`), and this field would write \
+             it: set direction = \"to_crm\"",
+        );
+        return None;
+    }
     if direction != Direction::ToCrm
         && let Some(field) = name.strip_prefix("customer:")
         && !may_write(reader, node, field, options)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{FieldOptions, FieldType};
+use crate::model::{AddressMark, FieldOptions, FieldType};
 
 use super::reader::{Fields, Reader};
 use super::tree::{Node, Value};
@@ -15,6 +15,7 @@ pub(super) fn read(reader: &Reader, fields: &Fields<'_, '_>, kind: FieldType) ->
     FieldOptions {
         separator: fields.get_or("separator", None, |node| separator(reader, node, kind).map(Some)),
         allow_side_effects: fields.get_or("allow_side_effects", false, |node| reader.boolean(node)),
+        address: None,
         permission_set: fields.get_or("permission_set", None, |node| permission_set(reader, node).map(Some)),
         among: fields.get_or("among", Vec::new(), |node| among(reader, node)),
     }
@@ -72,6 +73,23 @@ fn consent(reader: &Reader, fields: &Fields<'_, '_>) {
     {
         reader.problem(node, "consent is never restored: choose \"propagate\" or \"hold\"");
     }
+}
+
+/// Which of a customer's addresses is meant: the first, or the one whose form field says so.
+pub(super) fn address(reader: &Reader, node: &Node) -> Option<AddressMark> {
+    const EXPECTED: &str = "expected \"first\", or the form field that says which, such as \
+                            { form_field = \"Kind\", value = \"Billing\" }";
+    if let Value::Text(word) = &node.value {
+        if word != "first" {
+            reader.problem(node, EXPECTED);
+        }
+        return None;
+    }
+    let fields = reader.table(node, &["form_field", "value"])?;
+    let form_field = fields.require("form_field", "the name of a form field of addresses");
+    let value = fields.require("value", "what it says of the address that is meant");
+    let text = |node: Option<&Node>| node.and_then(|node| reader.text(node));
+    Some(AddressMark { form_field: text(form_field)?, value: text(value)? })
 }
 
 /// BigCommerce's words.

@@ -8,7 +8,8 @@ use super::reader::Reader;
 use super::tree::Node;
 use super::{field_name, field_options};
 
-const KEYS: [&str; 7] = ["match", "only", "create", "on_delete", "create_attributes", "create_groups", "field"];
+const KEYS: [&str; 8] =
+    ["match", "only", "create", "on_delete", "create_attributes", "create_groups", "field", "address"];
 
 const FIELD_KEYS: [&str; 13] = [
     "store",
@@ -56,7 +57,15 @@ pub(super) fn read<'n>(reader: &Reader, name: &str, node: &'n Node) -> Option<Re
     let create_groups = fields.get_or("create_groups", false, |node| reader.boolean(node));
     let rules =
         fields.require("field", "the fields that correspond, each a [[mapping.….field]] with `store` and `crm`");
-    let rules = rules.map_or_else(Vec::new, |node| field_rules(reader, node));
+    let mut rules = rules.map_or_else(Vec::new, |node| field_rules(reader, node));
+    if let Some(node) = fields.get("address") {
+        let mark = field_options::address(reader, node);
+        let mut addresses = rules.iter_mut().filter(|(_, rule)| rule.store.starts_with("address:")).peekable();
+        if addresses.peek().is_none() {
+            reader.warning(node, "has no effect on a mapping without fields `address:…`: take it out");
+        }
+        addresses.for_each(|(_, rule)| rule.options.address.clone_from(&mark));
+    }
     written_once(reader, &rules);
     let (nodes, rules) = rules.into_iter().unzip();
     let mapping = Mapping {

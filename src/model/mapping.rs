@@ -1,6 +1,6 @@
 //! What a person configured about one pair, checked: which fields, which way, which policy, which limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +123,18 @@ pub struct FieldOptions {
     /// Who sees and changes metafields that we make; none: we.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permission_set: Option<String>,
+    /// What tells which of a customer's addresses is meant; none: the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<AddressMark>,
+}
+
+/// A form field of an address that says which one is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AddressMark {
+    /// Its name.
+    pub form_field: String,
+    /// What it says.
+    pub value: String,
 }
 
 impl FieldOptions {
@@ -131,6 +143,9 @@ impl FieldOptions {
         Self {
             separator: self.separator.or(other.separator),
             allow_side_effects: self.allow_side_effects || other.allow_side_effects,
+            among: self.among.into_iter().chain(other.among).collect::<BTreeSet<_>>().into_iter().collect(),
+            permission_set: self.permission_set.or(other.permission_set),
+            address: self.address.or(other.address),
         }
     }
 

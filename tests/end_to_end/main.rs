@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod addresses;
 mod bad_answers;
 mod bad_checkpoint;
 mod bad_definitions;

@@ -1,10 +1,11 @@
 //! Which store fields exist: each belongs to the room of its resource, which reads the rest of its name. Here is where the
 //! rooms are listed; what a field can hold, shows and takes is theirs to know.
 
+use super::addresses::AddressField;
 use super::customers::CustomerField;
 use super::metafields::Metafield;
 use super::subscribers::Consent;
-use super::{attributes, customers, metafields, segments};
+use super::{addresses, attributes, customers, metafields, segments};
 use crate::connector::{Dating, Destination, FieldWanted, PerCall};
 
 /// One store field, read from its name.
@@ -26,6 +27,8 @@ pub(super) enum Field {
     Metafield(Metafield),
     /// Whether somebody with the customer's e-mail consented to be sent mail.
     Subscriber(Consent),
+    /// A field of one of the customer's addresses.
+    Address(AddressField),
     /// A sentence that says why it cannot be used.
     Unusable(String),
 }
@@ -43,13 +46,12 @@ pub(super) enum Writer {
     Metafields,
     /// Subscribers, one at a time.
     Subscribers,
+    /// Addresses are made and changed.
+    Addresses,
 }
 
-const STORE_FIELDS: &str = "`attribute:NAME`, `customer:NAME`, `form_field:NAME`, `segment:NAME`, `segments`, \
+const STORE_FIELDS: &str = "`attribute:NAME`, `customer:NAME`, `form_field:NAME`, `address:NAME`, `segment:NAME`, `segments`, \
                             `metafield:NAMESPACE/KEY` and `subscriber:CONSENT`";
-
-/// Kinds of store fields that the configuration knows and this connector does not serve yet.
-const KINDS_TO_COME: [&str; 1] = ["address"];
 
 impl Field {
     /// Reads `attribute:Job title`, `customer:email`.
@@ -68,12 +70,10 @@ impl Field {
             "segment" => named("segment", Self::Segment),
             "metafield" => Metafield::parse(name).map_or_else(Self::Unusable, Self::Metafield),
             "subscriber" => Consent::parse(name).map_or_else(Self::Unusable, Self::Subscriber),
+            "address" => AddressField::parse(name).map_or_else(Self::Unusable, Self::Address),
             "segments" if name.is_empty() => Self::Segments,
             "customer" if name == "group" => Self::Group,
             "customer" => CustomerField::parse(name).map_or_else(Self::Unusable, Self::Customer),
-            _ if KINDS_TO_COME.contains(&kind) => {
-                Self::Unusable(format!("`{text}` is not supported yet; store fields are {STORE_FIELDS}"))
-            }
             _ => Self::Unusable(format!("`{text}` is not a store field; store fields are {STORE_FIELDS}")),
         }
     }
@@ -86,13 +86,17 @@ impl Field {
             Self::Segment(_) | Self::Segments => Some(Writer::Segments),
             Self::Metafield(_) => Some(Writer::Metafields),
             Self::Subscriber(_) => Some(Writer::Subscribers),
+            Self::Address(_) => Some(Writer::Addresses),
             Self::Unusable(_) => None,
         }
     }
 
     /// Whether the customer must be read to see it.
     pub(super) const fn is_on_customer(&self) -> bool {
-        matches!(self, Self::Customer(_) | Self::Group | Self::Form(_) | Self::Segment(_) | Self::Segments)
+        matches!(
+            self,
+            Self::Customer(_) | Self::Group | Self::Form(_) | Self::Segment(_) | Self::Segments | Self::Address(_)
+        )
     }
 
     /// Whether it is about segments.
@@ -107,7 +111,7 @@ impl Field {
             Self::Form(_) | Self::Customer(CustomerField::StoreCredit) | Self::Segment(_) | Self::Segments => {
                 Dating::Nothing
             }
-            Self::Unusable(_) => Dating::Nothing,
+            Self::Address(_) | Self::Unusable(_) => Dating::Nothing,
             Self::Customer(_) | Self::Group => Dating::Record,
         }
     }
@@ -122,6 +126,7 @@ impl Writer {
             }
             Self::Customers => Destination { number: 1, per_call: PerCall::Records(customers::CUSTOMERS_PER_PUT) },
             Self::Segments => Destination { number: 2, per_call: PerCall::Writes(segments::PROFILES_PER_CALL) },
+            Self::Addresses => Destination { number: 5, per_call: PerCall::Records(addresses::ADDRESSES_PER_CALL) },
             Self::Subscribers => Destination { number: 4, per_call: PerCall::Records(1) },
             Self::Metafields => Destination { number: 3, per_call: PerCall::Writes(metafields::METAFIELDS_PER_CALL) },
         }
@@ -170,7 +175,7 @@ mod tests {
             ("attribute: ", "names no attribute"),
             ("form_field:", "names no form field"),
             ("customer:e-mail", "`customer:email`"),
-            ("address:city", "not supported yet"),
+            ("address:town", "its fields are"),
             ("segment:", "names no segment"),
             ("metafield:erp", "NAMESPACE/KEY"),
             ("subscriber:everything", "abandoned_cart"),

@@ -23,12 +23,14 @@
 //! - `groups`: its group, by name
 //! - `form_fields`: what it entered at sign-up
 //! - `metafields`: what apps keep about it
+//! - `addresses`: one of its addresses
 //! - `subscribers`: which mail its e-mail consented to
 //! - `segments`: which segments it is in, by its shopper profile
 //!
 //! A new one adds a variant to `field::Field` (and to `field::Writer`, where its calls are its own); the compiler names the
 //! places that must know it.
 
+mod addresses;
 mod attributes;
 mod beside;
 mod clock;
@@ -167,6 +169,8 @@ struct Endpoints {
     /// Those of one customer; the path is said with the call.
     customer_metafields: Endpoint,
     metafield_deletes: Endpoint,
+    addresses: Endpoint,
+    address_writes: Endpoint,
     subscribers: Endpoint,
     subscriber_writes: Endpoint,
     segments: Endpoint,
@@ -266,6 +270,8 @@ impl BigCommerce {
                 metafield_writes: endpoint("/v3/customers/metafields"),
                 customer_metafields: endpoint("/v3/customers"),
                 metafield_deletes: endpoint("/v3/customers"),
+                addresses: endpoint("/v3/customers/addresses"),
+                address_writes: endpoint("/v3/customers/addresses"),
                 subscribers: endpoint("/v3/customers/subscribers"),
                 subscriber_writes: endpoint("/v3/customers/subscribers"),
                 segments: endpoint("/v3/segments"),
@@ -331,6 +337,7 @@ impl BigCommerce {
                 Field::Segment(_) | Field::Segments => segments.remove(&index),
                 Field::Metafield(_) => Some(usable(metafields::shape())),
                 Field::Subscriber(_) => Some(usable(subscribers::shape())),
+                Field::Address(field) => Some(usable(field.shape())),
                 Field::Unusable(sentence) => {
                     Some(Definition { id: None, state: DefinitionState::Unusable(sentence.clone()) })
                 }

@@ -73,6 +73,16 @@ pub(super) fn customers_by_email(emails: &[String]) -> String {
     query
 }
 
+/// Addresses of these customers.
+pub(super) fn addresses_of(customers: &[u64], form_fields: bool) -> String {
+    let mut query = format!("limit={PAGE_ROWS}");
+    push(&mut query, "customer_id:in", &joined(customers));
+    if form_fields {
+        query.push_str("&include=formfields");
+    }
+    query
+}
+
 /// As many of the first texts as fit into an address, but no more than `most`.
 pub(super) fn fitting_texts(texts: &[String], most: usize) -> (&[String], &[String]) {
     let mut chars = 0;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use futures::stream::{self, BoxStream, StreamExt};
 
+use super::addresses::Book;
 use super::attributes::{Attributes, show_all};
 use super::beside::SharedBeside;
 use super::customers::CustomerField;
@@ -31,6 +32,7 @@ pub(super) struct Included {
     pub(super) form_fields: bool,
     pub(super) store_credit: bool,
     pub(super) segments: bool,
+    pub(super) addresses: bool,
 }
 
 impl Included {
@@ -42,6 +44,7 @@ impl Included {
             (self.store_credit, "storecredit"),
             (self.segments, "shopper_profile_id"),
             (self.segments, "segment_ids"),
+            (self.addresses, "addresses"),
         ];
         words.into_iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word).collect()
     }
@@ -55,6 +58,8 @@ pub(super) struct CustomersPage {
     pub(super) groups: Vec<Option<u64>>,
     /// The e-mail of each one, where subscribers are mapped.
     pub(super) emails: Vec<String>,
+    /// What each one shows of its addresses, where they are mapped.
+    pub(super) books: Vec<Book>,
     /// Those that do not show all their attribute values.
     incomplete: Vec<usize>,
     meta: Meta,
@@ -215,6 +220,7 @@ impl BigCommerce {
                 Field::Form(_) => included.form_fields = true,
                 Field::Customer(CustomerField::StoreCredit) => included.store_credit = true,
                 Field::Segment(_) | Field::Segments => included.segments = true,
+                Field::Address(_) => included.addresses = true,
                 Field::Customer(_) | Field::Group | Field::Metafield(_) | Field::Subscriber(_) | Field::Unusable(_) => {
                 }
             }
@@ -268,11 +274,12 @@ impl BigCommerce {
             observed: Vec::with_capacity(listing.data.len()),
             groups: Vec::with_capacity(listing.data.len()),
             emails: Vec::new(),
+            books: Vec::new(),
             incomplete: Vec::new(),
             meta: listing.meta,
             clock: answer.clock,
         };
-        let by_email = self.maps_subscribers();
+        let (by_email, with_addresses) = (self.maps_subscribers(), self.maps_addresses());
         for row in &listing.data {
             let (record, complete) = self.record(row, attributes);
             if !complete {
@@ -281,6 +288,9 @@ impl BigCommerce {
             page.ids.push(row.id);
             if by_email {
                 page.emails.push(row.email.text().to_owned());
+            }
+            if with_addresses {
+                page.books.push(Book::of(row));
             }
             page.groups.push(row.group());
             page.observed.push(record);
@@ -291,6 +301,7 @@ impl BigCommerce {
     /// What the rows of a page do not show by themselves, attribute values apart.
     pub(super) async fn complete_customers(&self, page: &mut CustomersPage, paid: Paid<'_>) -> Result<(), Failure> {
         self.show_groups(page, paid).await?;
+        self.show_addresses(page, paid).await?;
         self.doubt_form_fields(page, paid).await
     }
 
@@ -314,7 +325,7 @@ impl BigCommerce {
                 // Groups are known by their names: see `complete_customers`.
                 // Metafields and subscribers have lists of their own.
                 Field::Metafield(_) | Field::Subscriber(_) => {}
-                Field::Group | Field::Attribute(_) | Field::Unusable(_) => {}
+                Field::Group | Field::Address(_) | Field::Attribute(_) | Field::Unusable(_) => {}
             }
         }
         for value in shown {

@@ -9,6 +9,7 @@ use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::addresses::AddressRow;
 use crate::model::{Cell, Seen, Timestamp, Value};
 
 /// A list: rows, and where the next ones are. Read as `Object<Listing<…>>`.
@@ -38,7 +39,9 @@ fn rows<'de, D: Deserializer<'de>, R: Deserialize<'de>>(deserializer: D) -> Resu
     Ok(rows.into_iter().map(|Object(row)| row).collect())
 }
 
-fn optional_rows<'de, D: Deserializer<'de>, R: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<R>>, D::Error> {
+pub(super) fn optional_rows<'de, D: Deserializer<'de>, R: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<R>>, D::Error> {
     let rows: Option<Vec<Object<R>>> = Deserialize::deserialize(deserializer)?;
     Ok(rows.map(|rows| rows.into_iter().map(|Object(row)| row).collect()))
 }
@@ -262,6 +265,10 @@ pub(super) struct CustomerRow<'a> {
     pub(super) store_credit_amounts: Option<Vec<CreditRow<'a>>>,
     #[serde(borrow, default, deserialize_with = "optional_rows")]
     pub(super) form_fields: Option<Vec<FormFieldRow<'a>>>,
+    #[serde(default, deserialize_with = "optional_number")]
+    pub(super) address_count: Option<u64>,
+    #[serde(borrow, default, deserialize_with = "optional_rows")]
+    pub(super) addresses: Option<Vec<AddressRow<'a>>>,
     /// Null or empty: none.
     #[serde(borrow, default)]
     pub(super) shopper_profile_id: Shown<'a>,

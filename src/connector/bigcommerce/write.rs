@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::field::{Field, Writer};
 use super::{
-    BigCommerce, Lane, Paid, Reservation, attributes, customers, explained, metafields, segments, subscribers,
+    BigCommerce, Lane, Paid, Reservation, addresses, attributes, customers, explained, metafields, segments,
+    subscribers,
 };
 use crate::http::{Answer, Endpoint, Request};
 use crate::model::{Class, Failure, Outcome, Write};
@@ -31,6 +32,7 @@ impl BigCommerce {
             Some(Writer::Segments) => segments::batches(writes),
             Some(Writer::Metafields) => metafields::batches(writes),
             Some(Writer::Subscribers) => subscribers::batches(writes),
+            Some(Writer::Addresses) => addresses::batches(writes),
             None => vec![writes],
         });
         packed.collect()
@@ -44,6 +46,7 @@ impl BigCommerce {
             Some(Writer::Segments) => self.move_members(batch, reservation).await,
             Some(Writer::Metafields) => self.write_metafields(batch, reservation).await,
             Some(Writer::Subscribers) => self.write_subscriber(batch, reservation).await,
+            Some(Writer::Addresses) => self.write_addresses(batch, reservation).await,
             None => vec![Some(self.unsendable("its field cannot be written")); batch.len()],
         };
         let forgotten = || self.unsendable("it was left out of the call");
