@@ -32,6 +32,9 @@ struct NewSegment<'a> {
     name: &'a str,
 }
 
+/// The names of a field's segments, each with the id that is remembered.
+type Names<'a> = BTreeMap<&'a str, Option<String>>;
+
 /// What became of one name.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
@@ -49,7 +52,7 @@ impl BigCommerce {
         known: &[Option<String>],
         may_create: bool,
     ) -> Result<(BTreeMap<usize, Definition>, Vec<String>), Failure> {
-        let wanted: Vec<(usize, &Field, BTreeMap<&str, Option<String>>)> = self
+        let wanted: Vec<(usize, &Field, Names<'_>)> = self
             .fields
             .wanted()
             .filter_map(|(index, field, wanted)| {
@@ -216,7 +219,7 @@ fn found(rows: &[SegmentRow], name: &str, known: Option<&str>) -> Found {
 /// The definition of a field, and the ids of its segments by name.
 fn defined(
     field: &Field,
-    names: &BTreeMap<&str, Option<String>>,
+    names: &Names<'_>,
     rows: &[SegmentRow],
     created: bool,
 ) -> (Definition, BTreeMap<String, String>) {
