@@ -22,7 +22,7 @@ const TABLES: [&str; 9] = [
     "crm.erp.relation.account",
 ];
 
-const KEYS: [&str; 44] = [
+const KEYS: [&str; 47] = [
     "store_hash",
     "access_token",
     "api_url",
@@ -53,6 +53,9 @@ const KEYS: [&str; 44] = [
     "create_groups",
     "separator",
     "allow_side_effects",
+    "among",
+    "permission_set",
+    "address",
     "field",
     "listen",
     "format",
