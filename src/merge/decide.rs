@@ -89,7 +89,8 @@ pub enum Taken {
     Free,
 }
 
-/// Decides what to do about one field. Total, pure, symmetric: swapping the sides and mirroring the policy mirrors it.
+/// Decides what to do about one field. Total, pure, symmetric: swapping the sides and mirroring the policy mirrors it
+/// (but for segments, where the store alone cannot say that nobody decided).
 pub fn decide(facts: &Facts<'_>) -> Decision {
     let field = match Field::read(facts) {
         Ok(field) => field,

@@ -86,6 +86,36 @@ fn customer_row() -> BoxedStrategy<Entries> {
         .boxed()
 }
 
+/// A row of any of the lists beside the customers.
+fn row_beside() -> BoxedStrategy<Entries> {
+    let word = |words: [&'static str; 3]| {
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        prop_oneof![6 => select(words), 1 => shown()]
+    };
+    let consents = prop_oneof![
+        3 => Just(r#"["marketing_newsletter"]"#.to_owned()), 1 => Just("[]".to_owned()), 1 => json()
+    ];
+    let holder = prop_oneof![3 => Just("7".to_owned()), 1 => id()];
+    (id(), holder, word(["Gold", "erp", "a@example.com"]), shown(), date(), consents)
+        .prop_map(|(id, holder, name, value, date, consents)| {
+            let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+            vec![
+                entry("id", &id),
+                entry("customer_id", &holder),
+                entry("resource_id", &holder),
+                entry("name", &name),
+                entry("namespace", &quoted("erp")),
+                entry("key", &quoted("id")),
+                entry("value", &value),
+                entry("city", &value),
+                entry("email", &name),
+                entry("consents", &consents),
+                entry("date_modified", &date),
+            ]
+        })
+        .boxed()
+}
+
 fn definition_row() -> BoxedStrategy<Entries> {
     (id(), prop_oneof![3 => select(vec!["Job title", "Wholesaler ID"]).prop_map(str::to_owned), 1 => text()], shown())
         .prop_map(|(id, name, kind)| {
@@ -134,7 +164,8 @@ fn meta() -> BoxedStrategy<String> {
 }
 
 fn listing() -> BoxedStrategy<String> {
-    let row = prop_oneof![altered(value_row()), altered(customer_row()), altered(definition_row())];
+    let row =
+        prop_oneof![altered(value_row()), altered(customer_row()), altered(definition_row()), altered(row_beside())];
     (prop::collection::vec(row, 0..5), meta(), 0_u8..24, json())
         .prop_map(|(rows, meta, change, other)| {
             let rows = format!("[{}]", rows.join(","));

@@ -7,6 +7,7 @@
 //! What every resource shares:
 //!
 //! - `clock`: the store's time where answers are not dated
+//! - `endpoints`: what may be called, and how often at once
 //! - `field`: which store fields exist, whose each is, and who writes it
 //! - `wire`: the JSON, borrowed from the answer
 //! - `query`: query strings, written by hand
@@ -35,6 +36,7 @@ mod attributes;
 mod beside;
 mod clock;
 mod customers;
+mod endpoints;
 mod field;
 mod form_fields;
 mod groups;
@@ -64,6 +66,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::attributes::Attributes;
 use self::clock::StoreClock;
+use self::endpoints::{Endpoints, IN_FLIGHT_PER_ENDPOINT};
 use self::field::{Field, Fields, Writer};
 use self::form_fields::FormFields;
 use self::groups::Groups;
@@ -94,9 +97,6 @@ pub const FEED_SUBSCRIBERS: &str = "subscribers";
 
 /// The rows of a page; 250 is the documented maximum.
 const PAGE_ROWS: usize = 250;
-
-/// BigCommerce allows 3 concurrent writes to attribute values, and is said to allow 3 of most other calls.
-const IN_FLIGHT_PER_ENDPOINT: usize = 3;
 
 /// All endpoints of a store together.
 const IN_FLIGHT_MAX: usize = 8;
@@ -157,35 +157,6 @@ pub struct BigCommerce {
     subscribers: Mutex<subscribers::Known>,
 }
 
-/// Reads and writes of one path count apart; upserts and deletes of values count together.
-struct Endpoints {
-    customers: Endpoint,
-    customer_writes: Endpoint,
-    groups: Endpoint,
-    group_writes: Endpoint,
-    form_field_values: Endpoint,
-    metafields: Endpoint,
-    metafield_writes: Endpoint,
-    /// Those of one customer; the path is said with the call.
-    customer_metafields: Endpoint,
-    metafield_deletes: Endpoint,
-    addresses: Endpoint,
-    address_writes: Endpoint,
-    subscribers: Endpoint,
-    subscriber_writes: Endpoint,
-    segments: Endpoint,
-    /// Those of one segment; the path is said with the call.
-    members: Endpoint,
-    member_writes: Endpoint,
-    segment_writes: Endpoint,
-    profile_writes: Endpoint,
-    attributes: Endpoint,
-    attribute_writes: Endpoint,
-    values: Endpoint,
-    value_writes: Endpoint,
-    time: Endpoint,
-}
-
 impl fmt::Debug for BigCommerce {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -235,7 +206,6 @@ impl BigCommerce {
             throttle,
             body_bytes_max: None,
         })?;
-        let endpoint = |path| Endpoint::new(path, IN_FLIGHT_PER_ENDPOINT);
         let names = settings.fields.iter().map(|field| field.name.clone()).collect();
         let fields = Fields::new(settings.fields);
         let mut feeds = vec![FEED_CUSTOMERS];
@@ -260,31 +230,7 @@ impl BigCommerce {
             create_groups: settings.create_groups,
             patience: settings.patience,
             caller,
-            endpoints: Endpoints {
-                customers: endpoint("/v3/customers"),
-                customer_writes: endpoint("/v3/customers"),
-                groups: endpoint("/v2/customer_groups"),
-                group_writes: endpoint("/v2/customer_groups"),
-                form_field_values: endpoint("/v3/customers/form-field-values"),
-                metafields: endpoint("/v3/customers/metafields"),
-                metafield_writes: endpoint("/v3/customers/metafields"),
-                customer_metafields: endpoint("/v3/customers"),
-                metafield_deletes: endpoint("/v3/customers"),
-                addresses: endpoint("/v3/customers/addresses"),
-                address_writes: endpoint("/v3/customers/addresses"),
-                subscribers: endpoint("/v3/customers/subscribers"),
-                subscriber_writes: endpoint("/v3/customers/subscribers"),
-                segments: endpoint("/v3/segments"),
-                segment_writes: endpoint("/v3/segments"),
-                members: endpoint("/v3/segments"),
-                member_writes: endpoint("/v3/segments"),
-                profile_writes: endpoint("/v3/shopper-profiles"),
-                attributes: endpoint("/v3/customers/attributes"),
-                attribute_writes: endpoint("/v3/customers/attributes"),
-                values: endpoint("/v3/customers/attribute-values"),
-                value_writes: endpoint("/v3/customers/attribute-values"),
-                time: endpoint("/v2/time"),
-            },
+            endpoints: Endpoints::new(),
             clock: StoreClock::default(),
             ids_per_call: AtomicUsize::new(PAGE_ROWS),
             asked_for: Mutex::default(),

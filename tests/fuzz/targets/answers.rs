@@ -36,6 +36,7 @@ pub fn body(body: &[u8]) {
         values(server, body, &read);
         written(server, body, &read);
         own(server, body, &read);
+        beside(server, body);
     });
 }
 
@@ -461,5 +462,69 @@ pub fn any(data: &[u8]) {
         Some((128..192, rest)) => exchange(rest),
         Some((192.., rest)) => cursor(&String::from_utf8_lossy(rest)),
         None => {}
+    }
+}
+
+/// What has lists of its own: segments and who is in them, metafields, subscribers, addresses. Read every way there is and
+/// written: whatever comes ends, is no panic, and is taken for written only where it says so.
+fn beside(server: &Server, body: &[u8]) {
+    const FIELDS: [&str; 5] =
+        ["segment:Gold", "metafield:erp/id", "subscriber:marketing_newsletter", "address:city", "customer:company"];
+    const CUSTOMER: &str = r#"{"data": [{"id": 7, "email": "a@example.com", "first_name": "A", "last_name": "B",
+        "address_count": 2, "addresses": [], "shopper_profile_id": "p7", "segment_ids": []}]}"#;
+    const SEGMENTS: &str = r#"{"data": [{"id": "5e60e47a", "name": "Gold"}]}"#;
+    const ENDS: [&str; 6] =
+        ["/segments", "/shopper-profiles", "/metafields", "/subscribers", "/addresses", "/subscribers/5"];
+    const TOKENS: [Option<&str>; 4] = [
+        Some("p7"),
+        None,
+        Some(r#"{"id":5,"email":"a@example.com","consents":[]}"#),
+        Some(r#"{"id":3,"first_name":"A","last_name":"B"}"#),
+    ];
+    // One role for each body: of all of them there are enough.
+    let broken = ENDS[body.len() % ENDS.len()];
+    let [definitions, empty, customer, segments, answer] =
+        [DEFINITIONS.as_bytes(), EMPTY.as_bytes(), CUSTOMER.as_bytes(), SEGMENTS.as_bytes(), body].map(good);
+    server.answers(move |line| match line.split('?').next().unwrap_or_default() {
+        asked if asked.ends_with(broken) => answer.clone(),
+        asked if asked.ends_with("/customers/attributes") => definitions.clone(),
+        asked if asked.ends_with("/v3/segments") => segments.clone(),
+        asked if asked.ends_with("/v3/customers") => customer.clone(),
+        _ => empty.clone(),
+    });
+    let store = server.store_of(&FIELDS);
+    match server.runtime.block_on(store.prepare(&[], false)) {
+        Err(failure) => is_a_failure_to_read(&failure),
+        Ok(_) => {
+            for feed in store.feeds().iter().map(|feed| Some(*feed)).chain([None]) {
+                let pages = pages(server, &store, feed);
+                assert!(pages.len() <= PAGES_MAX, "the walk of {feed:?} has no end");
+                pages.iter().filter_map(|page| page.as_ref().err()).for_each(is_a_failure_to_read);
+            }
+            let every: Vec<usize> = (0..FIELDS.len()).collect();
+            let (keys, lane) = ([Key::new("7")], Unreserved(Lane::Fresh));
+            let fetched = store.fetch(&keys, &every, &lane);
+            if let Err(failure) = server.runtime.block_on(fetched) {
+                is_a_failure_to_read(&failure);
+            }
+            for (field, token) in TOKENS.iter().enumerate() {
+                let text = if field == 0 || field == 2 { "true" } else { "Xyzzy" };
+                let expect = Cell { token: token.map(str::to_owned), ..Cell::default() };
+                let write = Write { key: Key::new("7"), field, expect, value: Some(Value::text(text)), modified: None };
+                let outcomes = server.runtime.block_on(store.write(&[write], &Unreserved(Lane::Fresh)));
+                let said = String::from_utf8_lossy(body);
+                match &outcomes[..] {
+                    // A text that nothing else here holds: whoever says that it is stored has read it.
+                    [Outcome::Written { stored }] if stored.seen == Seen::Value(Value::text("Xyzzy")) => {
+                        assert!(said.contains("Xyzzy"), "taken for written: {said}");
+                    }
+                    [Outcome::Unknown(failure) | Outcome::NotSent(failure) | Outcome::BatchRejected(failure)] => {
+                        shows_no_secret(failure);
+                    }
+                    [_] => {}
+                    _ => panic!("{} outcomes of one write", outcomes.len()),
+                }
+            }
+        }
     }
 }

@@ -72,14 +72,13 @@ impl SubscriberRow<'_> {
         Timestamp::parse(self.date_modified.text())
     }
 
-    /// What is kept of it; none where it does not show its consents.
-    fn subscribed(&self) -> Option<Subscribed> {
+    /// What is kept of it. Consents that are not shown are no refusal.
+    fn subscribed(&self) -> Subscribed {
         let consents = match &self.consents {
-            ShownList::Missing => return None,
-            ShownList::Null => BTreeSet::new(),
-            ShownList::Items(items) => items.iter().map(|item| item.text().to_owned()).collect(),
+            ShownList::Missing | ShownList::Null => None,
+            ShownList::Items(items) => Some(items.iter().map(|item| item.text().to_owned()).collect()),
         };
-        Some(Subscribed { id: self.id, email: self.email.clone().into_owned(), consents, modified: self.modified() })
+        Subscribed { id: self.id, email: self.email.clone().into_owned(), consents, modified: self.modified() }
     }
 }
 
@@ -93,14 +92,19 @@ struct Token {
 
 /// What a consent's field shows of somebody.
 fn cell(consent: Consent, email: &str, subscribed: Option<&Subscribed>) -> Cell {
+    let consents = match subscribed {
+        None => None,
+        Some(Subscribed { consents: Some(consents), .. }) => Some(consents),
+        Some(Subscribed { consents: None, .. }) => return Cell::default(),
+    };
     let token = Token {
         id: subscribed.map(|subscribed| subscribed.id),
         email: subscribed.map_or_else(|| email.to_owned(), |subscribed| subscribed.email.clone()),
-        consents: subscribed.map(|subscribed| subscribed.consents.clone()).unwrap_or_default(),
+        consents: consents.cloned().unwrap_or_default(),
     };
-    let seen = match subscribed {
+    let seen = match consents {
         None => Seen::Absent,
-        Some(subscribed) => Seen::Value(Value::text(subscribed.consents.contains(consent.word()).to_string())),
+        Some(consents) => Seen::Value(Value::text(consents.contains(consent.word()).to_string())),
     };
     let modified = subscribed.and_then(|subscribed| subscribed.modified);
     Cell { seen, modified, token: serde_json::to_string(&token).ok() }

@@ -21,7 +21,8 @@ use crate::model::{Failure, Observed, Timestamp};
 pub(in super::super) struct Subscribed {
     pub(super) id: u64,
     pub(super) email: String,
-    pub(super) consents: BTreeSet<String>,
+    /// None: not shown.
+    pub(super) consents: Option<BTreeSet<String>>,
     pub(super) modified: Option<Timestamp>,
 }
 
@@ -118,11 +119,10 @@ impl BigCommerce {
     async fn subscribers_page(&self, query: &str, paid: Paid<'_>) -> Result<SubscribersPage, Failure> {
         let parse = |answer: &Answer| {
             let Object(listing) = answer.json::<Object<Listing<SubscriberRow<'_>>>>()?;
-            let subscribed: Option<Vec<_>> = listing.data.iter().map(SubscriberRow::subscribed).collect();
             Ok(SubscribersPage {
                 ids: listing.data.iter().map(|row| row.id).collect(),
                 modified: listing.data.iter().map(SubscriberRow::modified).collect(),
-                subscribed: subscribed.ok_or_else(|| answer.unreadable("subscribers without their consents"))?,
+                subscribed: listing.data.iter().map(SubscriberRow::subscribed).collect(),
                 meta: listing.meta,
                 date: answer.date,
                 clock: answer.clock,

@@ -103,7 +103,7 @@ impl BigCommerce {
         let subscribed = answer.json::<Object<One<'_>>>().map(|Object(one)| one.data.subscribed());
         for place in places {
             outcomes[*place] = Some(match (&subscribed, self.fields.get(batch[*place].field)) {
-                (Ok(Some(subscribed)), Some(Field::Subscriber(consent))) => {
+                (Ok(subscribed), Some(Field::Subscriber(consent))) if subscribed.consents.is_some() => {
                     Outcome::Written { stored: cell(*consent, &subscribed.email, Some(subscribed)) }
                 }
                 (Err(failure), _) => Outcome::Unknown(failure.clone()),

@@ -247,21 +247,29 @@ const CONSENTS: &[&str] = &["subscriber:marketing_newsletter", "subscriber:aband
 async fn a_subscriber_is_every_customer_with_the_email_whatever_its_case() {
     let (_server, store) = with_fields(CONSENTS, |call| {
         if call.line.starts_with("GET /customers/subscribers?limit=250&date_modified:min=") {
+            let mut silent = subscriber(9, "silent@example.com", &[]);
+            silent["consents"] = Json::Null;
             return listed(&[
                 subscriber(7, "Ann@Example.com", &["abandoned_cart"]),
                 subscriber(8, "nobody@example.com", &[]),
+                silent,
             ]);
         }
-        let asked = "GET /customers?limit=250&email:in=Ann%40Example.com,ann%40example.com,nobody%40example.com";
+        let asked = "GET /customers?limit=250&email:in=Ann%40Example.com,ann%40example.com,nobody%40example.com,\
+                     silent%40example.com";
         assert_eq!(call.line, asked);
-        listed(&[json!({"id": 1, "email": "ann@example.com"}), json!({"id": 2, "email": "ANN@example.com"})])
+        listed(&[
+            json!({"id": 1, "email": "ann@example.com"}),
+            json!({"id": 2, "email": "ANN@example.com"}),
+            json!({"id": 3, "email": "silent@example.com"}),
+        ])
     })
     .await;
     let pages = feed(&store, FEED_SUBSCRIBERS).await;
     let expected = |key: &str| (key.to_owned(), vec!["false", "true"]);
     let mut rows = shown(pages[0].as_ref().unwrap());
     rows.sort();
-    assert_eq!(rows, [expected("1"), expected("2")]);
+    assert_eq!(rows, [expected("1"), expected("2"), ("3".to_owned(), vec!["unseen", "unseen"])]);
 }
 
 #[tokio::test]
