@@ -106,6 +106,7 @@ pub struct Settings {
 
 /// One BigCommerce store.
 pub struct BigCommerce {
+    name: String,
     store_hash: String,
     names: Vec<String>,
     fields: Fields,
@@ -170,7 +171,7 @@ impl BigCommerce {
         let throttle = Throttle::new(
             ThrottleSettings {
                 side: Side::Store,
-                name: settings.name,
+                name: settings.name.clone(),
                 share: settings.share,
                 fixed: None,
                 in_flight_max: IN_FLIGHT_MAX,
@@ -197,6 +198,7 @@ impl BigCommerce {
             feeds.push(FEED_ATTRIBUTE_VALUES);
         }
         Ok(Self {
+            name: settings.name,
             store_hash: hash,
             names,
             fields,
