@@ -129,6 +129,7 @@ pub struct Settings {
 
 /// One BigCommerce store.
 pub struct BigCommerce {
+    name: String,
     store_hash: String,
     names: Vec<String>,
     fields: Fields,
@@ -187,7 +188,7 @@ impl BigCommerce {
         let throttle = Throttle::new(
             ThrottleSettings {
                 side: Side::Store,
-                name: settings.name,
+                name: settings.name.clone(),
                 share: settings.share,
                 fixed: None,
                 in_flight_max: IN_FLIGHT_MAX,
@@ -222,6 +223,7 @@ impl BigCommerce {
             feeds.push(FEED_SUBSCRIBERS);
         }
         Ok(Self {
+            name: settings.name,
             store_hash: hash,
             names,
             fields,
