@@ -11,6 +11,7 @@ mod bad_values;
 mod crash;
 mod links;
 mod lost_answers;
+mod lost_beside;
 mod mapping;
 mod merging;
 mod metafields;
