@@ -409,6 +409,12 @@ async fn a_form_field_of_another_type_is_said_before_anything_is_written() {
         world.run("sync").await.ended(78).complains(&[says]);
     }
     assert_eq!(world.store_writes(), 0);
+    for (separator, warned) in [("", true), (r#", separator = ";""#, false)] {
+        let toppings = format!(r#"store = "form_field:Toppings", crm = "note", type = "list"{separator}"#);
+        world.configure(&Config::new(&[&toppings]));
+        let said = world.run("check").await.ended(0);
+        assert_eq!(said.stdout.contains("give `separator`"), warned, "{said:#?}");
+    }
 }
 
 // Scenarios from BigCommerce's guides.
