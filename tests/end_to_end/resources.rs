@@ -357,6 +357,23 @@ async fn form_fields_go_both_ways_in_both_readings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn form_fields_that_nobody_has_filled_in_are_filled_by_their_types() {
+    for readings in [Readings::default(), Readings::opposite()] {
+        let world = with_form_fields(readings).await;
+        world.person(&[], &[("title", "'L'"), ("points", "7.5"), ("note", "'b;a'")]).await;
+        world.configure(&Config::new(&[SIZE, POINTS, TOPPINGS]));
+        let said = world.run("sync").await.ended(0);
+        let warned = said.events.iter().filter(|event| event["event"] == "note");
+        let warned = warned.filter(|event| event["message"].as_str().unwrap().contains("nobody has a value")).count();
+        assert_eq!(warned, 3, "they may be slips: {said:#?}");
+        let entered = |name: &str| world.store().form_field(1, name);
+        assert_eq!((entered("Size"), entered("Points")), (Some(json!("L")), Some(json!(7.5))));
+        assert_eq!(entered("Toppings"), Some(json!(["a", "b"])));
+        world.is_quiet(0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_form_field_that_was_renamed_is_no_thousand_clears() {
     for readings in [Readings::default(), Readings::opposite()] {
         let world = with_values(readings).await;

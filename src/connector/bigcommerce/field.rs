@@ -4,6 +4,7 @@
 use super::customers::CustomerField;
 use super::{attributes, customers};
 use crate::connector::{Dating, Destination, FieldWanted, PerCall};
+use crate::model::FieldType;
 
 /// One store field, read from its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +111,10 @@ impl Fields {
 
     pub(super) fn get(&self, index: usize) -> Option<&Field> {
         self.all.get(index).map(|(field, _)| field)
+    }
+
+    pub(super) fn kind(&self, index: usize) -> Option<FieldType> {
+        self.all.get(index).map(|(_, wanted)| wanted.kind)
     }
 
     pub(super) fn wanted(&self) -> impl Iterator<Item = (usize, &Field, &FieldWanted)> {
