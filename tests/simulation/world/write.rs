@@ -124,7 +124,7 @@ fn send(hub: &Shared, system: usize, batch: &[Write], sent: i64) -> (Fate, i64, 
 fn check(world: &mut World, system: usize, batch: &[Write], sent: i64) {
     let most = if world.is_crm(system) { world.plan.crm_batch } else { 10 };
     // A call to customers takes ten of them, with whatever fields each has.
-    let by_customer = batch.first().is_some_and(|write| world.systems[system].dates_by_record(write.field));
+    let by_customer = batch.first().is_some_and(|write| world.systems[system].is_own(write.field));
     let rows = if by_customer && !world.is_crm(system) {
         batch.iter().map(key_of).collect::<BTreeSet<_>>().len()
     } else {
