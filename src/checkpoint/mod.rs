@@ -13,6 +13,8 @@ mod held;
 mod links;
 mod lock;
 #[cfg(test)]
+mod migration_test;
+#[cfg(test)]
 pub(crate) mod on_the_spot;
 mod pairs;
 mod records;

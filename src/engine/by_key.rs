@@ -19,7 +19,7 @@ impl Engine {
     /// Whether a sweep of this source reads by key: it can, nobody needs to see all of it, and it takes fewer calls.
     pub(super) async fn reads_by_key(&self, source: &Source) -> Result<bool, Error> {
         let pairs = source.pairs();
-        let Some(lookup) = source.connector.lookup().filter(|_| source.side == Side::Crm && !pairs.is_empty()) else {
+        let Some(lookup) = source.connector.lookup().filter(|_| source.finds_by_value() && !pairs.is_empty()) else {
             return Ok(false);
         };
         let found_by_value = |pair: &Pair| {
@@ -156,9 +156,9 @@ impl Engine {
 
     async fn look_for_partners(&self, pair: &Pair, lookup: &dyn Lookup, since: i64, lane: Lane) -> Result<u64, Error> {
         let each = lookup.lookup_limits().values_per_find.max(1);
-        let mut transaction = self.checkpoint.read().await?;
+        let mut transaction = self.checkpoint.begin().await?;
         self.gather(&mut transaction, pair, since).await?;
-        transaction.end().await?;
+        transaction.commit().await?;
         let (mut after, mut found) = (0, 0);
         let mut wanted: Vec<Vec<String>> = vec![Vec::new(); pair.rules.len()];
         loop {

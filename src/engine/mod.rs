@@ -10,6 +10,8 @@ mod attach;
 mod balance;
 mod behind;
 mod by_key;
+#[cfg(test)]
+mod by_key_test;
 mod clock;
 mod conclude;
 mod decide;
@@ -152,6 +154,11 @@ impl Source {
 
     pub(crate) fn reindexes(&self) -> bool {
         self.must_index.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is a CRM whose records can be found by what they hold: it may not have to be read whole.
+    pub(crate) fn finds_by_value(&self) -> bool {
+        self.side == Side::Crm && self.connector.lookup().is_some()
     }
 
     /// Where a field stands among the connector's.

@@ -116,6 +116,9 @@ impl Engine {
     pub async fn plan(&self, pair: &Pair, sink: &mut dyn PlanSink) -> Result<PlanTotals, Error> {
         let mut transaction = self.checkpoint.read().await?;
         let row = transaction.pair(pair.id).await?;
+        transaction.end().await?;
+        self.find_partners(pair, row.decided).await?;
+        let mut transaction = self.checkpoint.read().await?;
         let mood = Mood { behind: row.behind, ..Mood::default() };
         let first_pass = row.first_pass_at.is_none();
         let mut planning = Planning { totals: PlanTotals::default(), planned: Counts::default(), first_pass };

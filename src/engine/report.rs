@@ -215,6 +215,7 @@ impl Engine {
         pair: &Pair,
         each: &mut (dyn FnMut(LinkStanding) + Send),
     ) -> Result<LinkReport, Error> {
+        self.find_partners(pair, 0).await?;
         let mut transaction = self.checkpoint.read().await?;
         let mut report = LinkReport::default();
         let mut after = 0;

@@ -223,8 +223,8 @@ impl Process {
             let match_field = names[0].clone();
             let number = system.number;
             let (side, connector): (Side, Arc<dyn attune::connector::Connector>) = if system.is_crm {
-                let (conditional, batch) = (world.plan.conditional, world.plan.crm_batch);
-                (Side::Crm, Arc::new(Crm { hub, system: number, names, conditional, batch }))
+                let (conditional, batch, finds) = (world.plan.conditional, world.plan.crm_batch, world.plan.finds);
+                (Side::Crm, Arc::new(Crm { hub, system: number, names, conditional, batch, finds }))
             } else {
                 (Side::Store, Arc::new(Store { hub, system: number, names }))
             };

@@ -94,6 +94,9 @@ pub struct Plan {
     pub crm_whole_seconds: bool,
     pub crm_batch: usize,
     pub page: usize,
+    /// The CRM finds records by so many values a call, and shows so few a page that it is read by key; 0: it finds none.
+    #[serde(default)]
+    pub finds: usize,
     pub since_is_exclusive: bool,
     pub faults: Faults,
     pub normalises: Normalises,
@@ -141,6 +144,7 @@ impl Plan {
             crm_whole_seconds: false,
             crm_batch: 10,
             page: 3,
+            finds: 0,
             since_is_exclusive: false,
             faults: Faults::default(),
             normalises: Normalises::Nothing,
@@ -217,6 +221,9 @@ impl Plan {
         if random.chance(60) {
             let tight = Rail { count: 4, percent: 100.0 };
             plan.rails = Rails { writes: Rail { count: 12, ..tight }, clears: tight, creates: tight, deletes: tight };
+        }
+        if random.chance(250) {
+            plan.finds = usize::try_from(random.between(1, 3)).unwrap();
         }
         plan
     }

@@ -1,7 +1,7 @@
 //! The CRM as a connector: one feed, dates of whole records, nulls shown, writes conditional where the seed says so.
 
 use async_trait::async_trait;
-use attune::connector::{Connector, Lane, Limits, Page, Prepared, Reservation};
+use attune::connector::{Connector, Lane, Limits, Lookup, LookupLimits, Page, Prepared, Reservation};
 use attune::model::{Failure, Key, Observed, Outcome, Timestamp, Write};
 use futures::stream::BoxStream;
 
@@ -15,6 +15,8 @@ pub struct Crm {
     pub names: Vec<String>,
     pub conditional: bool,
     pub batch: usize,
+    /// The values of one lookup; 0: it has none.
+    pub finds: usize,
 }
 
 #[async_trait]
@@ -74,5 +76,28 @@ impl Connector for Crm {
 
     async fn write(&self, batch: &[Write], _reservation: &dyn Reservation) -> Vec<Outcome> {
         write::write(&self.hub, self.system, batch).await
+    }
+
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        (self.finds > 0).then_some(self)
+    }
+}
+
+#[async_trait]
+impl Lookup for Crm {
+    fn lookup_limits(&self) -> LookupLimits {
+        LookupLimits { values_per_find: self.finds, rows_per_page: 1 }
+    }
+
+    fn finds_by(&self, field: usize) -> bool {
+        field == 0
+    }
+
+    async fn count(&self, _lane: Lane) -> Result<u64, Failure> {
+        read::count(&self.hub, self.system).await
+    }
+
+    async fn keys_with(&self, field: usize, values: &[String], _fold: bool, _lane: Lane) -> Result<Vec<Key>, Failure> {
+        read::find(&self.hub, self.system, field, values).await
     }
 }
