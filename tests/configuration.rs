@@ -1111,23 +1111,19 @@ fn crm_fields_are_checked_beside_their_crm() {
 }
 
 #[test]
+fn partners_are_made_and_deleted_where_the_mapping_says_so() {
+    for create in ["none", "store", "crm", "both"] {
+        accepted(&with("field =", &format!("create = \"{create}\"\nfield =")));
+    }
+    accepted(&with("field =", "on_delete = \"delete\"\nfield ="));
+}
+
+#[test]
 fn what_is_to_come_says_so() {
     refused_field(
         "store = \"attribute:A\", crm = \"a\", type = \"list\"",
         ".type",
         &["the type \"list\" is not supported yet: use \"string\""],
-    );
-    for create in ["store", "crm", "both"] {
-        refused(
-            &with("field =", &format!("create = \"{create}\"\nfield =")),
-            "attune.toml:15: mapping.b2b.create: making a missing partner is not supported yet: set create = \"none\"",
-            &[],
-        );
-    }
-    refused(
-        &with("field =", "on_delete = \"delete\"\nfield ="),
-        "attune.toml:15: mapping.b2b.on_delete: deleting a partner is not supported yet: set on_delete = \"unlink\"",
-        &[],
     );
     refused(
         &with("field =", "create = \"shop\"\nfield ="),

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::{Defined, Engine, Error, Pair, PairField, Source, SourceField, Times, shape_of};
 use crate::checkpoint::{FieldRow, Settled, SourceRow};
 use crate::connector::{Connector, Prepared};
-use crate::model::{Class, DefinitionState, Failure, FieldShape, Mapping, Mode, Rails, Side, Timestamp};
+use crate::model::{
+    Class, Create, DefinitionState, Failure, FieldShape, Mapping, Mode, OnDelete, Rails, Side, Timestamp,
+};
 use crate::proof::Fault;
 use crate::telemetry::Event;
 
@@ -114,6 +116,7 @@ impl Engine {
             id: row.id,
             side: settings.side,
             name: settings.name.clone(),
+            identity: row.identity.clone().unwrap_or_default(),
             times: settings.times,
             dates_fields: settings.connector.limits().dates_fields,
             connector: Arc::clone(&settings.connector),
@@ -237,6 +240,7 @@ impl Engine {
         crm: &Arc<Source>,
     ) -> Result<Arc<Pair>, Error> {
         let mut pair = assemble_pair(settings, store, crm)?;
+        can_make_and_remove(&pair)?;
         self.bind_mapping(&mut pair).await?;
         if crate::proof::has(Fault::AttemptsForgottenAtStart) {
             self.forget_attempts(&pair).await?;
@@ -319,7 +323,11 @@ impl Engine {
         let rules: Vec<String> =
             pair.fields.iter().map(|field| format!("{} {}", field.mapped, rule_text(&field.rule))).collect();
         let mapping = blake3::hash(rules.join("\n").as_bytes()).to_hex().to_string();
-        let matching = format!("{:?} {:?}", pair.mapping.matches, pair.mapping.only);
+        let mut matching = format!("{:?} {:?}", pair.mapping.matches, pair.mapping.only);
+        if pair.mapping.create != Create::None {
+            // Whoever has had no partner so far is looked at once more.
+            matching.push_str(&format!(" {:?}", pair.mapping.create));
+        }
         let matching = blake3::hash(matching.as_bytes()).to_hex().to_string();
         if row.mapping != mapping || row.matching != matching {
             transaction.set_mapping(row.id, &mapping, &matching).await?;
@@ -327,6 +335,60 @@ impl Engine {
         transaction.commit().await?;
         Ok(())
     }
+}
+
+/// That both sides can do what a mapping asks for beyond writing fields: making partners, and deleting them.
+fn can_make_and_remove(pair: &Pair) -> Result<(), Error> {
+    let name = &pair.mapping.name;
+    for side in [Side::Store, Side::Crm] {
+        let target = pair.source(side);
+        let problem = |sentence: String| Err(target.error(Failure::new(Class::Misconfigured, sentence)));
+        let lifecycle = target.connector.lifecycle();
+        let makes = pair.creates_on().any(|creates| creates == side);
+        let Some(lifecycle) = lifecycle else {
+            if makes {
+                let what = format!(
+                    "the mapping `{name}` makes missing partners here, and a CRM of kind `{}` makes no records; set create = \
+                     \"none\", or make only the other side's",
+                    target.connector.kind()
+                );
+                return problem(what);
+            }
+            if pair.mapping.on_delete == OnDelete::Delete {
+                let what = format!(
+                    "the mapping `{name}` deletes partners, and a CRM of kind `{}` deletes no records; set on_delete = \
+                     \"unlink\"",
+                    target.connector.kind()
+                );
+                return problem(what);
+            }
+            continue;
+        };
+        if !makes {
+            continue;
+        }
+        let fields = pair.fields.iter().filter(|field| field.writes_only() != Some(side.other()));
+        let mut given: Vec<&str> = fields
+            .map(|field| if side == Side::Store { &field.rule.store } else { &field.rule.crm })
+            .map(String::as_str)
+            .collect();
+        given.extend(
+            pair.mapping
+                .matches
+                .iter()
+                .map(|rule| if side == Side::Store { rule.store.as_str() } else { rule.crm.as_str() }),
+        );
+        let lacks = |choice: &&Vec<&str>| !choice.iter().any(|name| given.contains(name));
+        if let Some(choice) = lifecycle.required().iter().find(lacks) {
+            let what = format!(
+                "the mapping `{name}` makes missing partners here, which need {}; map it from the other side, or set create = \
+                 \"none\"",
+                choice.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
+            );
+            return problem(what);
+        }
+    }
+    Ok(())
 }
 
 /// The pair that a mapping makes of two sources, before it is known to the checkpoint.

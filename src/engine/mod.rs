@@ -14,6 +14,7 @@ mod by_key;
 mod by_key_test;
 mod clock;
 mod conclude;
+mod create;
 mod decide;
 mod error;
 mod link;
@@ -25,10 +26,12 @@ mod pull;
 mod push;
 mod rails;
 mod read_back;
+mod remove;
 mod report;
 mod resolve;
 mod survey;
 mod unlink;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -51,7 +54,9 @@ pub use report::{Explained, ExplainedField, LinkReport, LinkStanding, LinkState,
 use crate::checkpoint::{Checkpoint, Cursor, SeenRecord};
 use crate::connector::Connector;
 use crate::merge;
-use crate::model::{DefinitionState, Direction, FieldRule, FieldShape, Mapping, Mode, Rails, Side, Timestamp, Value};
+use crate::model::{
+    Create, DefinitionState, Direction, FieldRule, FieldShape, Mapping, Mode, Rails, Side, Timestamp, Value,
+};
 use crate::telemetry;
 
 /// Every read of a feed begins this much before the cursor: whole-second times, and whether a bound includes its own
@@ -114,6 +119,8 @@ pub struct Source {
     pub side: Side,
     /// Its label.
     pub name: String,
+    /// What the system says it is.
+    pub(crate) identity: String,
     /// How it is read.
     pub times: Times,
     pub(crate) connector: Arc<dyn Connector>,
@@ -308,6 +315,33 @@ impl Pair {
         self.rails_said.store(false, Ordering::SeqCst);
     }
 
+    /// The sides on which partners are made.
+    pub(crate) fn creates_on(&self) -> impl Iterator<Item = Side> {
+        let (store, crm) = match self.mapping.create {
+            Create::None => (false, false),
+            Create::Store => (true, false),
+            Create::Crm => (false, true),
+            Create::Both => (true, true),
+        };
+        [(Side::Store, store), (Side::Crm, crm)].into_iter().filter(|(_, creates)| *creates).map(|(side, _)| side)
+    }
+
+    /// The field of a match rule on a side.
+    pub(crate) fn rule_field(&self, rule: usize, side: Side) -> Option<i64> {
+        let (store, crm, _) = self.rules.get(rule)?;
+        Some(if side == Side::Store { *store } else { *crm })
+    }
+
+    /// All that a record could be found by: rules, and its values under them as they are compared.
+    pub(crate) fn findable(&self, side: Side, seen: &SeenRecord) -> Vec<(usize, String)> {
+        let rules = self.rules.iter().enumerate();
+        let value = |(at, (store, crm, fold)): (usize, &(i64, i64, bool))| {
+            let field = if side == Side::Store { *store } else { *crm };
+            Some((at, comparable(seen.value(field)?, *fold)?))
+        };
+        rules.filter_map(value).collect()
+    }
+
     /// Whether a record takes part.
     pub(crate) fn takes(&self, side: Side, seen: &SeenRecord) -> bool {
         let only = match side {
@@ -323,10 +357,7 @@ impl Pair {
 
     /// The first match rule for which a record has a value, and that value as it is compared.
     pub(crate) fn deciding(&self, side: Side, seen: &SeenRecord) -> Option<(usize, String)> {
-        self.rules.iter().enumerate().find_map(|(at, (store, crm, fold))| {
-            let field = if side == Side::Store { *store } else { *crm };
-            Some((at, comparable(seen.value(field)?, *fold)?))
-        })
+        self.findable(side, seen).into_iter().next()
     }
 }
 

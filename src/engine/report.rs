@@ -379,8 +379,8 @@ impl Engine {
         if !pair.takes(side, &record.seen) {
             return Ok("it does not take part: `only` in the mapping leaves it out".to_owned());
         }
-        if transaction.held_records(pair.id).await?.contains_key(&record.id) {
-            return Ok(format!("it is held as ambiguous; {}", HeldReason::Ambiguous.next_step()));
+        if let Some((_, reason)) = transaction.held_records(pair.id).await?.get(&record.id) {
+            return Ok(format!("it is held as {reason}; {}", reason.next_step()));
         }
         Ok(match pair.deciding(side, &record.seen) {
             None => "it holds no value that a match rule could use".to_owned(),

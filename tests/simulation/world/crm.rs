@@ -1,13 +1,16 @@
 //! The CRM as a connector: one feed, dates of whole records, nulls shown, writes conditional where the seed says so.
 
 use async_trait::async_trait;
-use attune::connector::{Connector, Lane, Limits, Lookup, LookupLimits, Page, Prepared, Reservation};
+use attune::connector::{
+    Connector, Created, Lane, Lifecycle, LifecycleLimits, Limits, Lookup, LookupLimits, NewRecord, Page, Prepared,
+    Removed, Reservation,
+};
 use attune::model::{Failure, Key, Observed, Outcome, Timestamp, Write};
 use futures::stream::BoxStream;
 
 use super::read::{self, Shows, Walk};
 use super::store::{pages, prepare, reserve};
-use super::{Shared, write};
+use super::{Shared, life, write};
 
 pub struct Crm {
     pub hub: Shared,
@@ -81,6 +84,10 @@ impl Connector for Crm {
     fn lookup(&self) -> Option<&dyn Lookup> {
         (self.finds > 0).then_some(self)
     }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
 }
 
 #[async_trait]
@@ -99,5 +106,24 @@ impl Lookup for Crm {
 
     async fn keys_with(&self, field: usize, values: &[String], _fold: bool, _lane: Lane) -> Result<Vec<Key>, Failure> {
         read::find(&self.hub, self.system, field, values).await
+    }
+}
+
+#[async_trait]
+impl Lifecycle for Crm {
+    fn lifecycle_limits(&self) -> LifecycleLimits {
+        LifecycleLimits { records_per_create: life::RECORDS_PER_CALL, keys_per_remove: life::RECORDS_PER_CALL }
+    }
+
+    fn creates_with(&self, _field: usize) -> bool {
+        true
+    }
+
+    async fn create(&self, batch: &[NewRecord], _reservation: &dyn Reservation) -> Vec<Created> {
+        life::create(&self.hub, self.system, batch).await
+    }
+
+    async fn remove(&self, keys: &[Key], _reservation: &dyn Reservation) -> Vec<Removed> {
+        life::remove(&self.hub, self.system, keys).await
     }
 }
