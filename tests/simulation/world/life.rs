@@ -47,7 +47,10 @@ pub async fn create(hub: &Shared, system: usize, batch: &[NewRecord]) -> Vec<Cre
         }
         Fate::Lost(lands) => {
             if let Some(late) = lands {
-                land_later(hub, late, batch, move |world, now, record| make(world, now, system, record));
+                land_later(hub, late, batch, move |world, now, record| {
+                    let created = make(world, now, system, record);
+                    world.doubt_making(system, &created);
+                });
             }
             hub.sleep(before + after + 1_500).await;
             vec![lost(); batch.len()]
@@ -58,11 +61,11 @@ pub async fn create(hub: &Shared, system: usize, batch: &[NewRecord]) -> Vec<Cre
             slot.lock().unwrap().take().unwrap_or_else(|| vec![lost(); batch.len()])
         }
     };
+    let (now, mut world) = (hub.now(), hub.world());
     if matches!(fate, Fate::Cut) {
-        outcomes.pop();
+        outcomes.pop().into_iter().for_each(|created| world.doubt_making(system, &created));
         outcomes.push(lost());
     }
-    let (now, mut world) = (hub.now(), hub.world());
     world.systems[system].in_flight -= 1;
     world.say(now, format!("answer of system {system}: {outcomes:?}"));
     outcomes
@@ -197,6 +200,13 @@ impl World {
         let keys = self.systems[system].records.keys().copied();
         let mut held = keys.filter(|key| self.holds(system, *key, 0).is_some_and(|held| folded(held) == folded(email)));
         held.next()
+    }
+
+    /// Nobody was told that it was made: whoever edits it before it is found meets what he never saw.
+    fn doubt_making(&mut self, system: usize, created: &Created) {
+        if let Created::Made(key) = created {
+            self.made_unknown.insert((system, key.as_str().parse().unwrap()));
+        }
     }
 
     /// Whose e-mail that is, or was, on the other side.

@@ -85,6 +85,8 @@ pub struct World {
     pub reads: Vec<u64>,
     /// Records that we made, by system and token.
     pub made: BTreeMap<(usize, String), u64>,
+    /// Records that we made without knowing it.
+    pub made_unknown: BTreeSet<(usize, u64)>,
     /// Keys kept for records that nobody made: by system and person.
     pub kept_keys: Vec<(usize, u64, u64)>,
     /// How often a system showed nothing.
@@ -157,6 +159,7 @@ impl Hub {
             misses_injected: false,
             unauthorized: BTreeMap::new(),
             made: BTreeMap::new(),
+            made_unknown: BTreeSet::new(),
             kept_keys: script.absent.clone(),
             silences: 0,
             stirred_at: BEGIN_MS,
