@@ -1056,18 +1056,28 @@ fn a_target_is_written_by_one_field() {
 fn store_fields_are_known() {
     let to_crm = "direction = \"to_crm\"";
     for (store, says) in [
-        ("customer:id", "`customer:id` is read-only, and this field would write it: set direction = \"to_crm\""),
-        ("customer:email", "`customer:email` is the customer's login and is never written"),
-        ("customer:company", "writing `customer:company` is not supported yet: set direction = \"to_crm\""),
+        (
+            "customer:id",
+            "`customer:id` is read-only (BigCommerce sets it), and this field would write it: set direction = \"to_crm\"",
+        ),
+        ("customer:origin_channel_id", "`customer:origin_channel_id` is read-only (BigCommerce sets it)"),
+        ("customer:store_credit", "`customer:store_credit` is read-only (it is money), and this field would write it"),
+        (
+            "customer:email",
+            "`customer:email` is the customer's login, and this field would write it: set direction = \"to_crm\", or \
+             allow_side_effects = true if that is what you want",
+        ),
+        ("customer:channel_ids", "`customer:channel_ids` decides where the customer can log in, and this field would"),
         ("customer:emial", "a customer has no field `emial`; did you mean `customer:email`?"),
         ("atribute:A", "there are no store fields `atribute:…`; did you mean `attribute:A`?"),
         (
             "Job title",
-            "not a store field: expected `attribute:NAME` or `customer:NAME`; did you mean `attribute:Job title`?",
+            "not a store field: expected `attribute:NAME`, `customer:NAME` or `form_field:NAME`; did you mean \
+             `attribute:Job title`?",
         ),
         ("attribute:", "expected `attribute:NAME`"),
         ("attribute: A", "expected `attribute:NAME`, with no space"),
-        ("form_field:A", "`form_field:…` is not supported yet"),
+        ("form_field:", "expected `form_field:NAME`, with no space around the form field's name"),
         ("metafield:a/b", "`metafield:…` is not supported yet"),
         ("address:city", "`address:…` is not supported yet"),
         ("subscriber:a", "`subscriber:…` is not supported yet"),
@@ -1077,9 +1087,43 @@ fn store_fields_are_known() {
     ] {
         refused_field(&format!("store = \"{store}\", crm = \"x\""), ".store", &[says]);
     }
-    for store in ["customer:id", "customer:email", "customer:company"] {
+    for store in ["customer:id", "customer:email", "customer:store_credit", "customer:channel_ids"] {
         accepted(&with_field(&format!("store = \"{store}\", crm = \"x\", {to_crm}")));
     }
+    for store in ["customer:company", "customer:group", "form_field:Size", "customer:name"] {
+        accepted(&with_field(&format!("store = \"{store}\", crm = \"x\"")));
+    }
+    for store in ["customer:email", "customer:channel_ids"] {
+        let config = accepted(&with_field(&format!("store = \"{store}\", crm = \"x\", allow_side_effects = true")));
+        assert!(config.mappings["b2b"].fields[0].options.allow_side_effects, "{store}");
+    }
+}
+
+#[test]
+fn a_list_may_have_a_separator_in_the_crm() {
+    let list = "store = \"form_field:Sizes\", crm = \"sizes\", type = \"list\"";
+    let config = accepted(&with_field(&format!("{list}, separator = \";\"")));
+    assert_eq!(config.mappings["b2b"].fields[0].options.separator.as_deref(), Some(";"));
+    accepted(&with_field(list));
+    for (wrong, says) in [("\"\"", "empty"), ("\"123456789\"", "expected what stands between"), ("1", "expected text")]
+    {
+        refused_field(&format!("{list}, separator = {wrong}"), ".separator", &[says]);
+    }
+}
+
+#[test]
+fn a_name_and_its_parts_are_one_target() {
+    let both = |more: &str| {
+        with(
+            "{ store = \"attribute:Job title\", crm = \"job_title\" }",
+            &format!(
+                "{{ store = \"customer:name\", crm = \"a\" }}, {{ store = \"customer:last_name\", crm = \"b\"{more} }}"
+            ),
+        )
+    };
+    let said = load_text(&both("")).unwrap_err();
+    assert!(said.contains("two fields write one target: `customer:name` and `customer:last_name`"), "{said}");
+    accepted(&both(", direction = \"to_crm\""));
 }
 
 #[test]
@@ -1120,11 +1164,6 @@ fn partners_are_made_and_deleted_where_the_mapping_says_so() {
 
 #[test]
 fn what_is_to_come_says_so() {
-    refused_field(
-        "store = \"attribute:A\", crm = \"a\", type = \"list\"",
-        ".type",
-        &["the type \"list\" is not supported yet: use \"string\""],
-    );
     refused(
         &with("field =", "create = \"shop\"\nfield ="),
         "attune.toml:15: mapping.b2b.create: expected `none`, `store`, `crm` or `both`; did you mean `store`?",

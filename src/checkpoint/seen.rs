@@ -63,9 +63,9 @@ impl SeenRecord {
         self.0.iter().find(|packed| packed.0 == field).and_then(|packed| packed.1.as_ref())
     }
 
-    /// The newest modification time known for any other field than this one, in the source's time.
-    pub fn modified_beside(&self, field: i64) -> Option<Timestamp> {
-        self.0.iter().filter(|packed| packed.0 != field).filter_map(|packed| packed.2).max()
+    /// The newest modification time known for any other field than this one that counts, in the source's time.
+    pub fn modified_beside(&self, field: i64, counts: impl Fn(i64) -> bool) -> Option<Timestamp> {
+        self.0.iter().filter(|packed| packed.0 != field && counts(packed.0)).filter_map(|packed| packed.2).max()
     }
 
     /// Our own writes to other fields than this one, where their values still stand: the earliest date that they can have

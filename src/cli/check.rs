@@ -237,7 +237,7 @@ fn target(rule: &FieldRule, side: Side, shape: &FieldShape, from: Option<&FieldS
     if !shape.writable {
         return Some(format!("the {side} does not let us write it: what differs there is held"));
     }
-    if rule.kind == FieldType::String && !matches!(shape.holds, Holds::Text | Holds::List) {
+    if rule.kind == FieldType::String && !matches!(shape.holds, Holds::Text | Holds::FullName | Holds::List) {
         return Some(format!(
             "the {side} holds {} only: any other text is held; give the field its `type`",
             holds(shape)
@@ -258,6 +258,7 @@ fn target(rule: &FieldRule, side: Side, shape: &FieldShape, from: Option<&FieldS
 const fn holds(shape: &FieldShape) -> &'static str {
     match shape.holds {
         Holds::Text => "text",
+        Holds::FullName => "first and last names",
         Holds::Number => "numbers",
         Holds::Integer => "whole numbers",
         Holds::Date => "days",

@@ -1,6 +1,6 @@
 //! Names of fields: what the store's may be, and what is the same of every CRM's.
 
-use crate::model::Direction;
+use crate::model::{Direction, FieldOptions};
 
 use super::nearest;
 use super::reader::Reader;
@@ -12,8 +12,8 @@ const MAX_CHARS: usize = 255;
 /// The kinds of store field, by what stands before the colon.
 const PREFIXES: [&str; 7] = ["attribute", "customer", "form_field", "metafield", "address", "subscriber", "segment"];
 
-/// What a customer has. BigCommerce's own names, but `name` (first and last) and `group` (by name).
-const CUSTOMER: [&str; 12] = [
+/// What a customer has. BigCommerce's own names, but `name` (first and last), `group` (by name) and `store_credit`.
+const CUSTOMER: [&str; 16] = [
     "email",
     "first_name",
     "last_name",
@@ -22,40 +22,57 @@ const CUSTOMER: [&str; 12] = [
     "phone",
     "notes",
     "tax_exempt_category",
+    "accepts_product_review_abandoned_cart_emails",
     "group",
+    "store_credit",
+    "channel_ids",
+    "origin_channel_id",
     "id",
     "date_created",
     "date_modified",
 ];
 
-/// What BigCommerce sets by itself.
-const CUSTOMER_READ_ONLY: [&str; 3] = ["id", "date_created", "date_modified"];
+/// What is never written, and why.
+const CUSTOMER_READ_ONLY: [(&str, &str); 5] = [
+    ("id", "BigCommerce sets it"),
+    ("date_created", "BigCommerce sets it"),
+    ("date_modified", "BigCommerce sets it"),
+    ("origin_channel_id", "BigCommerce sets it"),
+    ("store_credit", "it is money"),
+];
 
-/// A store field; `writes`: whether the mapping writes it.
-pub(super) fn store(reader: &Reader, node: &Node, writes: bool) -> Option<String> {
+/// What is written only where the mapping says that this is meant, and what such a write does besides.
+const CUSTOMER_SIDE_EFFECTS: [(&str, &str); 2] =
+    [("email", "is the customer's login"), ("channel_ids", "decides where the customer can log in")];
+
+/// A store field that is only read.
+pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
     let name = any(reader, node)?;
     let Some((prefix, rest)) = name.split_once(':') else {
         if name == "segments" {
-            reader.not_yet(node, "the list of segments", "map attributes and read customer fields");
+            reader.not_yet(node, "the list of segments", "map attributes, customer fields and form fields");
         } else {
-            let known = nearest::list(["attribute:NAME", "customer:NAME"], "or");
+            let known = nearest::list(["attribute:NAME", "customer:NAME", "form_field:NAME"], "or");
             reader.problem(node, format!("not a store field: expected {known}; did you mean `attribute:{name}`?"));
         }
         return None;
     };
     match prefix {
-        "attribute" if rest.trim() == rest && !rest.is_empty() => Some(name),
-        "attribute" => {
-            reader.problem(node, "expected `attribute:NAME`, with no space around the attribute's name");
+        "attribute" | "form_field" if rest.trim() == rest && !rest.is_empty() => Some(name),
+        "attribute" | "form_field" => {
+            let what = if prefix == "attribute" { "attribute" } else { "form field" };
+            reader.problem(node, format!("expected `{prefix}:NAME`, with no space around the {what}'s name"));
             None
         }
-        "customer" => customer(reader, node, rest, writes).then_some(name),
+        "customer" if CUSTOMER.contains(&rest) => Some(name),
+        "customer" => {
+            let hint =
+                nearest(rest, CUSTOMER).map_or_else(String::new, |near| format!("; did you mean `customer:{near}`?"));
+            reader.problem(node, format!("a customer has no field `{rest}`{hint}"));
+            None
+        }
         _ if PREFIXES.contains(&prefix) => {
-            reader.not_yet(
-                node,
-                &format!("`{prefix}:…`"),
-                "map attributes (`attribute:NAME`) and read customer fields",
-            );
+            reader.not_yet(node, &format!("`{prefix}:…`"), "map attributes, customer fields and form fields");
             None
         }
         _ => {
@@ -67,28 +84,37 @@ pub(super) fn store(reader: &Reader, node: &Node, writes: bool) -> Option<String
     }
 }
 
-fn customer(reader: &Reader, node: &Node, field: &str, writes: bool) -> bool {
+/// The store field of a mapped field.
+pub(super) fn mapped(reader: &Reader, node: &Node, direction: Direction, options: &FieldOptions) -> Option<String> {
+    let name = store(reader, node)?;
+    if direction != Direction::ToCrm
+        && let Some(field) = name.strip_prefix("customer:")
+        && !may_write(reader, node, field, options)
+    {
+        return None;
+    }
+    Some(name)
+}
+
+fn may_write(reader: &Reader, node: &Node, field: &str, options: &FieldOptions) -> bool {
     const ONE_WAY: &str = "set direction = \"to_crm\"";
-    if !CUSTOMER.contains(&field) {
-        let hint =
-            nearest(field, CUSTOMER).map_or_else(String::new, |near| format!("; did you mean `customer:{near}`?"));
-        reader.problem(node, format!("a customer has no field `{field}`{hint}"));
+    if let Some((_, why)) = CUSTOMER_READ_ONLY.iter().find(|(known, _)| *known == field) {
+        let what = format!("`customer:{field}` is read-only ({why}), and this field would write it: {ONE_WAY}");
+        reader.problem(node, what);
         return false;
     }
-    if !writes {
-        return true;
-    }
-    if CUSTOMER_READ_ONLY.contains(&field) {
-        reader.problem(node, format!("`customer:{field}` is read-only, and this field would write it: {ONE_WAY}"));
-    } else if field == "email" {
+    let effect = CUSTOMER_SIDE_EFFECTS.iter().find(|(known, _)| *known == field);
+    if let Some((_, what)) = effect.filter(|_| !options.allow_side_effects) {
         reader.problem(
             node,
-            format!("`customer:email` is the customer's login and is never written, and this field would write it: {ONE_WAY}"),
+            format!(
+                "`customer:{field}` {what}, and this field would write it: {ONE_WAY}, or allow_side_effects = true if that \
+                 is what you want"
+            ),
         );
-    } else {
-        reader.not_yet(node, &format!("writing `customer:{field}`"), ONE_WAY);
+        return false;
     }
-    false
+    true
 }
 
 /// A CRM field; `direction`: of the mapped field, none where it is only read.

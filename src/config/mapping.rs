@@ -4,14 +4,29 @@ use std::collections::BTreeMap;
 
 use crate::model::{Conflict, Create, Direction, FieldRule, FieldType, Mapping, MatchRule, OnClear, OnDelete, Only};
 
-use super::field_name;
 use super::reader::Reader;
 use super::tree::Node;
+use super::{field_name, field_options};
 
-const KEYS: [&str; 6] = ["match", "only", "create", "on_delete", "create_attributes", "field"];
+const KEYS: [&str; 7] = ["match", "only", "create", "on_delete", "create_attributes", "create_groups", "field"];
 
-const FIELD_KEYS: [&str; 9] =
-    ["store", "crm", "type", "direction", "conflict", "on_clear", "overwrite", "trim", "values"];
+const FIELD_KEYS: [&str; 11] = [
+    "store",
+    "crm",
+    "type",
+    "direction",
+    "conflict",
+    "on_clear",
+    "overwrite",
+    "trim",
+    "values",
+    "separator",
+    "allow_side_effects",
+];
+
+/// First and last name, and what each is by itself.
+const FULL_NAME: &str = "customer:name";
+const NAME_PARTS: [&str; 2] = ["customer:first_name", "customer:last_name"];
 
 /// More than any store has.
 const MAX_FIELDS: usize = 500;
@@ -36,12 +51,22 @@ pub(super) fn read<'n>(reader: &Reader, name: &str, node: &'n Node) -> Option<Re
     let create = fields.get_or("create", Create::default(), |node| create(reader, node));
     let on_delete = fields.get_or("on_delete", OnDelete::default(), |node| on_delete(reader, node));
     let create_attributes = fields.get_or("create_attributes", false, |node| reader.boolean(node));
+    let create_groups = fields.get_or("create_groups", false, |node| reader.boolean(node));
     let rules =
         fields.require("field", "the fields that correspond, each a [[mapping.….field]] with `store` and `crm`");
     let rules = rules.map_or_else(Vec::new, |node| field_rules(reader, node));
     written_once(reader, &rules);
     let (nodes, rules) = rules.into_iter().unzip();
-    let mapping = Mapping { name: name.to_owned(), matches, only, create, on_delete, create_attributes, fields: rules };
+    let mapping = Mapping {
+        name: name.to_owned(),
+        matches,
+        only,
+        create,
+        on_delete,
+        create_attributes,
+        create_groups,
+        fields: rules,
+    };
     Some(ReadMapping { mapping, fields: nodes })
 }
 
@@ -59,7 +84,7 @@ fn match_rules(reader: &Reader, node: &Node) -> Vec<MatchRule> {
     let mut read: Vec<MatchRule> = Vec::new();
     for node in rules {
         let Some(fields) = reader.table(node, &["store", "crm"]) else { continue };
-        let store = fields.require("store", "a store field").and_then(|node| field_name::store(reader, node, false));
+        let store = fields.require("store", "a store field").and_then(|node| field_name::store(reader, node));
         let crm = fields.require("crm", "a CRM field").and_then(|node| field_name::crm(reader, node, None));
         let (Some(store), Some(crm)) = (store, crm) else { continue };
         let rule = MatchRule { store, crm };
@@ -81,7 +106,7 @@ fn only(reader: &Reader, node: &Node) -> Option<Only> {
             let mut name_node = node.clone();
             name_node.value = super::tree::Value::Text(name.clone());
             let name = if is_store {
-                field_name::store(reader, &name_node, false)
+                field_name::store(reader, &name_node)
             } else {
                 field_name::crm(reader, &name_node, None)
             };
@@ -161,20 +186,17 @@ fn field_rule(reader: &Reader, node: &Node) -> Option<FieldRule> {
         reader.warning(node, "has no effect on a type other than \"string\": take it out");
     }
     let values = fields.get_or("values", BTreeMap::new(), |node| values(reader, node, direction));
+    let options = field_options::read(reader, &fields, kind);
     let store = fields
         .require("store", "the store's field, such as \"attribute:Job title\"")
-        .and_then(|node| field_name::store(reader, node, direction != Direction::ToCrm));
+        .and_then(|node| field_name::mapped(reader, node, direction, &options));
     let crm = fields.require("crm", "the CRM's field").and_then(|node| field_name::crm(reader, node, Some(direction)));
-    Some(FieldRule { store: store?, crm: crm?, kind, direction, conflict, on_clear, overwrite, trim, values })
+    Some(FieldRule { store: store?, crm: crm?, kind, direction, conflict, on_clear, overwrite, trim, values, options })
 }
 
 fn field_type(reader: &Reader, node: &Node) -> Option<FieldType> {
     let types = [FieldType::String, FieldType::Number, FieldType::Date, FieldType::Boolean, FieldType::List];
-    let kind = reader.word(node, &types.map(|kind| (kind.as_str(), kind)))?;
-    if kind == FieldType::List {
-        reader.not_yet(node, "the type \"list\"", "use \"string\", \"number\", \"date\" or \"boolean\"");
-    }
-    Some(kind)
+    reader.word(node, &types.map(|kind| (kind.as_str(), kind)))
 }
 
 /// CRM word → store word. Where values flow to the CRM, a store word must lead back to one CRM word.
@@ -230,6 +252,21 @@ fn written_once(reader: &Reader, rules: &[(&Node, FieldRule)]) {
                     "{what}`{}` is mapped twice{}: a store field stands once in a mapping",
                     rule.store,
                     line(other)
+                ),
+            );
+        }
+        let of_name = |rule: &FieldRule| NAME_PARTS.contains(&rule.store.as_str());
+        let to_store = |rule: &FieldRule| rule.direction != Direction::ToCrm;
+        let parts = |one: &FieldRule, other: &FieldRule| one.store == FULL_NAME && of_name(other);
+        let overlaps = |other: &FieldRule| parts(rule, other) || parts(other, rule);
+        let same = rules[..index].iter().find(|(_, other)| to_store(rule) && to_store(other) && overlaps(other));
+        if let Some((_, first)) = same {
+            reader.problem(
+                node,
+                format!(
+                    "two fields write one target: `{}` and `{}` both write the customer's name; keep `customer:name` or its \
+                     parts, or set direction = \"to_crm\"",
+                    first.store, rule.store
                 ),
             );
         }

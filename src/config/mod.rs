@@ -12,6 +12,7 @@ mod crm;
 mod duration;
 mod environment;
 mod field_name;
+mod field_options;
 mod file;
 mod mapping;
 mod nearest;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 pub use crate::http::{Lane, Quota};
-use crate::model::{Definition, Failure, FieldType, Key, Observed, Outcome, Timestamp, Write};
+use crate::model::{Definition, Failure, FieldOptions, FieldType, Key, Observed, Outcome, Timestamp, Write};
 pub use lifecycle::{Created, Lifecycle, LifecycleLimits, NewRecord, Removed};
 pub use lookup::{Lookup, LookupLimits};
 
@@ -34,6 +34,45 @@ pub struct FieldWanted {
     pub name: String,
     /// The canonical form in which its values will be compared.
     pub kind: FieldType,
+    /// What the mapping says of it besides.
+    pub options: FieldOptions,
+}
+
+impl FieldWanted {
+    /// A field of which the mapping says nothing else.
+    pub fn new(name: impl Into<String>, kind: FieldType) -> Self {
+        Self { name: name.into(), kind, options: FieldOptions::default() }
+    }
+}
+
+/// What tells when a field's value changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dating {
+    /// Each value has a time of its own ([`crate::model::Cell::modified`]).
+    Itself,
+    /// Only the record has one ([`Observed::modified`]), and it moves with every change of the field.
+    #[default]
+    Record,
+    /// Nothing: not even the record's time need move.
+    Nothing,
+}
+
+/// Where the writes of a field go. Those of one destination share calls, those of different ones never do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Destination {
+    /// Tells it from the connector's others.
+    pub number: usize,
+    /// The most that is sure to fit into one call.
+    pub per_call: PerCall,
+}
+
+/// What a call is full of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PerCall {
+    /// So many writes.
+    Writes(usize),
+    /// So many records, however many writes each has.
+    Records(usize),
 }
 
 /// One page of a feed or of a sweep.
@@ -98,7 +137,7 @@ impl Reservation for Unreserved {
 /// What the engine must know to plan writes for a kind of source.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The most batches of one round: written at the same time, after one recheck.
+    /// The most batches of one round for one destination: written at the same time, after one recheck.
     pub batches_per_round: usize,
     /// The most writes of one batch.
     pub writes_per_batch: usize,
@@ -106,8 +145,6 @@ pub struct Limits {
     pub keys_per_fetch: usize,
     /// Whether a write of a field that changed since the recheck is refused by the source itself.
     pub conditional_writes: bool,
-    /// Whether each field carries its own modification time (otherwise only the record does).
-    pub dates_fields: bool,
     /// Whether values missing from a complete answer were missing when the source was asked (a null that was read),
     /// so that no second look is needed before a clear.
     pub shows_nulls: bool,
@@ -125,12 +162,24 @@ pub trait Connector: Send + Sync {
     /// What to plan by.
     fn limits(&self) -> Limits;
 
+    /// What tells when a value of this field changed.
+    fn dating(&self, field: usize) -> Dating {
+        let _ = field;
+        Dating::Record
+    }
+
+    /// Where writes of this field go.
+    fn destination(&self, field: usize) -> Destination {
+        let _ = field;
+        Destination { number: 0, per_call: PerCall::Writes(self.limits().writes_per_batch) }
+    }
+
     /// Reaches the system, says what it is, and finds the fields. `known` holds the remembered definition ids, one for
     /// each field. Fields are created only if `may_create` (and the connector was opened to create them).
     async fn prepare(&self, known: &[Option<String>], may_create: bool) -> Result<Prepared, Failure>;
 
     /// The names of the change feeds; each has a cursor of its own.
-    fn feeds(&self) -> &'static [&'static str];
+    fn feeds(&self) -> &[&'static str];
 
     /// Everything of one feed that changed at or after `since` (the source's time), in pages.
     fn changes(&self, feed: &'static str, since: Timestamp) -> BoxStream<'_, Result<Page, Failure>>;
@@ -147,7 +196,7 @@ pub trait Connector: Send + Sync {
         reservation: &dyn Reservation,
     ) -> Result<Vec<Observed>, Failure>;
 
-    /// Packs writes into the fewest calls the API takes: each inner list is one call.
+    /// Packs writes into the fewest calls the API takes: each inner list is one call, to one destination.
     fn batches(&self, writes: Vec<Write>) -> Vec<Vec<Write>>;
 
     /// Waits until `calls` calls may leave without waiting, and takes them.

@@ -11,7 +11,7 @@ use crate::config::{Config, Crm, Environment, Store, Sweep, Times};
 use crate::connector::FieldWanted;
 use crate::engine::{self, PairSettings, SourceSettings};
 use crate::http::Client;
-use crate::model::{Failure, FieldType, Mapping, Side};
+use crate::model::{Failure, FieldOptions, FieldType, Mapping, Side};
 
 /// All sources and pairs of a configuration. Nothing was reached yet.
 pub struct Blueprint {
@@ -73,9 +73,10 @@ pub struct Surroundings {
 /// The fields of one source that its pairs name, and those that links are found by.
 #[derive(Default)]
 pub(super) struct Wanted {
-    fields: BTreeMap<String, FieldType>,
+    fields: BTreeMap<String, (FieldType, FieldOptions)>,
     matches: BTreeSet<(String, bool)>,
     pub(super) create_attributes: bool,
+    pub(super) create_groups: bool,
 }
 
 impl Blueprint {
@@ -137,23 +138,29 @@ pub(super) async fn draw_source(
 fn want(wanted: &mut Wanted, side: Side, mapping: &Mapping) {
     let name = |store: &str, crm: &str| if side == Side::Store { store.to_owned() } else { crm.to_owned() };
     for rule in &mapping.fields {
-        wanted.fields.insert(name(&rule.store, &rule.crm), rule.kind);
+        wanted.fields.insert(name(&rule.store, &rule.crm), (rule.kind, rule.options.clone()));
     }
     for rule in &mapping.matches {
         let field = name(&rule.store, &rule.crm);
-        wanted.fields.entry(field.clone()).or_insert(FieldType::String);
+        wanted.fields.entry(field.clone()).or_default();
         wanted.matches.insert((field, engine::folds_case(&rule.store)));
     }
     let only = if side == Side::Store { &mapping.only.store } else { &mapping.only.crm };
     for field in only.keys() {
-        wanted.fields.entry(field.clone()).or_insert(FieldType::String);
+        wanted.fields.entry(field.clone()).or_default();
     }
     wanted.create_attributes |= mapping.create_attributes;
+    wanted.create_groups |= mapping.create_groups;
 }
 
 impl Wanted {
     pub(super) fn fields(&self) -> Vec<FieldWanted> {
-        self.fields.iter().map(|(name, kind)| FieldWanted { name: name.clone(), kind: *kind }).collect()
+        let wanted = |(name, (kind, options)): (&String, &(FieldType, FieldOptions))| FieldWanted {
+            name: name.clone(),
+            kind: *kind,
+            options: options.clone(),
+        };
+        self.fields.iter().map(wanted).collect()
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn of_store(store: &Store, wanted: &Wanted, surroundings: &Surroundin
         share: store.share,
         fields: wanted.fields(),
         create_attributes: wanted.create_attributes,
+        create_groups: wanted.create_groups,
         patience: surroundings.patience,
         cancel: surroundings.stop.clone(),
         client: surroundings.client.clone(),

@@ -118,9 +118,16 @@ impl Engine {
             name: settings.name.clone(),
             identity: row.identity.clone().unwrap_or_default(),
             times: settings.times,
-            dates_fields: settings.connector.limits().dates_fields,
             connector: Arc::clone(&settings.connector),
-            fields: rows.iter().map(|row| SourceField { id: row.id, name: row.name.clone() }).collect(),
+            fields: rows
+                .iter()
+                .enumerate()
+                .map(|(at, row)| SourceField {
+                    id: row.id,
+                    name: row.name.clone(),
+                    dating: settings.connector.dating(at),
+                })
+                .collect(),
             match_fields,
             defined: RwLock::new(remembered),
             must_sweep: AtomicBool::new(must_sweep),

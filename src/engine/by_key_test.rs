@@ -97,7 +97,6 @@ impl Connector for People {
             writes_per_batch: 10,
             keys_per_fetch: KEYS_PER_FETCH,
             conditional_writes: false,
-            dates_fields: false,
             shows_nulls: true,
         }
     }
@@ -211,6 +210,7 @@ impl Scene {
             create: Create::None,
             on_delete: OnDelete::Unlink,
             create_attributes: false,
+            create_groups: false,
             fields: vec![FieldRule::new("attribute:Title", "title")],
         };
         let settings = PairSettings { mapping, mode: Mode::Sync, rails: Rails::default() };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::observe::latest;
 use super::{Engine, Error, Pair, PairField};
 use crate::checkpoint::{Behind, HeldRow, HeldState, LinkRow, SeenRecord, Transaction};
+use crate::connector::Dating;
 use crate::merge::{self, Decision, Facts, Intent, Target};
 use crate::model::{Agreed, Canonical, Conflict, Direction, FieldRule, HeldReason, Seen, Side, Timestamp, Value, Why};
 use crate::proof::Fault;
@@ -394,9 +395,10 @@ fn edited(pair: &Pair, link: &LinkRow, field: &PairField, side: Side) -> Option<
     let (source, record, field) = (pair.source(side), link.record(side), field.on(side).1);
     let theirs = record.seen.get(field)?.edited?;
     let by_us = |(earliest, acknowledged): (Timestamp, Timestamp)| {
-        theirs >= earliest && latest(theirs) <= source.their_time(acknowledged)
+        // A date without a fraction may stand for any moment of its second.
+        latest(theirs) >= earliest && theirs <= source.their_time(acknowledged)
     };
-    if !source.dates_fields && record.seen.written_beside(field).any(by_us) {
+    if source.dating(field) != Dating::Itself && record.seen.written_beside(field).any(by_us) {
         return None;
     }
     let offset_ms = if crate::proof::has(Fault::NoClockOffset) { 0 } else { source.offset_ms() };

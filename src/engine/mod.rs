@@ -52,7 +52,7 @@ pub use read_back::ReadBack;
 pub use report::{Explained, ExplainedField, LinkReport, LinkStanding, LinkState, PairStatus};
 
 use crate::checkpoint::{Checkpoint, Cursor, SeenRecord};
-use crate::connector::Connector;
+use crate::connector::{Connector, Dating};
 use crate::merge;
 use crate::model::{
     Create, DefinitionState, Direction, FieldRule, FieldShape, Mapping, Mode, Rails, Side, Timestamp, Value,
@@ -100,6 +100,7 @@ impl Default for Times {
 pub(crate) struct SourceField {
     pub id: i64,
     pub name: String,
+    pub dating: Dating,
 }
 
 /// How a source defines one of its fields now.
@@ -125,7 +126,6 @@ pub struct Source {
     pub times: Times,
     pub(crate) connector: Arc<dyn Connector>,
     pub(crate) fields: Vec<SourceField>,
-    pub(crate) dates_fields: bool,
     /// Fields by which links are found, and whether letter case counts in them.
     pub(crate) match_fields: Vec<(i64, bool)>,
     pub(crate) defined: RwLock<Vec<Defined>>,
@@ -171,6 +171,11 @@ impl Source {
     /// Where a field stands among the connector's.
     pub(crate) fn place(&self, field: i64) -> Option<usize> {
         self.fields.iter().position(|known| known.id == field)
+    }
+
+    /// What tells when a field changed.
+    pub(crate) fn dating(&self, field: i64) -> Dating {
+        self.fields.iter().find(|known| known.id == field).map_or(Dating::Nothing, |known| known.dating)
     }
 
     pub(crate) fn is_match_field(&self, field: i64) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Engine, Error, Source};
 use crate::checkpoint::{RecordRow, RecordSave, SeenCell, SeenRecord, Transaction, Waiting};
+use crate::connector::Dating;
 use crate::model::{Existence, Key, Observed, Seen, Timestamp, Value};
 use crate::proof::Fault;
 
@@ -219,12 +220,17 @@ fn absorb(
             Seen::Absent => None,
             Seen::Value(value) => Some(value),
         };
-        // The date of a whole record says nothing about an absent value of a source that dates each field.
-        let dated = cell.modified.or(if source.dates_fields && value.is_none() { None } else { shown.modified });
+        // The date of a whole record says nothing about an absent value of a field that has its own.
+        let dated = cell.modified.or(match field.dating {
+            Dating::Itself if value.is_none() => None,
+            Dating::Itself | Dating::Record => shown.modified,
+            Dating::Nothing => None,
+        });
         let known = record.seen.get(field.id);
-        let of_record = !source.dates_fields && cell.modified.is_none();
-        let beside = if of_record { record.seen.modified_beside(field.id) } else { None };
-        let verdict = compare(known.as_ref(), value, (dated, beside), reading, source, now);
+        let of_record = field.dating == Dating::Record && cell.modified.is_none();
+        let with_record = |other: i64| source.dating(other) == Dating::Record;
+        let beside = if of_record { record.seen.modified_beside(field.id, with_record) } else { None };
+        let verdict = compare(known.as_ref(), value, (dated, beside), (reading, field.dating), source, now);
         let pending = record.id.and_then(|id| second.waiting.iter().find(|w| w.record == id && w.field == field.id));
         match verdict {
             Verdict::Drop => {}
@@ -290,7 +296,7 @@ fn compare(
     known: Option<&SeenCell>,
     value: Option<&Value>,
     (dated, beside): (Option<Timestamp>, Option<Timestamp>),
-    reading: Reading,
+    (reading, dating): (Reading, Dating),
     source: &Source,
     now: Timestamp,
 ) -> Verdict {
@@ -313,7 +319,7 @@ fn compare(
     let absent = known.value.is_none() && !crate::proof::has(Fault::AbsenceWithoutAge);
     let older = |(modified, dated): (Timestamp, Timestamp)| {
         // Of our own write to a record that is dated as a whole the very moment is known.
-        let shown = if known.ours && !source.dates_fields { latest(dated) } else { dated };
+        let shown = if known.ours && dating == Dating::Record { latest(dated) } else { dated };
         shown < modified || dated == modified && (absent || may_lag(modified))
     };
     if crate::proof::has(Fault::NoSecondLook) {
@@ -354,7 +360,7 @@ fn take(
     let known = record.seen.get(field);
     // The date of a whole record stands for a field only if the old value is known to have stood until shortly before.
     let edited = dated_itself.or_else(|| {
-        let record_date = dated.filter(|_| known.is_some() && !source.dates_fields)?;
+        let record_date = dated.filter(|_| known.is_some() && source.dating(field) == Dating::Record)?;
         reading.covered.filter(|covered| *covered + DATED_WITHIN >= record_date).map(|_| record_date)
     });
     let acknowledged = known.as_ref().and_then(|known| known.acknowledged);

@@ -31,7 +31,7 @@ pub fn canonical(rule: &FieldRule, side: Side, value: &Value) -> Result<Option<C
     }
     if rule.kind == FieldType::List {
         let mut items = Vec::new();
-        for item in &*items_of(value) {
+        for item in &*items_of(rule, side, value) {
             items.extend(canonical_text(rule, side, item)?);
         }
         items.sort_unstable();
@@ -93,6 +93,10 @@ pub fn fits(shape: &FieldShape, value: &Value) -> Result<(), CannotBeTaken> {
         (Holds::List, Value::List(_)) | (Holds::Text, Value::Text(_)) => None,
         (Holds::List, Value::Text(_)) => Some("it is one text, and the target holds a list"),
         (_, Value::List(_)) => Some("it is a list, and the target holds one value"),
+        (Holds::FullName, Value::Text(text)) => {
+            let one_word = !text.trim().contains(' ');
+            one_word.then_some("the target keeps a first and a last name apart, and it has no space between them")
+        }
         (Holds::Number, Value::Text(text)) => {
             canonical_number(text).is_none().then_some("the target holds numbers, and it is not one")
         }
@@ -113,10 +117,20 @@ pub fn fits(shape: &FieldShape, value: &Value) -> Result<(), CannotBeTaken> {
 }
 
 /// The encoded value in the spelling that a target of this shape stores; its canonical form stays the same. A list in a
-/// text is a JSON array, one text in a list is a list of one, a truth value in a number is 1 or 0.
-pub(super) fn spell(rule: &FieldRule, shape: &FieldShape, value: Value) -> Value {
-    match (shape.holds, value) {
-        (Holds::Text, Value::List(items)) => Value::Text(serde_json::Value::from(items).to_string()),
+/// text is a JSON array, or in the CRM what the mapping separates; one text in a list is a list of one, a truth value in a
+/// number is 1 or 0.
+///
+/// # Errors
+/// When an item of a list has the separator in it.
+pub(super) fn spell(rule: &FieldRule, side: Side, shape: &FieldShape, value: Value) -> Result<Value, CannotBeTaken> {
+    Ok(match (shape.holds, value) {
+        (Holds::Text, Value::List(items)) => match separator(rule, side) {
+            Some(separator) if items.iter().any(|item| item.contains(separator)) => {
+                return Err(CannotBeTaken::because("an item of the list has the mapping's `separator` in it"));
+            }
+            Some(separator) => Value::Text(items.join(separator)),
+            None => Value::Text(serde_json::Value::from(items).to_string()),
+        },
         (Holds::List, Value::Text(text)) => Value::List(vec![text]),
         (Holds::Integer | Holds::Number, Value::Text(text))
             if rule.kind == FieldType::Boolean && rule.values.is_empty() =>
@@ -128,7 +142,12 @@ pub(super) fn spell(rule: &FieldRule, shape: &FieldShape, value: Value) -> Value
             })
         }
         (_, value) => value,
-    }
+    })
+}
+
+/// What stands between the items of a list in a text of this side.
+fn separator(rule: &FieldRule, side: Side) -> Option<&str> {
+    rule.options.separator.as_deref().filter(|separator| side == Side::Crm && !separator.is_empty())
 }
 
 /// What is compared instead, where a value has no canonical form: the text as it stands, trimmed like any other.
@@ -212,10 +231,14 @@ fn trimmed<'a>(rule: &FieldRule, text: &'a str) -> &'a str {
     if exact { text } else { text.trim() }
 }
 
-/// The items of a list. A source without lists holds them as a JSON array; any other text is one item.
-fn items_of(value: &Value) -> Cow<'_, [String]> {
+/// The items of a list. A source without lists holds them with a separator between, where the mapping names one, or as a
+/// JSON array; any other text is one item.
+fn items_of<'v>(rule: &FieldRule, side: Side, value: &'v Value) -> Cow<'v, [String]> {
     match value {
         Value::List(items) => Cow::Borrowed(items),
+        Value::Text(text) if separator(rule, side).is_some() => {
+            Cow::Owned(text.split(separator(rule, side).unwrap_or_default()).map(str::to_owned).collect())
+        }
         Value::Text(text) => match serde_json::from_str::<Vec<String>>(text) {
             Ok(items) => Cow::Owned(items),
             Err(_) => Cow::Borrowed(std::slice::from_ref(text)),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::canonical::spell;
 use super::*;
-use crate::model::{Canonical, FieldRule, FieldShape, FieldType, Holds, Side, Value};
+use crate::model::{Canonical, FieldOptions, FieldRule, FieldShape, FieldType, Holds, Side, Value};
 
 const SIDES: [Side; 2] = [Side::Store, Side::Crm];
 const KINDS: [FieldType; 5] =
@@ -113,6 +113,7 @@ fn a_target_takes_what_it_can_hold_as_it_is() {
         (Holds::Instant, &["2026-01-02", "2026-01-02T03:04:05Z"], &["2024-02-30", "a"]),
         (Holds::Boolean, &["true", "0"], &["maybe"]),
         (Holds::List, &[], &["a"]),
+        (Holds::FullName, &["Ann Lee", " Ann Mary Lee "], &["Ann", " Ann ", ""]),
     ] {
         for text in taken {
             assert_eq!(fits(&shape(holds), &Value::text(*text)), Ok(()), "{holds:?} {text:?}");
@@ -133,26 +134,48 @@ fn a_target_takes_what_it_can_hold_as_it_is() {
 }
 
 #[test]
+fn a_list_in_a_text_of_the_crm_is_separated_as_the_mapping_says() {
+    let options = FieldOptions { separator: Some(";".to_owned()), ..FieldOptions::default() };
+    let rule = FieldRule { options, ..rule(FieldType::List) };
+    let set = |items: &[&str]| Ok(Some(Canonical(list(items))));
+    assert_eq!(canonical(&rule, Side::Crm, &Value::text(" b; a ;;b")), set(&["a", "b"]));
+    assert_eq!(canonical(&rule, Side::Crm, &Value::text(" ; ")), Ok(None));
+    assert_eq!(canonical(&rule, Side::Crm, &list(&["b", "a;c"])), set(&["a;c", "b"]), "a list is one already");
+    assert_eq!(canonical(&rule, Side::Store, &Value::text("a;b")), set(&["a;b"]), "it says nothing about the store");
+    let spelt = |side, items: &[&str]| spell(&rule, side, &FieldShape::TEXT, list(items));
+    assert_eq!(spelt(Side::Crm, &["a", "b"]), Ok(Value::text("a;b")));
+    assert_eq!(spelt(Side::Store, &["a", "b"]), Ok(Value::text("[\"a\",\"b\"]")));
+    assert!(spelt(Side::Crm, &["a;c", "b"]).is_err(), "it would come back as another list");
+}
+
+#[test]
 fn a_truth_value_in_a_number_is_one_or_zero() {
     let integer = FieldShape { holds: Holds::Integer, ..FieldShape::TEXT };
-    assert_eq!(spell(&rule(FieldType::Boolean), &integer, Value::text("true")), Value::text("1"));
-    assert_eq!(spell(&rule(FieldType::Boolean), &integer, Value::text("false")), Value::text("0"));
-    assert_eq!(spell(&rule(FieldType::Number), &integer, Value::text("1")), Value::text("1"));
-    assert_eq!(spell(&rule(FieldType::Boolean), &FieldShape::TEXT, Value::text("true")), Value::text("true"));
+    assert_eq!(spell(&rule(FieldType::Boolean), Side::Store, &integer, Value::text("true")), Ok(Value::text("1")));
+    assert_eq!(spell(&rule(FieldType::Boolean), Side::Store, &integer, Value::text("false")), Ok(Value::text("0")));
+    assert_eq!(spell(&rule(FieldType::Number), Side::Store, &integer, Value::text("1")), Ok(Value::text("1")));
+    assert_eq!(
+        spell(&rule(FieldType::Boolean), Side::Store, &FieldShape::TEXT, Value::text("true")),
+        Ok(Value::text("true"))
+    );
 }
 
 /// Any rule: every type, trimmed or not, with and without words.
 fn any_rule() -> impl Strategy<Value = FieldRule> {
-    (prop::sample::select(&KINDS[..]), any::<bool>(), any::<bool>()).prop_map(|(kind, trim, words)| {
-        let words: &[(&str, &str)] = match (words, kind) {
-            (false, _) => &[],
-            (true, FieldType::String | FieldType::List) => &[("g", "Gold"), ("s", " Silver "), ("-", "")],
-            (true, FieldType::Number) => &[("low", "1.0"), ("high", "20")],
-            (true, FieldType::Date) => &[("start", "2026-01-01"), ("end", "2026-12-31")],
-            (true, FieldType::Boolean) => &[("J", "yes"), ("N", "0")],
-        };
-        FieldRule { trim, ..with_words(kind, words) }
-    })
+    let separators = prop::sample::select(&[None, Some(";"), Some(" | ")][..]);
+    (prop::sample::select(&KINDS[..]), any::<bool>(), any::<bool>(), separators).prop_map(
+        |(kind, trim, words, separator)| {
+            let words: &[(&str, &str)] = match (words, kind) {
+                (false, _) => &[],
+                (true, FieldType::String | FieldType::List) => &[("g", "Gold"), ("s", " Silver "), ("-", "")],
+                (true, FieldType::Number) => &[("low", "1.0"), ("high", "20")],
+                (true, FieldType::Date) => &[("start", "2026-01-01"), ("end", "2026-12-31")],
+                (true, FieldType::Boolean) => &[("J", "yes"), ("N", "0")],
+            };
+            let options = FieldOptions { separator: separator.map(str::to_owned), ..FieldOptions::default() };
+            FieldRule { trim, options, ..with_words(kind, words) }
+        },
+    )
 }
 
 /// Texts that are often of some type, or almost, and often a mapped word.
@@ -200,7 +223,7 @@ proptest! {
                     Holds::Text, Holds::Number, Holds::Integer, Holds::Date, Holds::Instant, Holds::Boolean, Holds::List,
                 ] {
                     let shape = FieldShape { holds, ..FieldShape::TEXT };
-                    let spelled = spell(&rule, &shape, sent.clone());
+                    let Ok(spelled) = spell(&rule, to, &shape, sent.clone()) else { continue };
                     prop_assert_eq!(canonical(&rule, to, &spelled), Ok(Some(meant.clone())), "{:?}", holds);
                     if holds == Holds::Text {
                         prop_assert_eq!(fits(&shape, &spelled), Ok(()));

@@ -346,7 +346,7 @@ impl<'a> Field<'a> {
         if let Some(problem) = &form.unreadable {
             return Err(problem.clone());
         }
-        let encoded = spell(self.facts.rule, shape, encode(self.facts.rule, to, &form.value)?);
+        let encoded = spell(self.facts.rule, to, shape, encode(self.facts.rule, to, &form.value)?)?;
         fits(shape, &encoded)?;
         Ok(Some(encoded))
     }

@@ -19,6 +19,8 @@ pub struct Mapping {
     pub on_delete: OnDelete,
     /// Whether missing attribute definitions are created.
     pub create_attributes: bool,
+    /// Whether customer groups that a contact names and the store lacks are created.
+    pub create_groups: bool,
     /// The mapped fields.
     pub fields: Vec<FieldRule>,
 }
@@ -99,6 +101,29 @@ pub struct FieldRule {
     pub trim: bool,
     /// CRM word → store word.
     pub values: BTreeMap<String, String>,
+    /// What else its table says, for whoever stores it.
+    #[serde(default, skip_serializing_if = "FieldOptions::is_default")]
+    pub options: FieldOptions,
+}
+
+/// What a field's table says beyond its names, its type and its policies. The merge and both connectors are given all of it;
+/// each takes what concerns it. Whoever adds one adds a line here, and one where the configuration reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FieldOptions {
+    /// What stands between the items of a list where the CRM holds text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
+    /// Whether a store field may be written whose writes do more than change it: log-ins, e-mails.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_side_effects: bool,
+}
+
+impl FieldOptions {
+    /// Whether the table says nothing of these.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl FieldRule {
@@ -114,6 +139,7 @@ impl FieldRule {
             overwrite: true,
             trim: true,
             values: BTreeMap::new(),
+            options: FieldOptions::default(),
         }
     }
 }

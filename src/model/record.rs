@@ -142,6 +142,8 @@ impl FieldShape {
 pub enum Holds {
     /// Any text: it can hold the canonical text of every type.
     Text,
+    /// A first and a last name with a space between, which are kept apart.
+    FullName,
     /// Numbers with a fraction.
     Number,
     /// Whole numbers.

@@ -23,6 +23,12 @@ pub enum ControlError {
     /// There is no such attribute.
     #[error("there is no attribute named {0:?}")]
     NoAttribute(String),
+    /// There is no such group.
+    #[error("there is no customer group {0}")]
+    NoGroup(u64),
+    /// There is no such form field.
+    #[error("there is no form field named {0:?}")]
+    NoFormField(String),
     /// The attribute is there already.
     #[error("there is an attribute named {0:?} already")]
     AttributeExists(String),
@@ -46,7 +52,7 @@ impl StoreControl {
         Self { store }
     }
 
-    fn now(&self) -> (MutexGuard<'_, State>, Moment) {
+    pub(super) fn now(&self) -> (MutexGuard<'_, State>, Moment) {
         self.store.now()
     }
 
@@ -103,11 +109,18 @@ impl StoreControl {
                 (edit.company, &mut customer.company),
                 (edit.phone, &mut customer.phone),
                 (edit.notes, &mut customer.notes),
+                (edit.tax_exempt_category, &mut customer.tax_exempt_category),
             ];
             for (wanted, held) in fields {
                 if let Some(wanted) = wanted {
                     *held = wanted;
                 }
+            }
+            customer.customer_group_id = edit.customer_group_id.unwrap_or(customer.customer_group_id);
+            customer.accepts_emails = edit.accepts_emails.unwrap_or(customer.accepts_emails);
+            customer.store_credit = edit.store_credit.unwrap_or(customer.store_credit);
+            if let Some(channel_ids) = edit.channel_ids {
+                customer.channel_ids = Some(channel_ids);
             }
         });
         if known { Ok(()) } else { Err(ControlError::NoCustomer(id)) }

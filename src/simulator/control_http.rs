@@ -11,13 +11,18 @@
 //! | GET `…/customers` | | all; `?email=…` some |
 //! | POST `…/customers` | `{"email","first_name","last_name","company","phone","notes","attributes":{"NAME":"VALUE"}}`, all optional | adds one: `{"id":N}` |
 //! | GET `…/customers/{id}` | | one |
-//! | PUT `…/customers/{id}` | the same fields without `attributes` | edits what is given |
+//! | PUT `…/customers/{id}` | the same fields without `attributes`, and `tax_exempt_category`, `customer_group_id`, `accepts_emails`, `store_credit`, `channel_ids` | edits what is given |
 //! | DELETE `…/customers/{id}` | | deletes it |
 //! | PUT `…/customers/{id}/values` | `{"NAME":"VALUE","NAME":null}` | sets values, clears those that are null |
 //! | GET `…/attributes` | | all definitions |
 //! | POST `…/attributes` | `{"name","type"}` | adds one: `{"id":N}` |
 //! | POST `…/attributes/rename` | `{"from","to"}` | renames one |
 //! | POST `…/attributes/delete` | `{"name"}` | deletes one and its values |
+//! | GET `…/groups` | | ids and names of the customer groups |
+//! | POST `…/groups` | `{"name"}` | adds one: `{"id":N}` |
+//! | POST `…/form-fields` | `{"name","type"}`, `"text"`, `"number"` or `"list"` | asks for another thing at sign-up |
+//! | POST `…/form-fields/rename` | `{"from","to"}` | renames one; what was entered stays |
+//! | PUT `…/customers/{id}/form-fields` | `{"NAME":value,"NAME":null}` | a shopper enters something, empties those that are null |
 //! | GET `…/report` | | counts of calls, answers, throttling, violations |
 //! | DELETE `…/report` | | sets them to nothing and forgets the requests |
 //! | GET `…/requests` | | the most recent requests |
@@ -43,6 +48,7 @@ use serde_json::{Value, json};
 
 use super::control::{ControlError, StoreControl};
 use super::faults::FaultRule;
+use super::form_fields::FormFieldKind;
 use super::people::{CustomerEdit, NewCustomer};
 use super::query::decode;
 use super::server::Shared;
@@ -54,7 +60,10 @@ struct Problem(StatusCode, String);
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
         let status = match &error {
-            ControlError::NoCustomer(_) | ControlError::NoAttribute(_) => StatusCode::NOT_FOUND,
+            ControlError::NoCustomer(_)
+            | ControlError::NoAttribute(_)
+            | ControlError::NoGroup(_)
+            | ControlError::NoFormField(_) => StatusCode::NOT_FOUND,
             _ => StatusCode::BAD_REQUEST,
         };
         Self(status, error.to_string())
@@ -83,8 +92,16 @@ struct RenameOrder {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DeleteOrder {
+struct NameOrder {
     name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FormFieldOrder {
+    name: String,
+    #[serde(rename = "type")]
+    kind: FormFieldKind,
 }
 
 #[derive(Deserialize)]
@@ -206,7 +223,23 @@ fn in_store(
             let order: RenameOrder = read(body)?;
             store.rename_attribute(&order.from, &order.to)?;
         }
-        ("POST", ["attributes", "delete"]) => store.delete_attribute(&read::<DeleteOrder>(body)?.name)?,
+        ("POST", ["attributes", "delete"]) => store.delete_attribute(&read::<NameOrder>(body)?.name)?,
+        ("GET", ["groups"]) => return written(store.groups()),
+        ("POST", ["groups"]) => return Ok(json!({ "id": store.add_group(&read::<NameOrder>(body)?.name) })),
+        ("POST", ["form-fields"]) => {
+            let new: FormFieldOrder = read(body)?;
+            store.add_form_field(&new.name, new.kind);
+        }
+        ("POST", ["form-fields", "rename"]) => {
+            let order: RenameOrder = read(body)?;
+            store.rename_form_field(&order.from, &order.to)?;
+        }
+        ("PUT", ["customers", text, "form-fields"]) => {
+            let id = id(text)?;
+            for (name, value) in read::<BTreeMap<String, Value>>(body)? {
+                store.set_form_field(id, &name, &value)?;
+            }
+        }
         ("GET", ["report"]) => return written(store.report()),
         ("DELETE", ["report"]) => store.reset_report(),
         ("GET", ["requests"]) => return written(store.requests()),

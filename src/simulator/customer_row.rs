@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::answer::Refusal;
 use super::data::Customer;
 use super::dates::Seconds;
+use super::form_fields::FormFieldRow;
 use super::query::{Query, invalid};
-use super::settings::{IncludedAttributes, Readings};
+use super::settings::{FormFieldsAnswered, IncludedAttributes, Readings, StoreCreditAmount};
 use super::values::ValueRow;
 
 /// How many values `include=attributes` shows where it is limited.
@@ -40,7 +41,7 @@ pub(super) struct CustomerRow<'data> {
     #[serde(skip_serializing_if = "Option::is_none")]
     attributes: Option<Vec<ValueRow<'data>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    form_fields: Option<[u8; 0]>,
+    form_fields: Option<Vec<FormFieldRow<'data>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     store_credit_amounts: Option<[StoreCredit; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +57,23 @@ struct Authentication {
 
 #[derive(Serialize)]
 struct StoreCredit {
-    amount: f64,
+    amount: Amount,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Amount {
+    Number(f64),
+    Text(String),
+}
+
+impl Amount {
+    fn of(amount: f64, readings: &Readings) -> Self {
+        match readings.store_credit_amount {
+            StoreCreditAmount::Number => Self::Number(amount),
+            StoreCreditAmount::Text => Self::Text(format!("{amount:.4}")),
+        }
+    }
 }
 
 /// What `include` asks for.
@@ -71,6 +88,12 @@ pub(super) struct Include {
 }
 
 impl Include {
+    /// What the answer to a write shows beside the customers' own fields.
+    pub(super) fn answered(readings: &Readings) -> Self {
+        let form_fields = readings.form_fields_answered == FormFieldsAnswered::Shown;
+        Self { form_fields, ..Self::default() }
+    }
+
     /// From the query.
     pub(super) fn parse(query: &Query<'_>) -> Result<Self, Refusal> {
         let mut include = Self::default();
@@ -119,8 +142,10 @@ impl<'data> CustomerRow<'data> {
             attributes: include
                 .attributes
                 .then(|| customer.values.iter().take(shown).map(|value| ValueRow::new(customer.id, value)).collect()),
-            form_fields: include.form_fields.then_some([]),
-            store_credit_amounts: include.store_credit.then_some([StoreCredit { amount: customer.store_credit }]),
+            form_fields: include.form_fields.then(|| FormFieldRow::all(customer.id, &customer.form_fields)),
+            store_credit_amounts: include
+                .store_credit
+                .then(|| [StoreCredit { amount: Amount::of(customer.store_credit, readings) }]),
             shopper_profile_id: include.shopper_profile_id.then_some(""),
             segment_ids: include.segment_ids.then_some([]),
         }

@@ -7,6 +7,7 @@ use super::body::{self, Checked, Row};
 use super::customer_row::{CustomerRow, Include};
 use super::customers::same_email;
 use super::data::{Customer, Data};
+use super::form_fields::{self, Entered};
 use super::query::Query;
 use super::records::Records;
 use super::request::Request;
@@ -152,7 +153,7 @@ fn shown(records: &Records, request: &Request<'_>, ids: &[u64]) -> Answer {
     let customers: Vec<CustomerRow<'_>> = ids
         .iter()
         .filter_map(|&id| records.now().customer(id))
-        .map(|customer| CustomerRow::new(customer, Include::default(), &request.readings))
+        .map(|customer| CustomerRow::new(customer, Include::answered(&request.readings), &request.readings))
         .collect();
     rows(&customers, Meta::default())
 }
@@ -169,6 +170,7 @@ pub(super) fn create(records: &mut Records, request: Request<'_>) -> Result<Answ
         row.required_text("first_name")?;
         row.required_text("last_name")?;
         let wanted = Wanted::read(row)?;
+        let form_fields = form_fields::sent(row.get("form_fields"))?.unwrap_or_default();
         if row.flag("trigger_account_created_notification")? != Some(false) {
             // What happens by default is not documented: without an explicit `false` a shopper may get an e-mail.
             request.violation("trigger_account_created_notification is not said to be false");
@@ -183,7 +185,12 @@ pub(super) fn create(records: &mut Records, request: Request<'_>) -> Result<Answ
                 .iter()
                 .map(|&(id, text)| Ok((id, taken(records.now(), &request.readings, id, text)?)))
                 .collect();
-            taken.map_err(|what| (format!("{index}.attributes"), what)).map(|attributes| (wanted, attributes))
+            let entered = form_fields::entered(records.form_fields(), &Entered::new(), &form_fields, &request.readings);
+            match (taken, entered) {
+                (Err(what), _) => Err((format!("{index}.attributes"), what)),
+                (_, Err(what)) => Err((format!("{index}.form_fields"), what)),
+                (Ok(attributes), Ok(entered)) => Ok((wanted, attributes, entered)),
+            }
         };
         emails.push(email);
         checked.take(verdict);
@@ -193,10 +200,11 @@ pub(super) fn create(records: &mut Records, request: Request<'_>) -> Result<Answ
         return refusal.map_or(Ok(Answer::NoContent), Err);
     }
     let mut ids = Vec::new();
-    for (wanted, attributes) in &checked.good {
+    for (wanted, attributes, entered) in &checked.good {
         let mut customer = Customer::blank(0);
         customer.origin_channel_id = wanted.origin_channel_id.unwrap_or(customer.origin_channel_id);
         wanted.apply(&mut customer);
+        customer.form_fields.clone_from(entered);
         let id = records.create_customer(request.moment, customer);
         for (attribute, text) in attributes {
             records.set_value(request.moment, &request.readings, id, *attribute, text);
@@ -230,6 +238,10 @@ pub(super) fn update(records: &mut Records, request: Request<'_>) -> Result<Answ
     for (index, row) in body::rows(&values, &known)?.into_iter().enumerate() {
         let id = row.required_number("id")?;
         let wanted = Wanted::read(row)?;
+        let form_fields = form_fields::sent(row.get("form_fields"))?;
+        let entered = form_fields.zip(records.now().customer(id)).map(|(sent, customer)| {
+            form_fields::entered(records.form_fields(), &customer.form_fields, &sent, &request.readings)
+        });
         checked.take(if records.now().customer(id).is_none() {
             Err((format!("{index}.id"), "invalid customer ID".to_owned()))
         } else if let Err((field, what)) = wanted.check() {
@@ -239,7 +251,8 @@ pub(super) fn update(records: &mut Records, request: Request<'_>) -> Result<Answ
         {
             Err((".customer_update".to_owned(), format!("Error updating customers: email {email} already in use")))
         } else {
-            Ok((id, wanted.clone()))
+            let refused = |what| (format!("{index}.form_fields"), what);
+            entered.transpose().map_err(refused).map(|entered| (id, wanted.clone(), entered))
         });
         emails.extend(wanted.email);
     }
@@ -248,9 +261,14 @@ pub(super) fn update(records: &mut Records, request: Request<'_>) -> Result<Answ
         return refusal.map_or(Ok(Answer::NoContent), Err);
     }
     let mut ids = Vec::new();
-    for (id, wanted) in &checked.good {
+    for (id, wanted, entered) in &checked.good {
         // `origin_channel_id` is silently ignored here (https://github.com/bigcommerce/docs/pull/315).
-        records.edit_customer(request.moment, *id, |customer| wanted.apply(customer));
+        records.edit_customer(request.moment, *id, |customer| {
+            wanted.apply(customer);
+            if let Some(entered) = entered {
+                customer.form_fields.clone_from(entered);
+            }
+        });
         ids.push(*id);
     }
     refusal.map_or_else(|| Ok(shown(records, &request, &ids)), Err)

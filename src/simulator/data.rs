@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::dates::Seconds;
+use super::form_fields::Entered;
 use super::settings::AttributeKind;
 
 /// A customer, with its values.
@@ -27,6 +28,7 @@ pub(super) struct Customer {
     pub(super) origin_channel_id: u64,
     pub(super) channel_ids: Option<Vec<u64>>,
     pub(super) store_credit: f64,
+    pub(super) form_fields: Entered,
     /// In no order that means anything; few.
     pub(super) values: Vec<AttributeValue>,
 }
@@ -51,6 +53,7 @@ impl Customer {
             origin_channel_id: 1,
             channel_ids: None,
             store_credit: 0.0,
+            form_fields: Entered::new(),
             values: Vec::new(),
         }
     }

@@ -13,6 +13,10 @@ pub(super) enum Endpoint {
     Attributes,
     /// `/v3/customers/attribute-values`
     AttributeValues,
+    /// `/v3/customers/form-field-values`
+    FormFieldValues,
+    /// `/v2/customer_groups`
+    CustomerGroups,
     /// `/v2/time`
     Time,
     /// `/v2/store`
@@ -20,7 +24,15 @@ pub(super) enum Endpoint {
 }
 
 impl Endpoint {
-    const ALL: [Self; 5] = [Self::Customers, Self::Attributes, Self::AttributeValues, Self::Time, Self::Store];
+    const ALL: [Self; 7] = [
+        Self::Customers,
+        Self::Attributes,
+        Self::AttributeValues,
+        Self::FormFieldValues,
+        Self::CustomerGroups,
+        Self::Time,
+        Self::Store,
+    ];
 
     /// The word for it in faults and counters.
     pub(super) const fn as_str(self) -> &'static str {
@@ -28,6 +40,8 @@ impl Endpoint {
             Self::Customers => "customers",
             Self::Attributes => "attributes",
             Self::AttributeValues => "attribute-values",
+            Self::FormFieldValues => "form-field-values",
+            Self::CustomerGroups => "customer-groups",
             Self::Time => "time",
             Self::Store => "store",
         }
@@ -113,6 +127,8 @@ pub(super) fn parse(method: &str, path: &str) -> Result<Call, NoCall> {
         "/v3/customers" => Endpoint::Customers,
         "/v3/customers/attributes" => Endpoint::Attributes,
         "/v3/customers/attribute-values" => Endpoint::AttributeValues,
+        "/v3/customers/form-field-values" => Endpoint::FormFieldValues,
+        "/v2/customer_groups" => Endpoint::CustomerGroups,
         "/v2/time" => Endpoint::Time,
         "/v2/store" => Endpoint::Store,
         _ => return Err(NoCall::Path),
@@ -122,7 +138,10 @@ pub(super) fn parse(method: &str, path: &str) -> Result<Call, NoCall> {
         Endpoint::Customers | Endpoint::Attributes => true,
         // Values are made by the upsert; there is no POST.
         Endpoint::AttributeValues => method != Method::Post,
-        Endpoint::Time | Endpoint::Store => method == Method::Get,
+        // One group is changed and deleted at an address of its own, which nobody here needs.
+        Endpoint::CustomerGroups => matches!(method, Method::Get | Method::Post),
+        // They are written with the customer.
+        Endpoint::FormFieldValues | Endpoint::Time | Endpoint::Store => method == Method::Get,
     };
     if understood { Ok(Call { method, endpoint }) } else { Err(NoCall::Method) }
 }

@@ -1,4 +1,4 @@
-//! A BigCommerce on loopback: customers, attributes and their values over HTTP, strict where the real one is, with its
+//! A BigCommerce on loopback: customers, their attributes, groups and form fields over HTTP, strict where the real one is, with its
 //! quotas, its concurrency limits, its whole-second times, and with faults on demand.
 //!
 //! It is our own reading of what BigCommerce documents and what people met; where that is uncertain there is a switch
@@ -23,6 +23,7 @@ mod clock;
 mod connection;
 mod control;
 pub mod control_http;
+mod control_resources;
 mod cursor;
 mod customer_row;
 mod customer_writes;
@@ -32,7 +33,9 @@ mod dates;
 mod endpoint;
 mod faults;
 pub mod flags;
+mod form_fields;
 pub mod generate;
+mod groups;
 mod people;
 mod query;
 mod quota;
@@ -63,6 +66,7 @@ use crate::model::Timestamp;
 
 pub use control::{ControlError, StoreControl};
 pub use faults::{Fault, FaultRule};
+pub use form_fields::FormFieldKind;
 pub use people::{AttributeState, CustomerEdit, CustomerState, NewCustomer, ValueState};
 pub use report::{LoggedRequest, Report};
 pub use settings::{AttributeKind, AttributeSettings, Behaviour, Population, Readings, Scope, Settings, StoreSettings};

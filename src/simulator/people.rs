@@ -40,7 +40,7 @@ impl NewCustomer {
 }
 
 /// An edit of a customer's own fields; what is none stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CustomerEdit {
     /// E-mail.
@@ -55,6 +55,16 @@ pub struct CustomerEdit {
     pub phone: Option<String>,
     /// Notes.
     pub notes: Option<String>,
+    /// Tax exemption.
+    pub tax_exempt_category: Option<String>,
+    /// The group's id; 0 takes the customer out of its group.
+    pub customer_group_id: Option<u64>,
+    /// Whether e-mails about reviews and carts are welcome.
+    pub accepts_emails: Option<bool>,
+    /// Store credit.
+    pub store_credit: Option<f64>,
+    /// The channels that the customer can log in to.
+    pub channel_ids: Option<Vec<u64>>,
 }
 
 /// A customer as it is, whatever lists show.
@@ -74,6 +84,14 @@ pub struct CustomerState {
     pub phone: String,
     /// Notes.
     pub notes: String,
+    /// Tax exemption.
+    pub tax_exempt_category: String,
+    /// The group's id; 0: none.
+    pub customer_group_id: u64,
+    /// Whether e-mails about reviews and carts are welcome.
+    pub accepts_emails: bool,
+    /// The channels that the customer can log in to; none: those that are open to all.
+    pub channel_ids: Option<Vec<u64>>,
     /// When it was made, in milliseconds since the Unix epoch.
     pub created: Timestamp,
     /// When it changed.
@@ -122,6 +140,10 @@ pub(super) fn state_of(data: &Data, customer: &Customer) -> CustomerState {
         company: customer.company.clone(),
         phone: customer.phone.clone(),
         notes: customer.notes.clone(),
+        tax_exempt_category: customer.tax_exempt_category.clone(),
+        customer_group_id: customer.customer_group_id,
+        accepts_emails: customer.accepts_emails,
+        channel_ids: customer.channel_ids.clone(),
         created: customer.created.timestamp(),
         modified: customer.modified.timestamp(),
         attributes: attributes.collect(),

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 
 use super::data::{AttributeValue, Customer, Data, Definition};
 use super::dates::Seconds;
+use super::form_fields::FormField;
+use super::groups::{Group, Groups};
 use super::settings::{AttributeKind, EmptyValue, Readings, Replica, UnchangedUpsert, ValueEdits};
 
 /// When something happens, by the two clocks of a simulator.
@@ -26,6 +28,9 @@ pub(super) struct Records {
     next_customer: u64,
     next_definition: u64,
     next_value: u64,
+    /// Groups and questions are few and change seldom: no copy of them lags.
+    groups: Groups,
+    form_fields: Vec<FormField>,
 }
 
 #[derive(Debug)]
@@ -64,6 +69,8 @@ impl Records {
             next_value: next(data.customers().flat_map(|customer| customer.values.iter().map(|value| value.id)).max()),
             data,
             replica: None,
+            groups: Groups::new(),
+            form_fields: Vec::new(),
         }
     }
 
@@ -130,6 +137,44 @@ impl Records {
         customer.modified = moment.date;
         self.put(moment, id, Some(customer));
         id
+    }
+
+    /// A change that dates nothing by itself. False: there is no such customer.
+    pub(super) fn change_customer(&mut self, moment: Moment, id: u64, change: impl FnOnce(&mut Customer)) -> bool {
+        let Some(mut customer) = self.data.customer(id).cloned() else { return false };
+        change(&mut customer);
+        self.put(moment, id, Some(customer));
+        true
+    }
+
+    /// The groups.
+    pub(super) const fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// A new group under the next id, dated now.
+    pub(super) fn create_group(&mut self, moment: Moment, name: &str) -> u64 {
+        let id = self.groups.last_key_value().map_or(1, |(last, _)| last + 1);
+        self.groups.insert(id, Group { name: name.to_owned(), created: moment.date, modified: moment.date });
+        id
+    }
+
+    /// A new name for a group. False: there is no such group.
+    pub(super) fn rename_group(&mut self, moment: Moment, id: u64, name: &str) -> bool {
+        let Some(group) = self.groups.get_mut(&id) else { return false };
+        name.clone_into(&mut group.name);
+        group.modified = moment.date;
+        true
+    }
+
+    /// What is asked at sign-up.
+    pub(super) fn form_fields(&self) -> &[FormField] {
+        &self.form_fields
+    }
+
+    /// The same, to be changed.
+    pub(super) const fn form_fields_mut(&mut self) -> &mut Vec<FormField> {
+        &mut self.form_fields
     }
 
     /// An edit of a customer's own fields, dated now. False: there is no such customer.

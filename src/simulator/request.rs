@@ -8,7 +8,7 @@ use super::answer::{Answer, Refusal};
 use super::endpoint::{Call, Endpoint, Method};
 use super::records::{Moment, Records};
 use super::settings::{IdsPerList, Readings};
-use super::{attributes, customers, store_information, values};
+use super::{attributes, customers, form_fields, groups, store_information, values};
 
 /// One call, admitted.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +63,9 @@ pub(super) fn answer(records: &mut Records, request: Request<'_>) -> Result<Answ
         (Endpoint::AttributeValues, Method::Get) => values::list(records, request),
         (Endpoint::AttributeValues, Method::Delete) => values::delete(records, request),
         (Endpoint::AttributeValues, _) => values::upsert(records, request),
+        (Endpoint::FormFieldValues, _) => form_fields::list(records, request),
+        (Endpoint::CustomerGroups, Method::Post) => groups::create(records, request),
+        (Endpoint::CustomerGroups, _) => groups::list(records, request),
         (Endpoint::Time, _) => store_information::time(request),
         (Endpoint::Store, _) => store_information::store(request),
     }

@@ -422,4 +422,53 @@ readings! {
         /// They are two.
         Exact = "exact",
     },
+    /// What becomes of a customer's form fields that a write does not name.
+    form_field_writes: FormFieldWrites {
+        /// They stay.
+        Merge = "merge",
+        /// They go.
+        Replace = "replace",
+    },
+    /// What a write of a form field does that the store does not have.
+    unknown_form_fields: UnknownFormFields {
+        /// It is refused.
+        Refused = "refused",
+        /// It is left out; the answer is good.
+        Ignored = "ignored",
+    },
+    /// Whether a write of form fields needs a value in each that is required.
+    required_form_fields: RequiredFormFields {
+        /// It does not.
+        Unchecked = "unchecked",
+        /// It is refused without.
+        Checked = "checked",
+    },
+    /// Whether the answer to a write of customers shows their form fields.
+    form_fields_answered: FormFieldsAnswered {
+        /// It does not.
+        Absent = "absent",
+        /// It does.
+        Shown = "shown",
+    },
+    /// Whether a shopper's edit of a form field changes the customer's `date_modified`.
+    form_field_edits: FormFieldEdits {
+        /// It does.
+        TouchCustomer = "touch-customer",
+        /// It does not.
+        KeepCustomer = "keep-customer",
+    },
+    /// Whether two customer groups may have one name.
+    group_names: GroupNames {
+        /// They may not.
+        Unique = "unique",
+        /// They may.
+        Repeatable = "repeatable",
+    },
+    /// How store credit is written.
+    store_credit_amount: StoreCreditAmount {
+        /// As a number.
+        Number = "number",
+        /// As a text with four decimals.
+        Text = "text",
+    },
 }

@@ -392,7 +392,7 @@ impl HubSpotServer {
     }
 
     pub fn settings(&self, fields: &[(&str, FieldType)]) -> Settings {
-        let field = |(name, kind): &(&str, FieldType)| FieldWanted { name: (*name).to_owned(), kind: *kind };
+        let field = |(name, kind): &(&str, FieldType)| FieldWanted::new(*name, *kind);
         Settings {
             name: "crm".to_owned(),
             url: self.url.clone(),

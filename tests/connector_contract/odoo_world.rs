@@ -157,7 +157,7 @@ impl Server {
             api_key: Arc::new(move || Ok(SecretString::from(key.clone()))),
             model: model.to_owned(),
             quota: None,
-            fields: fields.iter().map(|(name, kind)| FieldWanted { name: (*name).to_owned(), kind: *kind }).collect(),
+            fields: fields.iter().map(|(name, kind)| FieldWanted::new(*name, *kind)).collect(),
             patience: Duration::ZERO,
             cancel: CancellationToken::new(),
             client: Client::new(TIMEOUTS),

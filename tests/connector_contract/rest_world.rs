@@ -473,7 +473,7 @@ pub fn connector(address: &str, api: Api, fields: &[(&str, FieldType)], token: &
         },
         api,
         quota: None,
-        fields: fields.iter().map(|(name, kind)| FieldWanted { name: (*name).to_owned(), kind: *kind }).collect(),
+        fields: fields.iter().map(|(name, kind)| FieldWanted::new(*name, *kind)).collect(),
         patience: Duration::ZERO,
         cancel: CancellationToken::new(),
         // Connections belong to the runtime of one test.

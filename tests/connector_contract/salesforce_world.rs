@@ -330,7 +330,7 @@ impl SalesforceServer {
     }
 
     pub fn settings(&self, fields: &[(&str, FieldType)]) -> Settings {
-        let field = |(name, kind): &(&str, FieldType)| FieldWanted { name: (*name).to_owned(), kind: *kind };
+        let field = |(name, kind): &(&str, FieldType)| FieldWanted::new(*name, *kind);
         Settings {
             name: "crm".to_owned(),
             url: self.url.clone(),

@@ -295,7 +295,7 @@ pub const fn case(
 pub async fn columns(database: &Database, cases: Vec<Case>) {
     for Case { column, kind, literal, shown, holds, writes } in cases {
         let mut settings = database.new_table();
-        settings.fields = vec![FieldWanted { name: "field".to_owned(), kind }];
+        settings.fields = vec![FieldWanted::new("field", kind)];
         let (table, time) = (name_of(&settings).to_owned(), database.one_of("TEXT", "timestamptz", "datetime"));
         let zone = database.one_of("Z", "Z", "");
         let sql = format!(

@@ -209,7 +209,7 @@ impl Database {
 
 /// Settings for a field of text.
 pub fn text_field(name: &str) -> FieldWanted {
-    FieldWanted { name: name.to_owned(), kind: FieldType::String }
+    FieldWanted::new(name, FieldType::String)
 }
 
 #[async_trait]

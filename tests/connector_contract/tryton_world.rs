@@ -154,7 +154,7 @@ impl Server {
             password: Arc::new(move || Ok(SecretString::from(password.clone()))),
             model: model.to_owned(),
             quota: None,
-            fields: fields.iter().map(|(name, kind)| FieldWanted { name: (*name).to_owned(), kind: *kind }).collect(),
+            fields: fields.iter().map(|(name, kind)| FieldWanted::new(*name, *kind)).collect(),
             patience: Duration::from_secs(5),
             cancel: CancellationToken::new(),
             client: Client::new(TIMEOUTS),

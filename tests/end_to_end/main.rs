@@ -16,6 +16,7 @@ mod odoo;
 mod operators;
 mod promises;
 mod related;
+mod resources;
 mod restored;
 mod tryton;
 mod world;

@@ -259,6 +259,7 @@ impl Plan {
             create: self.creates,
             on_delete: if self.deletes { OnDelete::Delete } else { OnDelete::Unlink },
             create_attributes: false,
+            create_groups: false,
             fields: self.fields.clone(),
         }
     }
@@ -321,6 +322,10 @@ fn field(number: i64, random: &mut Random) -> FieldRule {
     rule.conflict = *random.pick(&[Conflict::Newest, Conflict::Newest, Conflict::Store, Conflict::Crm, Conflict::Hold]);
     rule.on_clear = *random.pick(&[OnClear::Propagate, OnClear::Propagate, OnClear::Restore, OnClear::Hold]);
     rule.overwrite = !random.chance(80);
+    if random.chance(350) {
+        // The customer's own: dated by the customer, and written with it.
+        rule.store = format!("customer:F{number}");
+    }
     rule
 }
 

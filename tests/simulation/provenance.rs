@@ -146,12 +146,13 @@ impl World {
         saw(&said.knows) || weighed()
     }
 
-    /// When the process may take an act to have been done: a CRM dates whole records.
+    /// When the process may take an act to have been done: a CRM dates whole records, a store so a customer's own fields.
     fn dated(&self, act: &Act) -> i64 {
         let same = |other: &&Act| (other.system, other.key) == (act.system, act.key);
         let retyped = self.retyped.get(&(act.system, act.key)).copied();
         let newest = self.acts.iter().filter(same).map(|other| other.at).max().max(retyped);
-        if self.is_crm(act.system) { newest.unwrap_or(act.at) } else { act.at }
+        let by_record = self.systems[act.system].dates_by_record(act.field);
+        if by_record { newest.unwrap_or(act.at) } else { act.at }
     }
 
     /// When what an act says was said first in its place: what came between may never have been seen.
@@ -168,7 +169,7 @@ impl World {
     /// Whether two people said different things at the same moment, and neither's date can be taken for another's.
     fn is_tie(&self, held: usize, candidates: &[usize]) -> bool {
         const SAME_MOMENT_MS: i64 = 300;
-        let alone = |act: &Act| !self.is_crm(act.system) || self.dated(act) == act.at;
+        let alone = |act: &Act| self.dated(act) == act.at;
         // With more than two systems what is held here may have been decided elsewhere.
         let (faults, skews_ms) = (&self.plan.faults, &self.plan.skews_ms);
         let steady = self.systems.len() == 2

@@ -1,21 +1,35 @@
-//! BigCommerce: customers and their attribute values, as one kind of source.
+//! BigCommerce: customers and what belongs to them, as one kind of source.
 //!
 //! The facts about the API that the code relies on are stated where they are used; they come from BigCommerce's public
 //! documentation and, where that is silent, from what users reported. What is uncertain is read in the way that cannot
 //! lose data.
 //!
+//! What every resource shares:
+//!
 //! - `clock`: the store's time where answers are not dated
-//! - `fields`: which store fields exist, and what a customer shows of them
-//! - `definitions`: attributes by name and by id
+//! - `field`: which store fields exist, whose each is, and who writes it
 //! - `wire`: the JSON, borrowed from the answer
 //! - `query`: query strings, written by hand
 //! - `paging`: walking pages, and whether what was seen is whole
-//! - `read`: feeds, sweeps, direct reads
-//! - `write`: upserts and deletes of attribute values
+//! - `read`: customers: feed, sweep, direct reads
+//! - `write`: packs writes by who writes them
+//!
+//! A room for each resource, with what its fields hold, how they are shown and how they are written:
+//!
+//! - `attributes`: definitions, values with a feed of their own, upserts and deletes
+//! - `customers`: the customer's own fields
+//! - `groups`: its group, by name
+//! - `form_fields`: what it entered at sign-up
+//!
+//! A new one adds a variant to `field::Field` (and to `field::Writer`, where its calls are its own); the compiler names the
+//! places that must know it.
 
+mod attributes;
 mod clock;
-mod definitions;
-mod fields;
+mod customers;
+mod field;
+mod form_fields;
+mod groups;
 mod paging;
 mod query;
 mod read;
@@ -36,14 +50,18 @@ use reqwest::header::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::attributes::Attributes;
 use self::clock::StoreClock;
-use self::definitions::Attributes;
-use self::fields::Field;
+use self::field::{Field, Fields, Writer};
+use self::form_fields::FormFields;
+use self::groups::Groups;
 use super::paid::Paid;
 use super::retry::Attempts;
-use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
+use super::{Connector, Dating, Destination, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
 use crate::http::{Answer, Caller, Client, Credential, Endpoint, Request, SecretProvider, Throttle, ThrottleSettings};
-use crate::model::{Class, Failure, FieldType, Key, Observed, Outcome, Side, Timestamp, Write};
+use crate::model::{
+    Class, Definition, DefinitionState, Failure, FieldShape, Key, Observed, Outcome, Side, Timestamp, Write,
+};
 
 /// The feed of customers: new ones, and changed fields of their own.
 pub const FEED_CUSTOMERS: &str = "customers";
@@ -76,6 +94,8 @@ pub struct Settings {
     pub fields: Vec<FieldWanted>,
     /// Whether missing attributes may be created.
     pub create_attributes: bool,
+    /// Whether customer groups that are to be assigned and are missing may be created.
+    pub create_groups: bool,
     /// How long a read is repeated before it has failed; waiting for the quota not counted.
     pub patience: Duration,
     /// Ends every wait and every read.
@@ -88,9 +108,10 @@ pub struct Settings {
 pub struct BigCommerce {
     store_hash: String,
     names: Vec<String>,
-    fields: Vec<Field>,
-    kinds: Vec<FieldType>,
+    fields: Fields,
+    feeds: Vec<&'static str>,
     create_attributes: bool,
+    create_groups: bool,
     patience: Duration,
     caller: Caller,
     endpoints: Endpoints,
@@ -101,11 +122,17 @@ pub struct BigCommerce {
     asked_for: Mutex<HashMap<String, Instant>>,
     /// What [`Connector::prepare`] found; none before.
     attributes: RwLock<Option<Arc<Attributes>>>,
+    groups: Groups,
+    form_fields: FormFields,
 }
 
 /// Reads and writes of one path count apart; upserts and deletes of values count together.
 struct Endpoints {
     customers: Endpoint,
+    customer_writes: Endpoint,
+    groups: Endpoint,
+    group_writes: Endpoint,
+    form_field_values: Endpoint,
     attributes: Endpoint,
     attribute_writes: Endpoint,
     values: Endpoint,
@@ -163,16 +190,27 @@ impl BigCommerce {
             body_bytes_max: None,
         })?;
         let endpoint = |path| Endpoint::new(path, IN_FLIGHT_PER_ENDPOINT);
+        let names = settings.fields.iter().map(|field| field.name.clone()).collect();
+        let fields = Fields::new(settings.fields);
+        let mut feeds = vec![FEED_CUSTOMERS];
+        if fields.iter().any(|field| field.writer() == Some(Writer::AttributeValues)) {
+            feeds.push(FEED_ATTRIBUTE_VALUES);
+        }
         Ok(Self {
             store_hash: hash,
-            fields: settings.fields.iter().map(|field| Field::parse(&field.name)).collect(),
-            kinds: settings.fields.iter().map(|field| field.kind).collect(),
-            names: settings.fields.into_iter().map(|field| field.name).collect(),
+            names,
+            fields,
+            feeds,
             create_attributes: settings.create_attributes,
+            create_groups: settings.create_groups,
             patience: settings.patience,
             caller,
             endpoints: Endpoints {
                 customers: endpoint("/v3/customers"),
+                customer_writes: endpoint("/v3/customers"),
+                groups: endpoint("/v2/customer_groups"),
+                group_writes: endpoint("/v2/customer_groups"),
+                form_field_values: endpoint("/v3/customers/form-field-values"),
                 attributes: endpoint("/v3/customers/attributes"),
                 attribute_writes: endpoint("/v3/customers/attributes"),
                 values: endpoint("/v3/customers/attribute-values"),
@@ -183,11 +221,13 @@ impl BigCommerce {
             ids_per_call: AtomicUsize::new(PAGE_ROWS),
             asked_for: Mutex::default(),
             attributes: RwLock::new(None),
+            groups: Groups::default(),
+            form_fields: FormFields::default(),
         })
     }
 
     fn maps_attributes(&self) -> bool {
-        self.fields.iter().any(|field| matches!(field, Field::Attribute(_)))
+        self.feeds.contains(&FEED_ATTRIBUTE_VALUES)
     }
 
     /// The attributes as the last [`Connector::prepare`] found them.
@@ -203,6 +243,34 @@ impl BigCommerce {
             );
             Failure::new(Class::Broken, sentence)
         })
+    }
+
+    /// Finds the definition of each field, whatever its room.
+    async fn find_definitions(&self, known: &[Option<String>], may_create: bool) -> Result<Prepared, Failure> {
+        let paid = Paid::in_lane(Lane::Fresh);
+        let (mut attributes, clock) = self.define_attributes(known, may_create).await?;
+        self.find_groups(paid).await?;
+        let (mut form_fields, warnings) = self.define_form_fields(known, paid).await?;
+        let usable = |shape: FieldShape| Definition { id: None, state: DefinitionState::Usable(shape) };
+        let mut definitions = Vec::with_capacity(self.fields.len());
+        for (index, field, wanted) in self.fields.wanted() {
+            let found = match field {
+                Field::Attribute(_) => attributes.remove(&index),
+                Field::Customer(field) => Some(usable(field.shape(&wanted.options))),
+                Field::Group => Some(usable(groups::shape())),
+                Field::Form(_) => form_fields.remove(&index),
+                Field::Unusable(sentence) => {
+                    Some(Definition { id: None, state: DefinitionState::Unusable(sentence.clone()) })
+                }
+            };
+            let Some(found) = found else {
+                let sentence =
+                    format!("`{}` was not looked for; please report this as a defect of Attune", wanted.name);
+                return Err(Failure::new(Class::Broken, sentence));
+            };
+            definitions.push(found);
+        }
+        Ok(Prepared { identity: self.store_hash.clone(), clock, definitions, warnings })
     }
 
     /// Repeats one read until it is answered and `parse` can read the answer, or patience is spent.
@@ -274,20 +342,28 @@ impl Connector for BigCommerce {
     fn limits(&self) -> Limits {
         Limits {
             batches_per_round: IN_FLIGHT_PER_ENDPOINT,
-            writes_per_batch: write::VALUES_PER_UPSERT,
+            writes_per_batch: attributes::VALUES_PER_UPSERT,
             keys_per_fetch: PAGE_ROWS,
             conditional_writes: false,
-            dates_fields: true,
             shows_nulls: false,
         }
+    }
+
+    fn dating(&self, field: usize) -> Dating {
+        self.fields.get(field).map_or(Dating::Nothing, Field::dating)
+    }
+
+    fn destination(&self, field: usize) -> Destination {
+        let writer = self.fields.get(field).and_then(Field::writer);
+        writer.unwrap_or(Writer::AttributeValues).destination()
     }
 
     async fn prepare(&self, known: &[Option<String>], may_create: bool) -> Result<Prepared, Failure> {
         self.find_definitions(known, may_create).await
     }
 
-    fn feeds(&self) -> &'static [&'static str] {
-        if self.maps_attributes() { &[FEED_CUSTOMERS, FEED_ATTRIBUTE_VALUES] } else { &[FEED_CUSTOMERS] }
+    fn feeds(&self) -> &[&'static str] {
+        &self.feeds
     }
 
     fn changes(&self, feed: &'static str, since: Timestamp) -> BoxStream<'_, Result<Page, Failure>> {
@@ -308,7 +384,7 @@ impl Connector for BigCommerce {
     }
 
     fn batches(&self, writes: Vec<Write>) -> Vec<Vec<Write>> {
-        write::batches(writes)
+        self.pack(writes)
     }
 
     async fn reserve(&self, lane: Lane, calls: usize) -> Result<Box<dyn Reservation>, Failure> {

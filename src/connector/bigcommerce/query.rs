@@ -10,11 +10,11 @@ use crate::model::Timestamp;
 /// stands before them commonly take 8,000 for the whole line.
 const ID_CHARS_MAX: usize = 5_000;
 
-/// Customers, as a sweep or a feed reads them.
-pub(super) fn customers(since: Option<Timestamp>, attributes: bool, limit: usize) -> String {
+/// Customers, as a sweep or a feed reads them; `include`: what is to be shown beside their own fields.
+pub(super) fn customers(since: Option<Timestamp>, include: &[&str], limit: usize) -> String {
     let mut query = format!("limit={limit}");
-    if attributes {
-        query.push_str("&include=attributes");
+    if !include.is_empty() {
+        push(&mut query, "include", &include.join(","));
     }
     if let Some(since) = since {
         push(&mut query, "date_modified:min", &since.to_seconds_text());
@@ -23,8 +23,8 @@ pub(super) fn customers(since: Option<Timestamp>, attributes: bool, limit: usize
 }
 
 /// These customers.
-pub(super) fn customers_by_id(ids: &[u64], attributes: bool) -> String {
-    let mut query = customers(None, attributes, PAGE_ROWS);
+pub(super) fn customers_by_id(ids: &[u64], include: &[&str]) -> String {
+    let mut query = customers(None, include, PAGE_ROWS);
     push(&mut query, "id:in", &joined(ids));
     query
 }
@@ -84,8 +84,8 @@ mod tests {
             values_since(&[7, 8], since),
             "limit=250&attribute_id:in=7,8&date_modified:min=2026-01-02T03:04:05Z"
         );
-        let query = customers(Some(since), true, 250);
-        assert_eq!(query, "limit=250&include=attributes&date_modified:min=2026-01-02T03:04:05Z");
+        let query = customers(Some(since), &["attributes", "formfields"], 250);
+        assert_eq!(query, "limit=250&include=attributes,formfields&date_modified:min=2026-01-02T03:04:05Z");
         let address = reqwest::Url::parse(&format!("https://x/y?{query}")).unwrap();
         assert_eq!(address.query(), Some(query.as_str()), "and the client leaves it so");
     }

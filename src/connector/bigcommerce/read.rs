@@ -1,32 +1,58 @@
-//! Feeds, sweeps and direct reads of customers and of attribute values.
+//! Feeds, sweeps and direct reads of customers. What a customer shows of a field is told by the field's room, and what its
+//! answer alone does not show is read beside it, for a page at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 
 use futures::stream::{self, BoxStream, StreamExt};
 
-use super::definitions::Attributes;
-use super::fields::Field;
+use super::attributes::{Attributes, Values, show_all};
+use super::customers::CustomerField;
+use super::field::Field;
+use super::form_fields;
 use super::paging::{Paging, Step};
-use super::wire::{CustomerRow, Listing, Meta, Object, ValueRow};
+use super::wire::{CustomerRow, Listing, Meta, Object};
 use super::{BigCommerce, FEED_ATTRIBUTE_VALUES, FEED_CUSTOMERS, Lane, Paid, query};
 use crate::connector::{End, Page};
 use crate::http::{Answer, Endpoint, is_too_large};
 use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Timestamp};
 
-/// Values by (customer, attribute).
-pub(super) type Values = HashMap<(u64, u64), Cell>;
-
 /// A list of so few ids is not what a call was refused for.
 const IDS_ALWAYS_TAKEN: usize = 10;
 
-/// One page of customers, and which of them do not show all their values.
-struct CustomersPage {
-    ids: Vec<u64>,
-    observed: Vec<Observed>,
+/// What is to be shown of customers beside their own fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Included {
+    pub(super) attributes: bool,
+    pub(super) form_fields: bool,
+    pub(super) store_credit: bool,
+}
+
+impl Included {
+    /// The words of the query.
+    fn words(self) -> Vec<&'static str> {
+        let words =
+            [(self.attributes, "attributes"), (self.form_fields, "formfields"), (self.store_credit, "storecredit")];
+        words.into_iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word).collect()
+    }
+}
+
+/// One page of customers.
+pub(super) struct CustomersPage {
+    pub(super) ids: Vec<u64>,
+    pub(super) observed: Vec<Observed>,
+    /// The id of each one's group, where it is shown; 0: none.
+    pub(super) groups: Vec<Option<u64>>,
+    /// Those that do not show all their attribute values.
     incomplete: Vec<usize>,
     meta: Meta,
     clock: Option<Timestamp>,
+}
+
+impl CustomersPage {
+    pub(super) fn by_customer(self) -> BTreeMap<u64, Observed> {
+        self.ids.into_iter().zip(self.observed).collect()
+    }
 }
 
 impl BigCommerce {
@@ -47,49 +73,20 @@ impl BigCommerce {
             let Some(mut paging) = walk else { return Ok(None) };
             let attributes = self.attributes()?;
             let paid = Paid::in_lane(lane);
+            let include = self.included(&attributes, |_| true).words();
             let mut read = loop {
-                let query = query::customers(since, !attributes.ids().is_empty(), paging.limit()) + &paging.query();
+                let query = query::customers(since, &include, paging.limit()) + &paging.query();
                 match self.customers_page(&query, &attributes, paid).await {
                     Err(failure) if is_too_much(&failure) && paging.shrink() => {}
                     read => break read?,
                 }
             };
             let end = self.step(&mut paging, &self.endpoints.customers, &read.ids, &read.meta)?;
-            self.complete(&mut read, &attributes, paid).await?;
+            self.complete_values(&mut read, &attributes, paid).await?;
+            self.complete_customers(&mut read, paid).await?;
             let Some(clock) = read.clock else { return Err(self.undated(&self.endpoints.customers)) };
             let page = Page { observed: read.observed, clock, end };
             Ok(Some((page, end.is_none().then_some(paging))))
-        })
-        .boxed()
-    }
-
-    /// Mapped values that changed since. A row shows one value of a customer, and nothing of its others.
-    fn read_values(&self, since: Timestamp) -> BoxStream<'_, Result<Page, Failure>> {
-        stream::try_unfold(Some(Paging::default()), move |walk| async move {
-            let Some(mut paging) = walk else { return Ok(None) };
-            let endpoint = &self.endpoints.values;
-            let attributes = self.attributes()?;
-            if attributes.ids().is_empty() {
-                // Nothing can be asked for, so the cursor stays where it is.
-                return Ok(Some((Page { observed: Vec::new(), clock: since, end: Some(End::Whole) }, None)));
-            }
-            let query = query::values_since(attributes.ids(), since) + &paging.query();
-            let parse = |answer: &Answer| {
-                let Object(listing) = answer.json::<Object<Listing<ValueRow<'_>>>>()?;
-                let mut ids = Vec::with_capacity(listing.data.len());
-                for row in &listing.data {
-                    ids.push(row.id.ok_or_else(|| answer.unreadable("values without their ids"))?);
-                }
-                let observed = self.by_customer(&listing.data, &attributes, answer)?;
-                let modified: Vec<_> = listing.data.iter().map(ValueRow::modified).collect();
-                Ok((ids, modified, observed, listing.meta, (answer.date, answer.clock)))
-            };
-            let paid = Paid::in_lane(Lane::Fresh);
-            let (ids, modified, observed, meta, (date, clock)) = self.read(endpoint, &query, paid, parse).await?;
-            paging.dated(date, modified.into_iter());
-            let end = self.step(&mut paging, endpoint, &ids, &meta)?;
-            let Some(clock) = clock else { return Err(self.undated(endpoint)) };
-            Ok(Some((Page { observed, clock, end }, end.is_none().then_some(paging))))
         })
         .boxed()
     }
@@ -106,17 +103,18 @@ impl BigCommerce {
         let mut asked: Vec<u64> = fields.iter().filter_map(|field| attributes.of_field(*field)).collect();
         asked.sort_unstable();
         asked.dedup();
-        let customer_asked = |field: &usize| matches!(self.fields.get(*field), Some(Field::Customer(_)));
+        let customer_asked = |field: &usize| self.fields.get(*field).is_some_and(Field::is_on_customer);
         let mut ids: Vec<u64> = keys.iter().filter_map(id_of).collect();
         ids.sort_unstable();
         ids.dedup();
 
         let mut records: HashMap<u64, Observed> = HashMap::with_capacity(ids.len());
         if asked.is_empty() || fields.iter().any(customer_asked) {
+            let include = self.included(&attributes, |field| fields.contains(&field));
             let mut rest = ids.as_slice();
             while !rest.is_empty() {
                 let (group, later) = query::fitting(rest, &[], self.ids_per_call.load(Ordering::Relaxed));
-                let found = match self.customers_by_id(group, &attributes, !asked.is_empty(), paid).await {
+                let found = match self.customers_by_id(group, include, paid).await {
                     Err(failure) if self.asks_for_fewer(&failure, group) => continue,
                     found => found?,
                 };
@@ -124,7 +122,7 @@ impl BigCommerce {
                 records.extend(found.into_iter().filter_map(|record| Some((id_of(&record.key)?, record))));
             }
         } else {
-            let mut values = self.values_of(&ids, &asked, paid).await?;
+            let mut values: Values = self.values_of(&ids, &asked, paid).await?;
             for id in &ids {
                 let mut record = Observed { existence: Existence::NotSaid, ..self.blank(*id) };
                 show_all(&mut record, *id, &attributes, &mut values);
@@ -148,69 +146,13 @@ impl BigCommerce {
         Ok(keys.iter().map(answer).collect())
     }
 
-    /// Values of these customers, complete: what is not there was absent when the store was asked.
-    pub(super) async fn values_of(
-        &self,
-        customers: &[u64],
-        attributes: &[u64],
-        paid: Paid<'_>,
-    ) -> Result<Values, Failure> {
-        let mut values = Values::new();
-        let mut rest = customers;
-        while !rest.is_empty() {
-            let (group, later) = query::fitting(rest, attributes, self.ids_per_call.load(Ordering::Relaxed));
-            match self.values_of_group(group, attributes, paid).await {
-                Err(failure) if self.asks_for_fewer(&failure, group) => continue,
-                found => values.extend(found?),
-            }
-            rest = later;
-        }
-        Ok(values)
-    }
-
     /// How many ids one call takes is not documented: where many are refused, half as many are asked for, from then on.
-    fn asks_for_fewer(&self, failure: &Failure, asked: &[u64]) -> bool {
+    pub(super) fn asks_for_fewer(&self, failure: &Failure, asked: &[u64]) -> bool {
         let fewer = asked.len() > IDS_ALWAYS_TAKEN && matches!(failure.status, Some(400 | 413 | 414 | 422 | 431));
         if fewer {
             self.ids_per_call.fetch_min(asked.len() / 2, Ordering::Relaxed);
         }
         fewer
-    }
-
-    async fn values_of_group(
-        &self,
-        customers: &[u64],
-        attributes: &[u64],
-        paid: Paid<'_>,
-    ) -> Result<Vec<((u64, u64), Cell)>, Failure> {
-        let endpoint = &self.endpoints.values;
-        let base = query::values_of(customers, attributes);
-        let mut paging = Paging::default();
-        let mut seen = Vec::new();
-        loop {
-            let parse = |answer: &Answer| {
-                let Object(listing) = answer.json::<Object<Listing<ValueRow<'_>>>>()?;
-                let mut ids = Vec::with_capacity(listing.data.len());
-                let mut cells = Vec::with_capacity(listing.data.len());
-                for row in &listing.data {
-                    let id = row.id.ok_or_else(|| answer.unreadable("values without their ids"))?;
-                    let customer = row.customer_id.ok_or_else(|| answer.unreadable("values of no customer"))?;
-                    ids.push(id);
-                    cells.push(((customer, row.attribute_id), row.cell()));
-                }
-                Ok((ids, cells, listing.meta, answer.date))
-            };
-            let query = format!("{base}{}", paging.query());
-            let (ids, cells, meta, date) = self.read(endpoint, &query, paid, parse).await?;
-            paging.dated(date, cells.iter().map(|(_, cell)| cell.modified));
-            seen.extend(cells);
-            match paging.turned(&ids, &meta).map_err(|why| self.senseless(endpoint, why))? {
-                Step::More => {}
-                Step::Again => seen.clear(),
-                Step::End(End::Whole) => return Ok(seen),
-                Step::End(End::Torn) => return Err(self.restless("attribute values")),
-            }
-        }
     }
 
     /// A list that changed every time while it was read.
@@ -222,22 +164,37 @@ impl BigCommerce {
         Failure::new(Class::Retry, sentence)
     }
 
-    async fn customers_by_id(
+    /// What must be included to show these of the mapped fields.
+    fn included(&self, attributes: &Attributes, wanted: impl Fn(usize) -> bool) -> Included {
+        let mut included = Included::default();
+        for (index, field) in self.fields.iter().enumerate().filter(|(index, _)| wanted(*index)) {
+            match field {
+                Field::Attribute(_) => included.attributes |= attributes.of_field(index).is_some(),
+                Field::Form(_) => included.form_fields = true,
+                Field::Customer(CustomerField::StoreCredit) => included.store_credit = true,
+                Field::Customer(_) | Field::Group | Field::Unusable(_) => {}
+            }
+        }
+        included
+    }
+
+    pub(super) async fn customers_by_id(
         &self,
         ids: &[u64],
-        attributes: &Attributes,
-        with_values: bool,
+        include: Included,
         paid: Paid<'_>,
     ) -> Result<Vec<Observed>, Failure> {
-        let base = query::customers_by_id(ids, with_values);
+        let attributes = self.attributes()?;
+        let base = query::customers_by_id(ids, &include.words());
         let mut paging = Paging::default();
         let mut records = Vec::with_capacity(ids.len());
         loop {
             let query = format!("{base}{}", paging.query());
-            let mut read = self.customers_page(&query, attributes, paid).await?;
-            if with_values {
-                self.complete(&mut read, attributes, paid).await?;
+            let mut read = self.customers_page(&query, &attributes, paid).await?;
+            if include.attributes {
+                self.complete_values(&mut read, &attributes, paid).await?;
             }
+            self.complete_customers(&mut read, paid).await?;
             records.append(&mut read.observed);
             let endpoint = &self.endpoints.customers;
             match paging.turned(&read.ids, &read.meta).map_err(|why| self.senseless(endpoint, why))? {
@@ -255,26 +212,37 @@ impl BigCommerce {
         attributes: &Attributes,
         paid: Paid<'_>,
     ) -> Result<CustomersPage, Failure> {
-        let parse = |answer: &Answer| {
-            let Object(listing) = answer.json::<Object<Listing<CustomerRow<'_>>>>()?;
-            let mut page = CustomersPage {
-                ids: Vec::with_capacity(listing.data.len()),
-                observed: Vec::with_capacity(listing.data.len()),
-                incomplete: Vec::new(),
-                meta: listing.meta,
-                clock: answer.clock,
-            };
-            for row in &listing.data {
-                let (record, complete) = self.record(row, attributes);
-                if !complete {
-                    page.incomplete.push(page.observed.len());
-                }
-                page.ids.push(row.id);
-                page.observed.push(record);
-            }
-            Ok(page)
-        };
+        let parse = |answer: &Answer| self.customers_of(answer, attributes);
         self.read(&self.endpoints.customers, query, paid, parse).await
+    }
+
+    /// The customers that an answer shows, of a read or of a write.
+    pub(super) fn customers_of(&self, answer: &Answer, attributes: &Attributes) -> Result<CustomersPage, Failure> {
+        let Object(listing) = answer.json::<Object<Listing<CustomerRow<'_>>>>()?;
+        let mut page = CustomersPage {
+            ids: Vec::with_capacity(listing.data.len()),
+            observed: Vec::with_capacity(listing.data.len()),
+            groups: Vec::with_capacity(listing.data.len()),
+            incomplete: Vec::new(),
+            meta: listing.meta,
+            clock: answer.clock,
+        };
+        for row in &listing.data {
+            let (record, complete) = self.record(row, attributes);
+            if !complete {
+                page.incomplete.push(page.observed.len());
+            }
+            page.ids.push(row.id);
+            page.groups.push(row.customer_group_id);
+            page.observed.push(record);
+        }
+        Ok(page)
+    }
+
+    /// What the rows of a page do not show by themselves, attribute values apart.
+    pub(super) async fn complete_customers(&self, page: &mut CustomersPage, paid: Paid<'_>) -> Result<(), Failure> {
+        self.show_groups(page, paid).await?;
+        self.doubt_form_fields(page, paid).await
     }
 
     /// What a customer shows, and whether that is all there is of its mapped values.
@@ -285,11 +253,15 @@ impl BigCommerce {
         // The documentation limits the list to 10 without saying whether answers are cut: the count tells.
         let whole =
             row.attribute_count.is_some_and(|count| u64::try_from(shown.len()).is_ok_and(|shown| shown == count));
+        let form_fields = row.form_fields.as_deref().filter(|_| self.maps_form_fields());
+        let token = form_fields.and_then(form_fields::token);
         for (index, (field, cell)) in self.fields.iter().zip(&mut record.cells).enumerate() {
             match field {
                 Field::Customer(field) => *cell = field.cell(row),
                 Field::Attribute(_) if whole && attributes.of_field(index).is_some() => *cell = Cell::absent(),
-                Field::Attribute(_) | Field::Unusable(_) => {}
+                Field::Form(name) => *cell = form_fields::cell(name, form_fields, token.as_deref()),
+                // Groups are known by their names: see `complete_customers`.
+                Field::Group | Field::Attribute(_) | Field::Unusable(_) => {}
             }
         }
         for value in shown {
@@ -303,7 +275,12 @@ impl BigCommerce {
     }
 
     /// Reads again, in bulk, the values of the customers that do not show all of theirs.
-    async fn complete(&self, page: &mut CustomersPage, attributes: &Attributes, paid: Paid<'_>) -> Result<(), Failure> {
+    async fn complete_values(
+        &self,
+        page: &mut CustomersPage,
+        attributes: &Attributes,
+        paid: Paid<'_>,
+    ) -> Result<(), Failure> {
         if page.incomplete.is_empty() {
             return Ok(());
         }
@@ -315,29 +292,7 @@ impl BigCommerce {
         Ok(())
     }
 
-    /// Rows of a page of values, one observation for each customer.
-    fn by_customer(
-        &self,
-        rows: &[ValueRow<'_>],
-        attributes: &Attributes,
-        answer: &Answer,
-    ) -> Result<Vec<Observed>, Failure> {
-        let mut observed: Vec<Observed> = Vec::new();
-        let mut places: HashMap<u64, usize> = HashMap::new();
-        for row in rows {
-            let customer = row.customer_id.ok_or_else(|| answer.unreadable("values of no customer"))?;
-            let place = *places.entry(customer).or_insert_with(|| {
-                observed.push(self.blank(customer));
-                observed.len() - 1
-            });
-            for field in attributes.fields_of(row.attribute_id) {
-                observed[place].cells[field] = row.cell();
-            }
-        }
-        Ok(observed)
-    }
-
-    fn blank(&self, customer: u64) -> Observed {
+    pub(super) fn blank(&self, customer: u64) -> Observed {
         Observed {
             key: Key::new(customer.to_string()),
             existence: Existence::Present,
@@ -346,7 +301,13 @@ impl BigCommerce {
         }
     }
 
-    fn step(&self, paging: &mut Paging, endpoint: &Endpoint, ids: &[u64], meta: &Meta) -> Result<Option<End>, Failure> {
+    pub(super) fn step(
+        &self,
+        paging: &mut Paging,
+        endpoint: &Endpoint,
+        ids: &[u64],
+        meta: &Meta,
+    ) -> Result<Option<End>, Failure> {
         match paging.turned(ids, meta).map_err(|why| self.senseless(endpoint, why))? {
             Step::More | Step::Again => Ok(None),
             Step::End(end) => Ok(Some(end)),
@@ -377,16 +338,6 @@ impl BigCommerce {
 /// Whether a page with all its values may have been too much: for the store to make, or for us to read.
 fn is_too_much(failure: &Failure) -> bool {
     matches!(failure.status, Some(500 | 502 | 504)) || is_too_large(failure)
-}
-
-/// Shows every mapped attribute of a record that was read completely: a value, or absent.
-fn show_all(record: &mut Observed, customer: u64, attributes: &Attributes, values: &mut Values) {
-    for attribute in attributes.ids() {
-        let cell = values.remove(&(customer, *attribute)).unwrap_or_else(Cell::absent);
-        for field in attributes.fields_of(*attribute) {
-            record.cells[field] = cell.clone();
-        }
-    }
 }
 
 /// The customer that a key names; none where it cannot be one.

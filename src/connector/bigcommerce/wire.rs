@@ -115,8 +115,35 @@ impl<'de: 'a, 'a> Deserialize<'de> for Shown<'a> {
     }
 }
 
+/// A list of texts or numbers that may be missing or null.
+#[derive(Debug, Default)]
+pub(super) enum ShownList<'a> {
+    #[default]
+    Missing,
+    Null,
+    Items(Vec<Shown<'a>>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for ShownList<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let items = Option::<Vec<Shown<'a>>>::deserialize(deserializer)?;
+        Ok(items.map_or(Self::Null, Self::Items))
+    }
+}
+
+impl ShownList<'_> {
+    pub(super) fn seen(&self) -> Seen {
+        match self {
+            Self::Missing => Seen::Unseen,
+            Self::Null => Seen::Absent,
+            Self::Items(items) if items.is_empty() => Seen::Absent,
+            Self::Items(items) => Seen::Value(Value::List(items.iter().map(|item| item.text().to_owned()).collect())),
+        }
+    }
+}
+
 /// An id or a count: a number, or its digits as text.
-fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+pub(super) fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     struct Number;
     impl Visitor<'_> for Number {
         type Value = Option<u64>;
@@ -216,11 +243,42 @@ pub(super) struct CustomerRow<'a> {
     #[serde(borrow, default)]
     pub(super) tax_exempt_category: Shown<'a>,
     #[serde(borrow, default)]
-    date_modified: Shown<'a>,
+    pub(super) accepts_product_review_abandoned_cart_emails: Shown<'a>,
+    /// 0: none.
+    #[serde(default, deserialize_with = "optional_number")]
+    pub(super) customer_group_id: Option<u64>,
+    #[serde(borrow, default)]
+    pub(super) origin_channel_id: Shown<'a>,
+    #[serde(borrow, default)]
+    pub(super) channel_ids: ShownList<'a>,
+    #[serde(borrow, default)]
+    pub(super) date_created: Shown<'a>,
+    #[serde(borrow, default)]
+    pub(super) date_modified: Shown<'a>,
     #[serde(default, deserialize_with = "optional_number")]
     pub(super) attribute_count: Option<u64>,
     #[serde(borrow, default, deserialize_with = "optional_rows")]
     pub(super) attributes: Option<Vec<ValueRow<'a>>>,
+    #[serde(borrow, default, deserialize_with = "optional_rows")]
+    pub(super) store_credit_amounts: Option<Vec<CreditRow<'a>>>,
+    #[serde(borrow, default, deserialize_with = "optional_rows")]
+    pub(super) form_fields: Option<Vec<FormFieldRow<'a>>>,
+}
+
+/// Store credit. There is one row of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct CreditRow<'a> {
+    #[serde(borrow, default)]
+    pub(super) amount: Shown<'a>,
+}
+
+/// A form field of a customer: a text, a number or a list of texts.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct FormFieldRow<'a> {
+    #[serde(borrow)]
+    pub(super) name: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) value: &'a RawValue,
 }
 
 impl CustomerRow<'_> {

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::properties::Property;
 use super::paid::Paid;
-use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
+use super::{Connector, Dating, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
 use crate::http::{Caller, Client, Credential, FixedQuota, SecretProvider, Throttle, ThrottleSettings};
 use crate::model::{Failure, FieldType, Key, Observed, Outcome, Side, Timestamp, Write};
 
@@ -177,9 +177,13 @@ impl Connector for HubSpot {
             writes_per_batch: ROWS_PER_WRITE * self.names.len().clamp(1, IN_FLIGHT_MAX),
             keys_per_fetch: ROWS_PER_READ,
             conditional_writes: false,
-            dates_fields: true,
             shows_nulls: true,
         }
+    }
+
+    /// Every property has a history of its own.
+    fn dating(&self, _field: usize) -> Dating {
+        Dating::Itself
     }
 
     /// Properties are known by their names, which cannot change: there is nothing to remember of them.

@@ -227,7 +227,6 @@ impl Connector for Odoo {
             writes_per_batch: ROWS_PER_LOAD * self.names.len().clamp(1, IN_FLIGHT_MAX),
             keys_per_fetch: PAGE_ROWS,
             conditional_writes: false,
-            dates_fields: false,
             shows_nulls: true,
         }
     }

@@ -47,7 +47,7 @@ impl Server {
             api_key: Arc::new(|| Ok(SecretString::from(KEY))),
             model: "res.partner".to_owned(),
             quota: None,
-            fields: vec![FieldWanted { name: "function".to_owned(), kind: FieldType::String }],
+            fields: vec![FieldWanted::new("function", FieldType::String)],
             patience: Duration::ZERO,
             cancel: CancellationToken::new(),
             client: Client::new(Timeouts { total: Duration::from_millis(1500), ..Timeouts::default() }),

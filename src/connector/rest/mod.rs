@@ -163,7 +163,6 @@ impl Connector for Rest {
             writes_per_batch,
             keys_per_fetch: if self.api.list.keys.is_some() { self.api.list.keys_max } else { SINGLE_KEYS_PER_FETCH },
             conditional_writes: self.api.etag.is_some(),
-            dates_fields: false,
             shows_nulls: !self.api.omits_nulls,
         }
     }

@@ -175,7 +175,6 @@ impl Connector for Salesforce {
             writes_per_batch: ROWS_PER_WRITE * self.names.len().clamp(1, IN_FLIGHT_MAX),
             keys_per_fetch: KEYS_PER_FETCH,
             conditional_writes: false,
-            dates_fields: false,
             shows_nulls: true,
         }
     }

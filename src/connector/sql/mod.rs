@@ -184,7 +184,6 @@ impl Connector for Sql {
             writes_per_batch: write::BATCH_ROWS,
             keys_per_fetch: KEYS_PER_FETCH,
             conditional_writes: true,
-            dates_fields: false,
             shows_nulls: true,
         }
     }

@@ -61,7 +61,7 @@ fn wanted(settings: &Settings) -> BTreeMap<&str, Vec<FieldWanted>> {
         if let Some((name, column)) = field.name.split_once('.')
             && settings.relations.contains_key(name)
         {
-            let field = FieldWanted { name: column.to_owned(), kind: field.kind };
+            let field = FieldWanted::new(column, field.kind);
             wanted.entry(name).or_default().push(field);
         }
     }

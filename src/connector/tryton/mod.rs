@@ -231,7 +231,6 @@ impl Connector for Tryton {
             writes_per_batch: ROWS_PER_WRITE * self.names.len().clamp(1, IN_FLIGHT_MAX),
             keys_per_fetch: PAGE_ROWS,
             conditional_writes: true,
-            dates_fields: false,
             shows_nulls: true,
         }
     }

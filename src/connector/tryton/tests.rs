@@ -41,7 +41,7 @@ impl Server {
     }
 
     fn settings(&self) -> Settings {
-        let field = |name: &str| FieldWanted { name: name.to_owned(), kind: FieldType::String };
+        let field = |name: &str| FieldWanted::new(name, FieldType::String);
         Settings {
             name: "erp".to_owned(),
             url: format!("{}/", self.http.uri()),

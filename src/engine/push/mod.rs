@@ -13,6 +13,7 @@ use super::conclude::{News, agreed_of, place_of, settled_link};
 use super::decide::{Decided, Due, Fate, Mood, Verdict};
 use super::{Counts, Engine, Error, Pair, PairField};
 use crate::checkpoint::{LinkRow, Transaction};
+use crate::connector::{Destination, PerCall};
 use crate::merge;
 use crate::model::{Canonical, Conflict, Side, Timestamp, Write};
 use crate::telemetry::Event;
@@ -72,6 +73,37 @@ struct Item {
 struct Open {
     places: Vec<Option<Place>>,
     unsettled: Option<Timestamp>,
+}
+
+/// What goes to one destination in one round.
+#[derive(Default)]
+struct Load {
+    writes: usize,
+    links: BTreeSet<i64>,
+}
+
+impl Load {
+    /// Whether so many calls take this item too; then it is in.
+    fn takes(&mut self, item: &Item, per_call: PerCall, calls: usize) -> bool {
+        let fits = match per_call {
+            PerCall::Writes(writes) => self.writes < writes.max(1).saturating_mul(calls),
+            PerCall::Records(records) => {
+                self.links.contains(&item.link) || self.links.len() < records.max(1).saturating_mul(calls)
+            }
+        };
+        if fits {
+            self.writes += 1;
+            self.links.insert(item.link);
+        }
+        fits
+    }
+
+    fn calls(&self, per_call: PerCall) -> usize {
+        match per_call {
+            PerCall::Writes(writes) => self.writes.div_ceil(writes.max(1)),
+            PerCall::Records(records) => self.links.len().div_ceil(records.max(1)),
+        }
+    }
 }
 
 /// An item that passed its recheck.
@@ -163,9 +195,51 @@ impl<'a> Push<'a> {
             && !self.engine.stop.is_cancelled()
     }
 
+    fn destination(&self, side: Side, field: usize) -> Destination {
+        let at = self.pair.fields.get(field).map_or(0, |field| field.on(side).0);
+        self.pair.source(side).connector.destination(at)
+    }
+
+    /// How many waiting items are sure to fill a round, whatever their destinations.
     fn capacity(&self, side: Side) -> usize {
-        let limits = self.pair.source(side).connector.limits();
-        (limits.batches_per_round * limits.writes_per_batch).max(1)
+        let batches = self.pair.source(side).connector.limits().batches_per_round;
+        let written = |field: &usize| self.pair.fields[*field].writes_only() != Some(side.other());
+        let mut fields: BTreeMap<Destination, usize> = BTreeMap::new();
+        for field in (0..self.pair.fields.len()).filter(written) {
+            *fields.entry(self.destination(side, field)).or_default() += 1;
+        }
+        let items = fields.into_iter().map(|(destination, fields)| match destination.per_call {
+            PerCall::Writes(writes) => batches * writes,
+            PerCall::Records(records) => batches * records * fields,
+        });
+        items.sum::<usize>().max(1)
+    }
+
+    /// Takes from the queue what makes a round: of every destination as much as leaves at the same time.
+    fn next_round(&mut self, side: Side) -> Vec<Item> {
+        let batches = self.pair.source(side).connector.limits().batches_per_round.max(1);
+        let mut loads: BTreeMap<Destination, Load> = BTreeMap::new();
+        let (mut items, mut rest) = (Vec::new(), VecDeque::new());
+        for item in std::mem::take(&mut self.queues[index(side)]) {
+            let destination = self.destination(side, item.field);
+            if loads.entry(destination).or_default().takes(&item, destination.per_call, batches) {
+                items.push(item);
+            } else {
+                rest.push_back(item);
+            }
+        }
+        self.queues[index(side)] = rest;
+        items
+    }
+
+    /// The most calls that these items are packed into.
+    fn calls_of(&self, side: Side, items: &[Item]) -> usize {
+        let mut loads: BTreeMap<Destination, Load> = BTreeMap::new();
+        for item in items {
+            let destination = self.destination(side, item.field);
+            loads.entry(destination).or_default().takes(item, destination.per_call, usize::MAX);
+        }
+        loads.iter().map(|(destination, load)| load.calls(destination.per_call)).sum()
     }
 
     /// Decides links again, right before, and queues what is due.

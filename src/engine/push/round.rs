@@ -24,8 +24,7 @@ const RECHECKS_MAX: u32 = 3;
 impl Push<'_> {
     /// One round, and the rounds that bisect what it had refused.
     pub(super) async fn flush(&mut self, side: Side) -> Result<(), Error> {
-        let capacity = self.capacity(side).min(self.queues[index(side)].len());
-        let items: Vec<Item> = self.queues[index(side)].drain(..capacity).collect();
+        let items = self.next_round(side);
         let source = self.pair.source(side);
         // The turn is held for a round, so that pairs on one CRM are served alike.
         let _turn = source.lane.lock().await;
@@ -46,12 +45,11 @@ impl Push<'_> {
 
     /// One round of batches. Answers the batches that were refused without saying which row.
     async fn round(&mut self, source: &Source, side: Side, items: Vec<Item>) -> Result<Vec<Vec<Item>>, Error> {
-        let limits = source.connector.limits();
-        let batches = items.len().div_ceil(limits.writes_per_batch.max(1)) + 1;
+        let calls = self.calls_of(side, &items) + 1;
         let reservation = tokio::select! {
             biased;
             () = self.engine.stop.cancelled() => Err(Failure::new(Class::Retry, "stopped while waiting for the quota")),
-            reservation = source.connector.reserve(Lane::Fresh, batches) => reservation,
+            reservation = source.connector.reserve(Lane::Fresh, calls) => reservation,
         };
         let reservation = match reservation {
             Ok(reservation) => reservation,

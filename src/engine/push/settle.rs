@@ -6,7 +6,7 @@ use futures::future::join_all;
 
 use super::{Item, Push, Ready, index};
 use crate::checkpoint::{LinkRow, NewHeld, SeenCell, Settled};
-use crate::connector::{Lane, Reservation, Unreserved};
+use crate::connector::{Dating, Lane, Reservation, Unreserved};
 use crate::engine::balance::Place;
 use crate::engine::conclude::hold;
 use crate::engine::decide::holds;
@@ -218,7 +218,7 @@ impl Push<'_> {
         // Where only whole records are dated, the answer does not say when: after it was sent. What a lagging replica shows is
         // older than that.
         let target = self.pair.source(side);
-        let at_least = (!target.dates_fields).then(|| target.their_time(sent));
+        let at_least = (target.dating(field.on(side).1) != Dating::Itself).then(|| target.their_time(sent));
         let cell = SeenCell {
             value: stored.seen.value().cloned(),
             modified: stored.modified.max(ready.write.modified).max(at_least),

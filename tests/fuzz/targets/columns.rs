@@ -57,8 +57,7 @@ impl Table {
         other.execute_batch(&sql).expect("the table is made");
         let mut settings = Settings::new("erp", format!("sqlite:{}", path.display()).into(), "contacts");
         settings.patience = Duration::ZERO;
-        settings.fields =
-            COLUMNS.iter().map(|(name, _, kind)| FieldWanted { name: (*name).to_owned(), kind: *kind }).collect();
+        settings.fields = COLUMNS.iter().map(|(name, _, kind)| FieldWanted::new(*name, *kind)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let connector = Sql::new(settings);
         let prepared = runtime.block_on(connector.prepare(&vec![None; COLUMNS.len()], false));

@@ -74,7 +74,7 @@ impl Server {
 
     /// A store of its own on this server: nothing that one case told of a quota reaches another.
     pub fn store(&self) -> BigCommerce {
-        let wanted = |name: &&str| FieldWanted { name: (*name).to_owned(), kind: FieldType::String };
+        let wanted = |name: &&str| FieldWanted::new(*name, FieldType::String);
         BigCommerce::new(Settings {
             name: "acme".to_owned(),
             store_hash: "abc123".to_owned(),
@@ -83,6 +83,7 @@ impl Server {
             share: 0.8,
             fields: FIELDS.iter().map(wanted).collect(),
             create_attributes: false,
+            create_groups: false,
             patience: Duration::ZERO,
             cancel: CancellationToken::new(),
             client: self.client(),

@@ -38,7 +38,6 @@ impl Connector for Crm {
             writes_per_batch: self.batch,
             keys_per_fetch: 100,
             conditional_writes: self.conditional,
-            dates_fields: false,
             shows_nulls: true,
         }
     }

@@ -3,7 +3,7 @@
 use attune::connector::{End, Page};
 use attune::model::{Cell, Class, Existence, Failure, Key, Observed, Seen, Timestamp, Value};
 
-use super::system::{CellState, State};
+use super::system::{CellState, State, System};
 use super::{Shared, World};
 use crate::plan::REPLICA_LAG_MS;
 
@@ -93,7 +93,6 @@ impl Walk {
         };
         world.misses_injected |= hidden;
         let system = &world.systems[self.system];
-        let is_crm = system.is_crm;
         // As its API takes it: whole seconds where it has no others.
         let since = self.since.map(|since| {
             let ms = since.as_millis();
@@ -110,13 +109,13 @@ impl Walk {
             }
             match self.shows {
                 Shows::Records if changed(state.modified) => {
-                    rows.push((*key, show(is_crm, *key, state, |_| true)));
+                    rows.push((*key, show(system, *key, state, |_| true)));
                 }
                 Shows::Records => {}
                 Shows::Values => {
-                    for (field, cell) in state.cells.iter().enumerate().skip(1) {
+                    for (field, cell) in state.cells.iter().enumerate().filter(|(at, _)| !system.dates_by_record(*at)) {
                         if cell.value.is_some() && changed(cell.date) {
-                            rows.push((cell.id, show(is_crm, *key, state, |shown| shown == field)));
+                            rows.push((cell.id, show(system, *key, state, |shown| shown == field)));
                         }
                     }
                 }
@@ -172,15 +171,16 @@ pub async fn fetch(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) 
         let mut seemed = 0;
         let mut one = |key: &Key| {
             let number: u64 = key.as_str().parse().unwrap();
-            let is_crm = world.is_crm(system);
             let record = world.systems[system].records.get(&number);
             let state = record.and_then(|record| record.at(view)).filter(|_| !silent);
             let shows_it = state.is_some_and(|state| !state.gone);
             seemed += u64::from(record.is_some_and(|record| record.now().gone == shows_it));
             match state.filter(|state| !state.gone) {
-                Some(state) => show(is_crm, number, state, |field| fields.contains(&field)),
+                Some(state) => show(&world.systems[system], number, state, |field| fields.contains(&field)),
                 // A store asked for values alone does not say that there is no such customer.
-                None if !is_crm && !fields.is_empty() && !fields.contains(&0) => {
+                None if !fields.is_empty()
+                    && !fields.iter().any(|field| world.systems[system].dates_by_record(*field)) =>
+                {
                     let mut cells = vec![Cell::default(); world.systems[system].names.len()];
                     fields.iter().for_each(|field| cells[*field] = Cell::absent());
                     Observed { key: key.clone(), existence: Existence::NotSaid, modified: None, cells }
@@ -299,22 +299,18 @@ pub fn failed(why: &str) -> Failure {
     Failure::new(Class::Retry, why)
 }
 
-fn show(is_crm: bool, key: u64, state: &State, shown: impl Fn(usize) -> bool) -> Observed {
-    let cells = state
-        .cells
-        .iter()
-        .enumerate()
-        .map(|(field, cell)| if shown(field) { show_cell(is_crm, field, cell) } else { Cell::default() })
-        .collect();
+fn show(system: &System, key: u64, state: &State, shown: impl Fn(usize) -> bool) -> Observed {
+    let all = state.cells.iter().enumerate();
+    let cells = all.map(|(at, cell)| if shown(at) { show_cell(system, at, cell) } else { Cell::default() }).collect();
     // A row of the values feed says nothing of its customer.
-    let whole = shown(0) || state.cells.len() == 1;
-    let modified = (whole || is_crm).then(|| Timestamp::from_millis(state.modified));
+    let whole = (0..state.cells.len()).any(|field| shown(field) && system.dates_by_record(field));
+    let modified = (whole || system.is_crm).then(|| Timestamp::from_millis(state.modified));
     Observed { key: Key::new(key.to_string()), existence: Existence::Present, modified, cells }
 }
 
-/// A store dates each value, the CRM only whole records.
-pub fn show_cell(is_crm: bool, field: usize, cell: &CellState) -> Cell {
+/// A store dates each value of an attribute; a customer's own fields, like a CRM's, have their record's date.
+pub fn show_cell(system: &System, field: usize, cell: &CellState) -> Cell {
     let seen = cell.value.as_deref().map_or(Seen::Absent, |value| Seen::Value(Value::text(value)));
-    let dated = !is_crm && field > 0 && cell.value.is_some();
+    let dated = !system.dates_by_record(field) && cell.value.is_some();
     Cell { seen, modified: dated.then(|| Timestamp::from_millis(cell.date)), token: Some(cell.version.to_string()) }
 }

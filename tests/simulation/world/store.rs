@@ -1,9 +1,12 @@
-//! A store as a connector: two feeds, whole-second dates a value, upserts of ten, no conditional writes.
+//! A store as a connector: two feeds, whole-second dates of each value or, of a customer's own fields, of the customer;
+//! upserts of ten, customers by tens, no conditional writes.
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use attune::connector::{
-    Connector, Created, Lane, Lifecycle, LifecycleLimits, Limits, Lookup, LookupLimits, NewRecord, Page, Prepared,
-    Removed, Reservation, Unreserved,
+    Connector, Created, Dating, Destination, Lane, Lifecycle, LifecycleLimits, Limits, Lookup, LookupLimits, NewRecord,
+    Page, PerCall, Prepared, Removed, Reservation, Unreserved,
 };
 use attune::model::{Definition, DefinitionState, Failure, FieldShape, Key, Observed, Outcome, Timestamp, Write};
 use futures::stream::{self, BoxStream, StreamExt};
@@ -17,6 +20,13 @@ pub struct Store {
     pub names: Vec<String>,
     /// The values of one lookup; 0: it has none.
     pub finds: usize,
+}
+
+impl Store {
+    /// Whether a field is the customer's own.
+    fn is_own(&self, field: usize) -> bool {
+        self.names[field].starts_with("customer:")
+    }
 }
 
 #[async_trait]
@@ -35,8 +45,19 @@ impl Connector for Store {
             writes_per_batch: 10,
             keys_per_fetch: 4,
             conditional_writes: false,
-            dates_fields: true,
             shows_nulls: false,
+        }
+    }
+
+    fn dating(&self, field: usize) -> Dating {
+        if self.is_own(field) { Dating::Record } else { Dating::Itself }
+    }
+
+    fn destination(&self, field: usize) -> Destination {
+        if self.is_own(field) {
+            Destination { number: 1, per_call: PerCall::Records(10) }
+        } else {
+            Destination { number: 0, per_call: PerCall::Writes(10) }
         }
     }
 
@@ -67,8 +88,15 @@ impl Connector for Store {
     }
 
     fn batches(&self, writes: Vec<Write>) -> Vec<Vec<Write>> {
-        let (upserts, deletes): (Vec<Write>, Vec<Write>) = writes.into_iter().partition(|write| write.value.is_some());
-        [upserts, deletes].iter().flat_map(|writes| writes.chunks(10)).map(<[Write]>::to_vec).collect()
+        let (own, values): (Vec<Write>, Vec<Write>) = writes.into_iter().partition(|write| self.is_own(write.field));
+        let (upserts, deletes): (Vec<Write>, Vec<Write>) = values.into_iter().partition(|write| write.value.is_some());
+        let mut customers: BTreeMap<Key, Vec<Write>> = BTreeMap::new();
+        for write in own {
+            customers.entry(write.key.clone()).or_default().push(write);
+        }
+        let customers: Vec<Vec<Write>> = customers.into_values().collect();
+        let by_value = [&upserts, &deletes].into_iter().flat_map(|writes| writes.chunks(10)).map(<[Write]>::to_vec);
+        by_value.chain(customers.chunks(10).map(|customers| customers.concat())).collect()
     }
 
     async fn reserve(&self, _lane: Lane, _calls: usize) -> Result<Box<dyn Reservation>, Failure> {

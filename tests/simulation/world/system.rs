@@ -129,6 +129,17 @@ impl System {
         (0..plan.crms + plan.stores).map(make).collect()
     }
 
+    /// Whether a field has no date but its record's: all of a CRM's, and a customer's own in a store.
+    pub fn dates_by_record(&self, field: usize) -> bool {
+        self.is_crm || self.names[field].starts_with("customer:")
+    }
+
+    /// How many kinds of calls write to it.
+    pub fn destinations(&self) -> u32 {
+        let own = (1..self.names.len()).filter(|field| self.dates_by_record(*field)).count();
+        if self.is_crm || own == 0 || own == self.names.len() - 1 { 1 } else { 2 }
+    }
+
     /// The system's own time.
     pub fn stamp(&self, now: i64) -> i64 {
         let time = now + self.skew_ms;
@@ -166,14 +177,14 @@ impl System {
     ) {
         self.versions += 1;
         let version = self.versions;
-        let is_crm = self.is_crm;
+        let with_record = self.dates_by_record(field);
         let Some(record) = self.records.get_mut(&key) else { return };
         let mut state = record.now().clone();
         state.at = now;
         let before = &state.cells[field];
         let id = if before.value.is_some() { before.id } else { version };
         state.cells[field] = CellState { value, date, id, version, carries, knows, ours };
-        if is_crm || field == 0 {
+        if with_record {
             state.modified = date;
         }
         record.states.push(state);

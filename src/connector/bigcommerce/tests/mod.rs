@@ -20,6 +20,7 @@ use crate::model::{
 };
 
 mod reading;
+mod resources;
 mod trouble;
 mod writing;
 
@@ -34,8 +35,9 @@ fn settings(api_url: &str, fields: &[&str]) -> Settings {
         api_url: api_url.to_owned(),
         access_token: Arc::new(|| Ok(SecretString::from(TOKEN))),
         share: 0.8,
-        fields: fields.iter().map(|name| FieldWanted { name: (*name).to_owned(), kind: FieldType::String }).collect(),
+        fields: fields.iter().map(|name| FieldWanted::new(*name, FieldType::String)).collect(),
         create_attributes: false,
+        create_groups: false,
         patience: Duration::ZERO,
         cancel: CancellationToken::new(),
         client: Client::new(Timeouts { total: Duration::from_millis(1500), ..Timeouts::default() }),

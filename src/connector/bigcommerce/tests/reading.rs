@@ -210,7 +210,7 @@ async fn a_missing_attribute_is_made_only_where_both_allow_it() {
         }
     })
     .await;
-    let fields = ["attribute:Grade", "attribute:Job titel", "customer:group"];
+    let fields = ["attribute:Grade", "attribute:Job titel", "customer:groups"];
     let refusing = BigCommerce::new(settings(&server.uri(), &fields)).unwrap();
     let found = refusing.prepare(&[], true).await.unwrap();
     assert_eq!(found.identity, "abc123");
@@ -224,7 +224,7 @@ async fn a_missing_attribute_is_made_only_where_both_allow_it() {
         .collect();
     assert!(sentences[0].contains("create_attributes = true"), "{}", sentences[0]);
     assert!(sentences[1].contains("nearest is `Job title`"), "{}", sentences[1]);
-    assert!(sentences[2].contains("not supported yet"));
+    assert!(sentences[2].contains("nearest is `customer:group`"), "{}", sentences[2]);
 
     let allowed = |fields: &[&str]| {
         let mut settings = settings(&server.uri(), fields);

@@ -16,7 +16,7 @@ async fn looking_finds_the_fields_and_what_they_hold() {
     })
     .await;
     let mut settings = server.settings(api());
-    let wanted = |name: &str, kind| FieldWanted { name: name.to_owned(), kind };
+    let wanted = |name: &str, kind| FieldWanted::new(name, kind);
     settings.fields = vec![
         wanted("title", FieldType::String),
         wanted("score", FieldType::String),
@@ -120,9 +120,7 @@ async fn a_field_that_makes_an_api_refuse_everything_is_named() {
     let mut api = api();
     api.list.query = "limit={limit}&fields={fields}".to_owned();
     let mut settings = server.settings(api.clone());
-    settings
-        .fields
-        .extend(["titel", "hidden"].map(|name| FieldWanted { name: name.to_owned(), kind: FieldType::String }));
+    settings.fields.extend(["titel", "hidden"].map(|name| FieldWanted::new(name, FieldType::String)));
     let failure = Rest::new(settings).unwrap().prepare(&[], false).await.unwrap_err();
     assert_eq!(failure.class, Class::Misconfigured);
     assert!(failure.message.contains("`titel`, `hidden`") && !failure.message.contains("`title`"), "{failure}");

@@ -52,7 +52,7 @@ impl Server {
             },
             api,
             quota: None,
-            fields: vec![FieldWanted { name: "title".to_owned(), kind: FieldType::String }],
+            fields: vec![FieldWanted::new("title", FieldType::String)],
             patience: Duration::ZERO,
             cancel: CancellationToken::new(),
             client: Client::new(Timeouts { total: Duration::from_millis(1500), ..Timeouts::default() }),

@@ -109,9 +109,7 @@ async fn values_that_a_field_cannot_hold_are_never_sent() {
         assert_eq!(writes, sent, "{value:?}");
     }
     let mut settings = server.settings(api());
-    settings.fields = ["@key", "account.wholesaler_id"]
-        .map(|name| FieldWanted { name: name.to_owned(), kind: FieldType::String })
-        .to_vec();
+    settings.fields = ["@key", "account.wholesaler_id"].map(|name| FieldWanted::new(name, FieldType::String)).to_vec();
     let connector = Rest::new(settings).unwrap();
     for field in [0, 1] {
         let outcomes = connector.write(&[Write { field, ..write(1, Some("7")) }], NOW).await;
@@ -128,7 +126,7 @@ async fn one_bad_field_does_not_hide_the_others_of_its_record() {
     })
     .await;
     let mut settings = server.settings(api());
-    settings.fields.push(FieldWanted { name: "score".to_owned(), kind: FieldType::String });
+    settings.fields.push(FieldWanted::new("score", FieldType::String));
     let connector = Rest::new(settings).unwrap();
     let writes = [write(1, Some("Buyer")), Write { field: 1, ..write(1, Some("abc")) }];
     let outcomes = connector.write(&writes, NOW).await;

@@ -1,16 +1,17 @@
 //! Attributes: found by name once, then known by id; made where the mapping says so; never deleted or made anew.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use reqwest::Method;
 use tokio::time::Instant;
 
-use super::fields::{Field, attribute_shape, attribute_type};
-use super::paging::{Paging, Step};
-use super::wire::{AttributeRow, Listing, NewAttribute, Object};
-use super::{BigCommerce, Lane, PAGE_ROWS, Paid, Prepared, explained};
+use super::super::field::Field;
+use super::super::paging::{Paging, Step};
+use super::super::wire::{AttributeRow, Listing, NewAttribute, Object};
+use super::super::{BigCommerce, Lane, PAGE_ROWS, Paid, explained};
+use super::{Attributes, attribute_shape, attribute_type};
 use crate::connector::End;
 use crate::connector::names::nearest;
 use crate::http::{Answer, Pay, Request};
@@ -23,35 +24,6 @@ const ATTRIBUTES_MAX: usize = 50;
 /// meanwhile it is not asked for again.
 const APPEARS_WITHIN: Duration = Duration::from_secs(120);
 
-/// The ids of the mapped attributes that can be used.
-#[derive(Debug, Default)]
-pub(super) struct Attributes {
-    by_field: Vec<Option<u64>>,
-    ids: Vec<u64>,
-}
-
-impl Attributes {
-    fn new(by_field: Vec<Option<u64>>) -> Self {
-        let ids: BTreeSet<u64> = by_field.iter().flatten().copied().collect();
-        Self { by_field, ids: ids.into_iter().collect() }
-    }
-
-    /// All of them, each once.
-    pub(super) fn ids(&self) -> &[u64] {
-        &self.ids
-    }
-
-    /// The attribute of a field; none where it cannot be used now.
-    pub(super) fn of_field(&self, field: usize) -> Option<u64> {
-        self.by_field.get(field).copied().flatten()
-    }
-
-    /// The fields that show an attribute. There are at most 50: walking them is quicker than looking them up.
-    pub(super) fn fields_of(&self, attribute: u64) -> impl Iterator<Item = usize> + '_ {
-        self.by_field.iter().enumerate().filter(move |(_, id)| **id == Some(attribute)).map(|(field, _)| field)
-    }
-}
-
 /// What the store defines, as one listing shows it.
 struct Listed {
     rows: Vec<AttributeRow>,
@@ -59,41 +31,33 @@ struct Listed {
 }
 
 impl BigCommerce {
-    /// Finds the definition of each field, and makes those that are missing if both the mapping and the caller allow.
-    pub(super) async fn find_definitions(
+    /// Finds the definition of each attribute, and makes those that are missing if both the mapping and the caller allow.
+    /// The listing tells the time, and whether the token is any good.
+    pub(in super::super) async fn define_attributes(
         &self,
         known: &[Option<String>],
         may_create: bool,
-    ) -> Result<Prepared, Failure> {
+    ) -> Result<(BTreeMap<usize, Definition>, Timestamp), Failure> {
         let Listed { mut rows, clock } = self.list_definitions().await?;
-        let mut definitions = Vec::with_capacity(self.fields.len());
-        for (index, field) in self.fields.iter().enumerate() {
-            definitions.push(match field {
-                Field::Unusable(sentence) => {
-                    Definition { id: None, state: DefinitionState::Unusable(sentence.clone()) }
-                }
-                Field::Customer(field) => Definition { id: None, state: DefinitionState::Usable(field.shape()) },
-                Field::Attribute(name) => {
-                    let kind = self.kinds[index];
-                    let known = known.get(index).and_then(Option::as_deref);
-                    match found(&rows, name, kind, known) {
-                        Some(definition) => definition,
-                        None => self.missing(&mut rows, name, kind, may_create).await?,
-                    }
-                }
-            });
+        let mut definitions = BTreeMap::new();
+        for (index, field, wanted) in self.fields.wanted() {
+            let Field::Attribute(name) = field else { continue };
+            let known = known.get(index).and_then(Option::as_deref);
+            let definition = match found(&rows, name, wanted.kind, known) {
+                Some(definition) => definition,
+                None => self.missing(&mut rows, name, wanted.kind, may_create).await?,
+            };
+            definitions.insert(index, definition);
         }
-        let by_field = definitions
-            .iter()
-            .map(|definition| match definition.state {
-                DefinitionState::Usable(_) | DefinitionState::Renamed(..) | DefinitionState::Created(_) => {
-                    definition.id.as_deref().and_then(|id| id.parse().ok())
-                }
-                _ => None,
-            })
-            .collect();
+        let id_of = |definition: &Definition| match definition.state {
+            DefinitionState::Usable(_) | DefinitionState::Renamed(..) | DefinitionState::Created(_) => {
+                definition.id.as_deref().and_then(|id| id.parse().ok())
+            }
+            _ => None,
+        };
+        let by_field = (0..self.fields.len()).map(|field| definitions.get(&field).and_then(id_of)).collect();
         *self.attributes.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(Attributes::new(by_field)));
-        Ok(Prepared { identity: self.store_hash.clone(), clock, definitions, warnings: Vec::new() })
+        Ok((definitions, clock))
     }
 
     async fn list_definitions(&self) -> Result<Listed, Failure> {
