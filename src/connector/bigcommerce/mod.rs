@@ -13,6 +13,7 @@
 //! - `paging`: walking pages, and whether what was seen is whole
 //! - `read`: customers: feed, sweep, direct reads
 //! - `write`: packs writes by who writes them
+//! - `lookup`, `lifecycle`: customers found by e-mail, made and deleted
 //!
 //! A room for each resource, with what its fields hold, how they are shown and how they are written:
 //!
@@ -30,6 +31,8 @@ mod customers;
 mod field;
 mod form_fields;
 mod groups;
+mod lifecycle;
+mod lookup;
 mod paging;
 mod query;
 mod read;
@@ -57,7 +60,9 @@ use self::form_fields::FormFields;
 use self::groups::Groups;
 use super::paid::Paid;
 use super::retry::Attempts;
-use super::{Connector, Dating, Destination, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
+use super::{
+    Connector, Dating, Destination, FieldWanted, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Quota, Reservation,
+};
 use crate::http::{Answer, Caller, Client, Credential, Endpoint, Request, SecretProvider, Throttle, ThrottleSettings};
 use crate::model::{
     Class, Definition, DefinitionState, Failure, FieldShape, Key, Observed, Outcome, Side, Timestamp, Write,
@@ -393,6 +398,14 @@ impl Connector for BigCommerce {
 
     async fn write(&self, batch: &[Write], reservation: &dyn Reservation) -> Vec<Outcome> {
         self.write_batch(batch, reservation).await
+    }
+
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        Some(self)
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
     }
 
     fn quota(&self) -> Option<Quota> {
