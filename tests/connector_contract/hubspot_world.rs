@@ -176,11 +176,12 @@ impl Account {
         if limit > 200 || body.get("after").is_some() {
             return None;
         }
+        assert!(body.to_string().len() <= 3_000, "the search is too long");
         let groups = body["filterGroups"].as_array().expect("groups");
         assert!(
             groups.len() <= 5 && groups.iter().all(|group| group["filters"].as_array().expect("filters").len() <= 6)
         );
-        let filters = groups[0]["filters"].as_array().expect("filters");
+        let filters = groups.first().map_or(&[][..], |group| group["filters"].as_array().expect("filters"));
         let passes = |id: u64, record: &Record| {
             filters.iter().all(|filter| {
                 let name = filter["propertyName"].as_str().expect("a name");
@@ -198,13 +199,16 @@ impl Account {
                     "IN" => {
                         let values = filter["values"].as_array().expect("values");
                         assert!(values.len() <= 100);
-                        own.is_some_and(|own| values.contains(&json!(own)))
+                        // Texts are kept in small letters, and only these are found.
+                        own.is_some_and(|own| values.contains(&json!(own.to_lowercase())))
                     }
                     other => panic!("{other}"),
                 }
             })
         };
-        assert_eq!(body["sorts"], json!([{ "propertyName": "hs_object_id", "direction": "ASCENDING" }]));
+        assert!(
+            groups.is_empty() || body["sorts"] == json!([{ "propertyName": "hs_object_id", "direction": "ASCENDING" }])
+        );
         let known_until = now() - self.lag_ms;
         let hits: Vec<(u64, &Record)> = self
             .live(object)

@@ -300,7 +300,7 @@ impl World for SqlWorld {
 
     async fn keys(&self) -> Vec<Key> {
         let text = self.database.one_of("text", "text", "char");
-        let sql = format!("SELECT CAST(id AS {text}) FROM {} ORDER BY id", self.settings.table);
+        let sql = format!("SELECT CAST(t.id AS {text}) FROM {} AS t ORDER BY t.id", self.settings.table);
         self.database.texts(&self.settings, &sql).await.into_iter().map(Key).collect()
     }
 

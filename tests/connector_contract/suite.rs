@@ -42,7 +42,7 @@ async fn fetch_one(world: &dyn World, key: &Key) -> Observed {
     records.remove(0)
 }
 
-async fn fetch(world: &dyn World, keys: &[Key]) -> Vec<Observed> {
+pub async fn fetch(world: &dyn World, keys: &[Key]) -> Vec<Observed> {
     let mut records = Vec::new();
     for keys in keys.chunks(world.connector().limits().keys_per_fetch) {
         let fetched = world.connector().fetch(keys, &[TITLE, NOTE], &Unreserved(Lane::Fresh)).await;
@@ -51,7 +51,7 @@ async fn fetch(world: &dyn World, keys: &[Key]) -> Vec<Observed> {
     records
 }
 
-fn text(cell: &Cell) -> Option<&str> {
+pub fn text(cell: &Cell) -> Option<&str> {
     match &cell.seen {
         Seen::Value(Value::Text(text)) => Some(text),
         Seen::Absent => None,

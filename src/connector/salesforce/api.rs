@@ -77,8 +77,11 @@ pub(super) struct Me {
 
 /// The rows of a query, as far as one answer has them.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Rows {
     pub(super) done: bool,
+    /// How many rows there are in all; of a count, what was counted.
+    pub(super) total_size: Option<u64>,
     pub(super) records: Vec<Map<String, Value>>,
 }
 

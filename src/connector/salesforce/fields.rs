@@ -30,6 +30,9 @@ pub(super) struct Field {
     pub(super) path: String,
     pub(super) spelling: Spelling,
     pub(super) writable: bool,
+    /// Whether records can be found by it, whatever the case of its letters: not by long texts, by choices, or where it is told
+    /// apart.
+    pub(super) finds: bool,
 }
 
 impl Field {
@@ -135,6 +138,10 @@ struct Described {
     updateable: bool,
     #[serde(default)]
     nillable: bool,
+    #[serde(default)]
+    filterable: bool,
+    #[serde(default)]
+    case_sensitive: bool,
     relationship_name: Option<String>,
     #[serde(default)]
     reference_to: Vec<String>,
@@ -157,7 +164,9 @@ impl Described {
         let max_chars = (holds == Holds::Text && self.length > 0).then_some(self.length);
         let clearable = writable && self.nillable && spelling != Spelling::Boolean;
         let shape = FieldShape { holds, max_chars, writable, clearable, refuses_nul: true };
-        Some((Field { path, spelling, writable }, shape))
+        let is_text = ["string", "textarea", "email", "phone", "url"].contains(&self.kind.as_str());
+        let finds = is_text && self.filterable && !self.case_sensitive && !path.contains('.');
+        Some((Field { path, spelling, writable, finds }, shape))
     }
 }
 
@@ -170,7 +179,7 @@ impl Salesforce {
         for name in &self.names {
             let found = if name == "@key" {
                 let shape = FieldShape { writable: false, clearable: false, ..FieldShape::TEXT };
-                Ok((Field { path: "Id".to_owned(), spelling: Spelling::Id, writable: false }, shape))
+                Ok((Field { path: "Id".to_owned(), spelling: Spelling::Id, writable: false, finds: true }, shape))
             } else if let Some((relationship, field)) = name.split_once('.') {
                 let named = |described: &&Described| {
                     described.relationship_name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(relationship))

@@ -12,10 +12,12 @@
 //! - `api`: the calls, the org's daily limit, and what error codes mean
 //! - `fields`: which fields an object has, how values are spelt, ids of 15 and 18 characters
 //! - `read`: windows, sweeps, direct reads
+//! - `lookup`: finding records by a value
 //! - `write`: collections of 200, and what became of each record
 
 mod api;
 mod fields;
+mod lookup;
 mod read;
 mod token;
 mod write;
@@ -34,7 +36,7 @@ use self::fields::Object;
 pub use self::token::Grant;
 use self::token::Tokens;
 use super::paid::Paid;
-use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
+use super::{Connector, FieldWanted, Lane, Limits, Lookup, Page, Prepared, Quota, Reservation};
 use crate::http::{Caller, Client, Credential, FixedQuota, SecretSource, Throttle, ThrottleSettings};
 use crate::model::{Failure, Key, Observed, Outcome, Side, Timestamp, Write};
 
@@ -141,11 +143,15 @@ impl Salesforce {
 
     /// What the object was found to be; looked at now if it never was.
     async fn found(&self) -> Result<Arc<Object>, Failure> {
-        let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match known {
+        match self.known() {
             Some(known) => Ok(known),
             None => Ok(self.look().await?.0),
         }
+    }
+
+    /// What the last look found.
+    fn known(&self) -> Option<Arc<Object>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn look(&self) -> Result<(Arc<Object>, Prepared), Failure> {
@@ -216,6 +222,10 @@ impl Connector for Salesforce {
 
     async fn write(&self, batch: &[Write], reservation: &dyn Reservation) -> Vec<Outcome> {
         self.update(batch, reservation).await
+    }
+
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        Some(self)
     }
 
     /// The org's own limit, over a day that slides.

@@ -22,9 +22,11 @@ use sqlx::{Connection, Database};
 use super::Settings;
 use super::cells::RawCell;
 use super::fault::{Label, Meaning};
+use super::lookup::Sought;
 use super::related::RowPointsTo;
 use super::table::{Layout, Table};
 use super::times::{TimeSample, Times};
+use crate::connector::lookup::KEYS_FOUND_MAX;
 use crate::model::{Class, Failure, Timestamp};
 
 /// The most rows of a page.
@@ -216,9 +218,20 @@ impl UpdateError {
     }
 }
 
+/// Finding rows by what they hold.
+#[async_trait]
+pub(super) trait Find {
+    /// How many rows there are that are not marked as deleted.
+    async fn count_rows(&self, table: &Table) -> Result<u64, sqlx::Error>;
+
+    /// The keys of the rows that hold what is sought and are not marked as deleted. The database compares what is printable
+    /// ASCII; whatever else a row holds is compared here, for no two databases agree on what letters and white space are.
+    async fn find(&self, table: &Table, sought: Sought) -> Result<Vec<String>, sqlx::Error>;
+}
+
 /// One kind of database.
 #[async_trait]
-pub(super) trait Dialect: Send + Sync {
+pub(super) trait Dialect: Find + Send + Sync {
     /// Its name, for people.
     fn name(&self) -> &'static str;
 
@@ -334,6 +347,25 @@ async fn page_of<R>(
         }
     }
     Ok(page)
+}
+
+/// Collects the keys of rows that hold what is sought; `read` makes the key and what the row holds of each.
+async fn keys_of<R>(
+    mut rows: impl Stream<Item = Result<R, sqlx::Error>> + Unpin,
+    sought: &Sought,
+    read: impl Fn(&R) -> Result<(String, RawCell), sqlx::Error>,
+) -> Result<Vec<String>, sqlx::Error> {
+    let mut keys = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        let (key, held) = read(&row)?;
+        if sought.is(held) {
+            keys.push(key);
+        }
+        if keys.len() == KEYS_FOUND_MAX {
+            break;
+        }
+    }
+    Ok(keys)
 }
 
 /// The conditions for the rows of a window, each of which an index finds: the table's own window (`window` makes it, for a

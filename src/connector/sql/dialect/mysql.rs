@@ -4,6 +4,8 @@
 //! Neither database answers an `UPDATE` with its rows, and both compare text by collations that ignore case and blanks.
 //! So a batch is one transaction: its rows are read and locked, compared here to the byte, written, and read back.
 
+mod find;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::str::FromStr;

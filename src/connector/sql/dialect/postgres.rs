@@ -3,6 +3,8 @@
 //!
 //! A batch goes in as one array a column (`UNNEST`), so that its text is the same whatever the batch holds.
 
+mod find;
+
 use std::fmt::Write as _;
 use std::str::FromStr;
 use std::sync::Arc;
