@@ -343,6 +343,14 @@ impl World for SqlWorld {
         true
     }
 
+    async fn make_titles_unique(&self) -> bool {
+        let (table, column) = (&self.settings.table, Self::column(TITLE));
+        let part = self.database.one_of("", "", " (100)");
+        let name = format!("titles_{}", table.rsplit('.').next().unwrap_or(table));
+        self.execute_with(&format!("CREATE UNIQUE INDEX {name} ON {table} ({column}{part})"), &[]).await;
+        true
+    }
+
     async fn now(&self) -> Timestamp {
         let sql = self.database.one_of(
             "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",

@@ -8,6 +8,7 @@
 mod cells;
 mod dialect;
 mod fault;
+mod lifecycle;
 mod lookup;
 mod read;
 mod related;
@@ -28,7 +29,7 @@ use self::dialect::{Dialect, Statements};
 use self::fault::Label;
 pub use self::related::Relation;
 use self::table::Table;
-use super::{Connector, FieldWanted, Lane, Limits, Lookup, Page, Prepared, Reservation, Unreserved};
+use super::{Connector, FieldWanted, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Reservation, Unreserved};
 use crate::model::{Failure, Key, Observed, Outcome, Timestamp, Write};
 
 /// The one feed of a table: its rows by their modification time.
@@ -234,6 +235,10 @@ impl Connector for Sql {
     }
 
     fn lookup(&self) -> Option<&dyn Lookup> {
+        Some(self)
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
         Some(self)
     }
 }

@@ -6,6 +6,7 @@
 //! hands it to another thread. A batch of writes goes in the same way.
 
 mod find;
+mod make;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
