@@ -39,16 +39,19 @@ macro_rules! contract {
 
 mod directus_world;
 mod finding;
+mod hubspot_making;
 mod hubspot_only;
 mod hubspot_world;
 mod making;
 mod mysql_only;
+mod odoo_making;
 mod odoo_only;
 mod odoo_world;
 mod related;
 mod rest_only;
 mod rest_query;
 mod rest_world;
+mod salesforce_making;
 mod salesforce_only;
 mod salesforce_world;
 mod sql_making;

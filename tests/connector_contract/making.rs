@@ -1,6 +1,7 @@
 //! The contract of making and removing records, for the sources that do, a test each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use attune::connector::{Created, Lane, Lifecycle, NewRecord, Removed, Unreserved};
 use attune::model::{Existence, Key, Seen, Value};
@@ -29,6 +30,13 @@ async fn lifecycle(world: &dyn World) -> Option<&dyn Lifecycle> {
     Some(lifecycle)
 }
 
+/// A token that no other test has: systems keep them for ever.
+pub fn token(word: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
+    format!("{word}_{now}_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
 fn record(token: &str, title: &str, note: Option<&str>) -> NewRecord {
     let note = note.map(|note| (NOTE, Value::text(note)));
     let values = std::iter::once((TITLE, Value::text(title))).chain(note).collect();
@@ -38,21 +46,26 @@ fn record(token: &str, title: &str, note: Option<&str>) -> NewRecord {
 /// Makes records as the engine does: in calls of as many as the source takes, and a batch that was refused in halves.
 async fn make(lifecycle: &dyn Lifecycle, records: &[NewRecord]) -> Vec<Created> {
     let most = lifecycle.lifecycle_limits().records_per_create;
-    let mut waiting: Vec<&[NewRecord]> = records.chunks(most).rev().collect();
-    let mut outcomes = Vec::new();
+    let records: Vec<(usize, &NewRecord)> = records.iter().enumerate().collect();
+    let mut waiting: Vec<Vec<(usize, &NewRecord)>> = records.chunks(most).rev().map(<[_]>::to_vec).collect();
+    let mut outcomes: BTreeMap<usize, Created> = BTreeMap::new();
     while let Some(batch) = waiting.pop() {
-        let made = lifecycle.create(batch, &NOW).await;
+        let sent: Vec<NewRecord> = batch.iter().map(|(_, record)| (*record).clone()).collect();
+        let made = lifecycle.create(&sent, &NOW).await;
         assert_eq!(made.len(), batch.len(), "one outcome for each record");
-        if made.iter().any(|outcome| matches!(outcome, Created::BatchRejected(_))) {
+        let is_refused = |outcome: &Created| matches!(outcome, Created::BatchRejected(_));
+        if made.iter().any(is_refused) {
             assert!(batch.len() > 1, "one record alone is refused itself");
-            assert!(made.iter().all(|outcome| matches!(outcome, Created::BatchRejected(_))), "nothing of it was made");
-            let (first, second) = batch.split_at(batch.len() / 2);
-            waiting.extend([second, first]);
-        } else {
-            outcomes.extend(made);
+            assert!(!made.iter().any(|outcome| matches!(outcome, Created::Made(_))), "nothing of it was made");
         }
+        let (again, settled): (Vec<_>, Vec<_>) =
+            batch.into_iter().zip(made).partition(|(_, outcome)| is_refused(outcome));
+        outcomes.extend(settled.into_iter().map(|((place, _), outcome)| (place, outcome)));
+        let again: Vec<(usize, &NewRecord)> = again.into_iter().map(|(record, _)| record).collect();
+        let halves = again.split_at(again.len() / 2);
+        waiting.extend([halves.1, halves.0].into_iter().filter(|half| !half.is_empty()).map(<[_]>::to_vec));
     }
-    outcomes
+    outcomes.into_values().collect()
 }
 
 fn made(outcome: &Created) -> &Key {
@@ -74,7 +87,7 @@ pub async fn what_is_made_holds_what_it_was_given(place: &dyn Place) {
     let odd = "it's \"quoted\", 100% _ \\ ä€𝄞 {x}";
     let count = lifecycle.lifecycle_limits().records_per_create + 3;
     let records: Vec<NewRecord> = (0..count)
-        .map(|number| record(&format!("whole_{number}"), &format!("made {number}"), (number > 0).then_some(odd)))
+        .map(|number| record(&token("whole"), &format!("made {number}"), (number > 0).then_some(odd)))
         .collect();
     let keys: Vec<Key> = make(lifecycle, &records).await.iter().map(made).cloned().collect();
     let distinct: BTreeSet<Key> = keys.iter().cloned().collect();
@@ -99,10 +112,10 @@ pub async fn what_stands_in_the_way_is_told_and_nothing_is_made(place: &dyn Plac
     }
     let there = world.keys().await;
     let records = [
-        record("way_1", "new 1", None),
-        record("way_2", "title 3", Some("in vain")),
-        record("way_3", "new 2", None),
-        record("way_4", "new 1", None),
+        record(&token("way"), "new 1", None),
+        record(&token("way"), "title 3", Some("in vain")),
+        record(&token("way"), "new 2", None),
+        record(&token("way"), "new 1", None),
     ];
     let outcomes = make(lifecycle, &records).await;
     let key = made(&outcomes[0]).clone();
@@ -123,7 +136,7 @@ pub async fn a_bad_record_does_not_keep_the_others(place: &dyn Place) {
         let before = present(&*world).await;
         let titles = |number: usize| if number == bad { REFUSED } else { "fine" };
         let records: Vec<NewRecord> =
-            (0..5).map(|number| record(&format!("bad_{bad}_{number}"), titles(number), Some("with a note"))).collect();
+            (0..5).map(|number| record(&token("bad"), titles(number), Some("with a note"))).collect();
         let outcomes = make(lifecycle, &records).await;
         let mut all = before;
         for (number, outcome) in outcomes.iter().enumerate() {
@@ -144,19 +157,20 @@ pub async fn one_token_makes_one_record(place: &dyn Place) {
     if !world.keeps_tokens() {
         return;
     }
-    let first = make(lifecycle, &[record("same", "first", None), record("other", "other", None)]).await;
+    let (same, another) = (token("same"), token("other"));
+    let first = make(lifecycle, &[record(&same, "first", None), record(&another, "other", None)]).await;
     let (key, other) = (made(&first[0]).clone(), made(&first[1]).clone());
     world.edit(&key, TITLE, Some("edited since")).await;
     let before = present(&*world).await;
     // The answer was lost: the engine asks again, with another beside it.
-    let again = make(lifecycle, &[record("same", "first", None), record("third", "third", None)]).await;
+    let again = make(lifecycle, &[record(&same, "first", None), record(&token("third"), "third", None)]).await;
     assert_eq!(made(&again[0]), &key);
     let third = made(&again[1]).clone();
     assert_eq!(present(&*world).await, &before | &[third].into(), "no second one");
     assert_eq!(text(&fetch(&*world, &[key]).await[0].cells[TITLE]), Some("edited since"), "nor a word overwritten");
     // Somebody archived it since: it stays so.
     if world.mark_deleted(&other).await {
-        let outcomes = lifecycle.create(&[record("other", "other", None)], &NOW).await;
+        let outcomes = lifecycle.create(&[record(&another, "other", None)], &NOW).await;
         assert_eq!(made(&outcomes[0]), &other);
         assert_eq!(fetch(&*world, &[other]).await[0].existence, Existence::Gone, "nobody comes back from the dead");
     }

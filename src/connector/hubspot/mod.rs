@@ -11,11 +11,13 @@
 //! - `api`: the calls, their two quotas, and what failures mean
 //! - `properties`: which properties there are, how values are spelt, and making missing ones
 //! - `read`: feeds, sweeps, direct reads
+//! - `lifecycle`: making and archiving records
 //! - `lookup`: finding records by a value
 //! - `rows`: what answers show of records
 //! - `write`: batches of updates, and what became of each record
 
 mod api;
+mod lifecycle;
 mod lookup;
 mod properties;
 mod read;
@@ -33,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::properties::Property;
 use super::paid::Paid;
-use super::{Connector, FieldWanted, Lane, Limits, Lookup, Page, Prepared, Quota, Reservation};
+use super::{Connector, FieldWanted, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Quota, Reservation};
 use crate::http::{Caller, Client, Credential, FixedQuota, SecretProvider, Throttle, ThrottleSettings};
 use crate::model::{Failure, FieldType, Key, Observed, Outcome, Side, Timestamp, Write};
 
@@ -233,6 +235,10 @@ impl Connector for HubSpot {
     }
 
     fn lookup(&self) -> Option<&dyn Lookup> {
+        Some(self)
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
         Some(self)
     }
 

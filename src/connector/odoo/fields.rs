@@ -193,7 +193,7 @@ impl Odoo {
             }
             failure
         })?;
-        let may_write = self.may_write(protocol).await?;
+        let may_write = self.may(protocol, "write").await?;
         let mut relations: Vec<Relation> = Vec::new();
         let mut linked: BTreeMap<&str, Result<Map<String, Value>, Failure>> = BTreeMap::new();
         let (mut fields, mut states) = (Vec::new(), Vec::new());
@@ -320,13 +320,13 @@ impl Odoo {
         }
     }
 
-    /// Whether this user may write records of the model at all. Its rules may still forbid single ones.
-    pub(super) async fn may_write(&self, protocol: Protocol) -> Result<bool, Failure> {
+    /// Whether this user may do this with records of the model at all. Its rules may still forbid single ones.
+    pub(super) async fn may(&self, protocol: Protocol, operation: &str) -> Result<bool, Failure> {
         let no_records: &[i64] = &[];
         let now =
-            Call { ids: Some(no_records), ..Call::new(&self.model, "has_access", json!({ "operation": "write" })) };
+            Call { ids: Some(no_records), ..Call::new(&self.model, "has_access", json!({ "operation": operation })) };
         let before_18 =
-            Call::new(&self.model, "check_access_rights", json!({ "operation": "write", "raise_exception": false }));
+            Call::new(&self.model, "check_access_rights", json!({ "operation": operation, "raise_exception": false }));
         let mut refusal = None;
         for call in [now, before_18] {
             match self.ask(protocol, &call, Paid::in_lane(Lane::Fresh)).await {

@@ -8,10 +8,12 @@
 //! - `rpc`: calls in both protocols, and what exceptions mean
 //! - `fields`: which fields a model has, and how their values are spelt
 //! - `read`: the feed, the sweep, direct reads, related records
+//! - `lifecycle`: making and archiving records
 //! - `lookup`: finding records by a value
 //! - `write`: batches of `load`, and what became of each record
 
 mod fields;
+mod lifecycle;
 mod lookup;
 mod read;
 mod rpc;
@@ -33,7 +35,7 @@ use self::fields::Model;
 pub use self::rpc::TIMEOUTS;
 use self::rpc::{Call, Protocol};
 use super::paid::Paid;
-use super::{Connector, FieldWanted, Lane, Limits, Lookup, Page, Prepared, Quota, Reservation};
+use super::{Connector, FieldWanted, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Quota, Reservation};
 use crate::http::{Caller, Client, Credential, FixedQuota, SecretProvider, Throttle, ThrottleSettings};
 use crate::model::{Class, Failure, Key, Observed, Outcome, Side, Timestamp, Write};
 
@@ -278,6 +280,10 @@ impl Connector for Odoo {
     }
 
     fn lookup(&self) -> Option<&dyn Lookup> {
+        Some(self)
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
         Some(self)
     }
 

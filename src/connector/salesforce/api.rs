@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -146,12 +145,11 @@ impl Salesforce {
     }
 
     /// Changes something, once.
-    pub(super) async fn change(&self, path: &str, body: &Value, paid: Paid<'_>) -> Result<Answer, Failure> {
+    pub(super) async fn change(&self, path: &str, request: &Request, paid: Paid<'_>) -> Result<Answer, Failure> {
         self.is_quiet()?;
         let endpoint = Endpoint::new(path.to_owned(), 1);
         let turn = self.caller.turn(&endpoint, paid.write()).await?;
-        let request = Request::change(Method::PATCH, "", Some(body.to_string().into_bytes()));
-        let answer = self.caller.send(turn, &request).await.map_err(|failure| self.explained(failure))?;
+        let answer = self.caller.send(turn, request).await.map_err(|failure| self.explained(failure))?;
         self.learn(&answer);
         Ok(answer)
     }
