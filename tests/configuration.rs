@@ -823,7 +823,9 @@ fn a_salesforce_is_read() {
     };
     let one = salesforce(&with(SALESFORCE));
     assert_eq!(one.grant, SalesforceGrant::ClientCredentials(Secret::Env("SALESFORCE_SECRET".to_owned())));
-    assert_eq!(one.object, "Contact");
+    assert_eq!((one.object.as_str(), one.external_id), ("Contact", None));
+    let kept = salesforce(&with(&format!("{SALESFORCE}external_id = \"Attune__c\"\n")));
+    assert_eq!(kept.external_id.as_deref(), Some("Attune__c"));
     let secret = "client_secret = { env = \"SALESFORCE_SECRET\" }";
     let by_key = SALESFORCE.replace(secret, "private_key = { file = \"key.pem\" }\nuser = \"attune@example.com\"");
     let SalesforceGrant::JwtBearer { user, audience, .. } = salesforce(&with(&by_key)).grant else {
@@ -836,6 +838,7 @@ fn a_salesforce_is_read() {
         (by_key.replace("user = \"attune@example.com\"", ""), "`user` is missing"),
         (SALESFORCE.replace("{ env = \"SALESFORCE_SECRET\" }", "\"hunter2\""), "crm.sf.client_secret: "),
         (format!("{SALESFORCE}object = \"Contact WHERE\"\n"), "not the API name of an object"),
+        (format!("{SALESFORCE}external_id = \"Attune c\"\n"), "not the API name of a field"),
     ] {
         let problems = load_text(&with(&text)).expect_err("it is not sound");
         assert!(problems.contains(says) && !problems.contains("hunter2"), "{problems}");

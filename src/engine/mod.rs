@@ -31,7 +31,6 @@ mod report;
 mod resolve;
 mod survey;
 mod unlink;
-mod wanted;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};

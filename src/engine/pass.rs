@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 
 use super::balance::Balance;
 use super::create::Making;
+use super::create::Wanted;
 use super::link::Linked;
 use super::push::{Push, Scope};
 use super::rails::Scale;
 use super::survey::Survey;
-use super::wanted::Wanted;
 use super::{Engine, Error, Pair};
 use crate::checkpoint::{Behind, PairRow, Transaction};
 use crate::model::{Mode, Timestamp};

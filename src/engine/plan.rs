@@ -1,10 +1,10 @@
 //! What a pass would write: the same decisions as the pass itself, in one consistent picture of the checkpoint, written
 //! nowhere.
 
+use super::create::alone;
 use super::create::{Contents, contents, lacking};
 use super::decide::{Decided, Fate, Mood, Verdict};
 use super::rails::count;
-use super::wanted::alone;
 use super::{CHUNK, Counts, Engine, Error, Pair};
 use crate::checkpoint::{HeldFilter, LinkRow, RecordRow, Transaction};
 use crate::connector::Lifecycle;

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use super::balance::{Balance, Place};
 use super::conclude::{News, agreed_of, place_of, settled_link};
+use super::create::Wanted;
 use super::decide::{Decided, Fate, Mood, Verdict};
 use super::rails::{DAY, count};
-use super::wanted::Wanted;
 use super::{CHUNK, Counts, Engine, Error, Pair};
 use crate::checkpoint::{Behind, LinkRow, PairRow};
 use crate::connector::Lane;

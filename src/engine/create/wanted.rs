@@ -12,7 +12,7 @@ use crate::model::{Side, Timestamp};
 
 /// A creation that has something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(in super::super) struct Wanted {
     /// Where the partner is to be made.
     pub side: Side,
     /// The number of the creation.
@@ -24,7 +24,7 @@ pub(super) struct Wanted {
 impl Engine {
     /// Looks for records that lack a partner, of those that changed since, and remembers them. Answers all that can be made
     /// now.
-    pub(super) async fn want_partners(&self, pair: &Pair, since: i64) -> Result<Vec<Wanted>, Error> {
+    pub(in super::super) async fn want_partners(&self, pair: &Pair, since: i64) -> Result<Vec<Wanted>, Error> {
         let mut wanted = Vec::new();
         for side in pair.creates_on() {
             // Who was not seen may be the partner.
@@ -119,7 +119,7 @@ pub(super) async fn release(transaction: &mut Transaction<'_>, pair: &Pair, reco
     let released: Vec<i64> = records
         .iter()
         .filter_map(|record| held.get(record))
-        .filter(|(_, reason)| super::create::REASONS.contains(reason))
+        .filter(|(_, reason)| super::REASONS.contains(reason))
         .map(|(id, _)| *id)
         .collect();
     transaction.release(&released).await?;
@@ -127,7 +127,7 @@ pub(super) async fn release(transaction: &mut Transaction<'_>, pair: &Pair, reco
 }
 
 /// Those of some records that are alone: nobody on `side` can be their partner, nor stand in the way of making one.
-pub(super) async fn alone(
+pub(in super::super) async fn alone(
     transaction: &mut Transaction<'_>,
     pair: &Pair,
     side: Side,
