@@ -58,6 +58,7 @@ mod sql_making;
 mod sql_only;
 mod sql_world;
 mod suite;
+mod tryton_making;
 mod tryton_only;
 mod tryton_world;
 mod world;
