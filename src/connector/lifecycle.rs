@@ -83,5 +83,13 @@ pub trait Lifecycle: Send + Sync {
 /// of databases and of most modules. Anything else is a refusal.
 pub(super) fn says_it_is_there(said: &str) -> bool {
     let said = said.to_lowercase();
-    ["already exist", "must be unique", "should be unique", "duplicate key"].iter().any(|words| said.contains(words))
+    let words = [
+        "already exist",
+        "must be unique",
+        "should be unique",
+        "has to be unique",
+        "duplicate key",
+        "unique constraint",
+    ];
+    words.iter().any(|words| said.contains(words))
 }

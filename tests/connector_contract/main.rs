@@ -48,6 +48,7 @@ mod odoo_making;
 mod odoo_only;
 mod odoo_world;
 mod related;
+mod rest_making;
 mod rest_only;
 mod rest_query;
 mod rest_world;
