@@ -78,3 +78,18 @@ pub trait Lifecycle: Send + Sync {
     /// each, in order. A record that is gone already is `Gone`.
     async fn remove(&self, keys: &[Key], reservation: &dyn Reservation) -> Vec<Removed>;
 }
+
+/// Whether a system that has no code for it says that there is such a record: its words in English, which it is asked for, those
+/// of databases and of most modules. Anything else is a refusal.
+pub(super) fn says_it_is_there(said: &str) -> bool {
+    let said = said.to_lowercase();
+    let words = [
+        "already exist",
+        "must be unique",
+        "should be unique",
+        "has to be unique",
+        "duplicate key",
+        "unique constraint",
+    ];
+    words.iter().any(|words| said.contains(words))
+}
