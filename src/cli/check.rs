@@ -259,6 +259,12 @@ fn target(rule: &FieldRule, side: Side, shape: &FieldShape, from: Option<&FieldS
             holds(shape)
         ));
     }
+    let unseparated = rule.kind == FieldType::List && rule.options.separator.is_none();
+    if unseparated && side == Side::Crm && shape.holds == Holds::Text {
+        return Some(
+            "the crm holds text: lists stand there as JSON; if they are separated there, give `separator`".to_owned(),
+        );
+    }
     let longest = shape
         .max_chars
         .filter(|most| from.is_none_or(|from| from.max_chars.is_none_or(|most_there| most_there > *most)));
