@@ -49,9 +49,9 @@ pub enum Removed {
 /// What a source takes to make and remove records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifecycleLimits {
-    /// The most records of one [`Lifecycle::create`].
+    /// The most records of one [`Lifecycle::create`]; 0: it makes none.
     pub records_per_create: usize,
-    /// The most keys of one [`Lifecycle::remove`].
+    /// The most keys of one [`Lifecycle::remove`]; 0: it removes none.
     pub keys_per_remove: usize,
 }
 
@@ -62,7 +62,7 @@ pub trait Lifecycle: Send + Sync {
     fn lifecycle_limits(&self) -> LifecycleLimits;
 
     /// Fields without which no record can be made: each inner list is a choice of which one suffices, by the connector's own
-    /// names. A mapping that creates must give a value to one of each.
+    /// names, in any case of letters. A mapping that creates must give a value to one of each.
     fn required(&self) -> Vec<Vec<&'static str>> {
         Vec::new()
     }

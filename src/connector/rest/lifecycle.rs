@@ -19,7 +19,8 @@ use crate::model::{ApiCreate, ApiDelete, Class, Existence, Failure, Holds, Key};
 #[async_trait]
 impl Lifecycle for Rest {
     fn lifecycle_limits(&self) -> LifecycleLimits {
-        LifecycleLimits { records_per_create: 1, keys_per_remove: self.keys_per_remove() }
+        let keys_per_remove = if self.api.delete.is_some() { self.keys_per_remove() } else { 0 };
+        LifecycleLimits { records_per_create: self.api.create.is_some().into(), keys_per_remove }
     }
 
     fn creates_with(&self, field: usize) -> bool {
