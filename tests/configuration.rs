@@ -823,7 +823,9 @@ fn a_salesforce_is_read() {
     };
     let one = salesforce(&with(SALESFORCE));
     assert_eq!(one.grant, SalesforceGrant::ClientCredentials(Secret::Env("SALESFORCE_SECRET".to_owned())));
-    assert_eq!(one.object, "Contact");
+    assert_eq!((one.object.as_str(), one.external_id), ("Contact", None));
+    let kept = salesforce(&with(&format!("{SALESFORCE}external_id = \"Attune__c\"\n")));
+    assert_eq!(kept.external_id.as_deref(), Some("Attune__c"));
     let secret = "client_secret = { env = \"SALESFORCE_SECRET\" }";
     let by_key = SALESFORCE.replace(secret, "private_key = { file = \"key.pem\" }\nuser = \"attune@example.com\"");
     let SalesforceGrant::JwtBearer { user, audience, .. } = salesforce(&with(&by_key)).grant else {
@@ -836,6 +838,7 @@ fn a_salesforce_is_read() {
         (by_key.replace("user = \"attune@example.com\"", ""), "`user` is missing"),
         (SALESFORCE.replace("{ env = \"SALESFORCE_SECRET\" }", "\"hunter2\""), "crm.sf.client_secret: "),
         (format!("{SALESFORCE}object = \"Contact WHERE\"\n"), "not the API name of an object"),
+        (format!("{SALESFORCE}external_id = \"Attune c\"\n"), "not the API name of a field"),
     ] {
         let problems = load_text(&with(&text)).expect_err("it is not sound");
         assert!(problems.contains(says) && !problems.contains("hunter2"), "{problems}");
@@ -1245,19 +1248,15 @@ fn crm_fields_are_checked_beside_their_crm() {
 }
 
 #[test]
-fn what_is_to_come_says_so() {
-    for create in ["store", "crm", "both"] {
-        refused(
-            &with("field =", &format!("create = \"{create}\"\nfield =")),
-            "attune.toml:15: mapping.b2b.create: making a missing partner is not supported yet: set create = \"none\"",
-            &[],
-        );
+fn partners_are_made_and_deleted_where_the_mapping_says_so() {
+    for create in ["none", "store", "crm", "both"] {
+        accepted(&with("field =", &format!("create = \"{create}\"\nfield =")));
     }
-    refused(
-        &with("field =", "on_delete = \"delete\"\nfield ="),
-        "attune.toml:15: mapping.b2b.on_delete: deleting a partner is not supported yet: set on_delete = \"unlink\"",
-        &[],
-    );
+    accepted(&with("field =", "on_delete = \"delete\"\nfield ="));
+}
+
+#[test]
+fn what_is_to_come_says_so() {
     refused(
         &with("field =", "create = \"shop\"\nfield ="),
         "attune.toml:15: mapping.b2b.create: expected `none`, `store`, `crm` or `both`; did you mean `store`?",
@@ -1355,9 +1354,12 @@ write.headers  = { Prefer = "return=minimal", If-Match = "" }
     let headers: Vec<_> = profiled.api.write.unwrap().headers.into_iter().collect();
     assert_eq!(headers, [("Prefer".to_owned(), "return=minimal".to_owned())]);
     assert!(matches!(profiled.auth, RestAuth::OAuth { scope: None, .. }));
+    assert_eq!(profiled.api.create.unwrap().exists, [409]);
+    assert!(profiled.api.delete.unwrap().headers.contains_key("If-Match"));
     for profile in ["directus", "nocodb", "dataverse"] {
         let settings = crm(&format!("{STORE}{}{MAPPING}", api.replace("\"odata\"", &format!("\"{profile}\""))));
         assert!(settings.api.list.since.is_some() && settings.api.write.is_some(), "{profile}");
+        assert_eq!((settings.api.create.is_some(), settings.api.delete.is_some()), (true, profile != "nocodb"));
     }
 }
 
@@ -1392,6 +1394,18 @@ fn what_is_wrong_with_an_api_is_said() {
             "did you mean `text`?",
         ),
         ("modified =", "etag = \"etag\"\nmodified =", "", ""),
+        ("modified =", "create.path = \"/contacts\"\nmodified =", "", ""),
+        ("modified =", "create.path = \"/contacts/{key}\"\nmodified =", "crm.erp.create.path: {key} stands for", ""),
+        ("modified =", "create.query = \"x=1\"\nmodified =", "crm.erp.create: `path` is missing", ""),
+        ("modified =", "create.path = \"/{collection}\"\nmodified =", "crm.erp: `collection` is missing", ""),
+        ("modified =", "delete.path = \"/contacts/{key}\"\nmodified =", "", ""),
+        (
+            "modified =",
+            "delete.path = \"/contacts\"\nmodified =",
+            "crm.erp.delete: `path` of `delete` has no place",
+            "",
+        ),
+        ("modified =", "delete.path = \"/{collection}/{key}\"\nmodified =", "crm.erp: `collection` is missing", ""),
         ("https://crm.example.com", "http://crm.example.com", "crm.erp.url: must be https", ""),
     ] {
         let text = with_api(from, to);

@@ -171,11 +171,43 @@ impl Transaction<'_> {
         at: Timestamp,
         attempts: &[NewAttempt],
     ) -> Result<Vec<i64>, Error> {
-        self.make_durable().await?;
+        self.add_history((pass, pair, side), at, ("unknown", true), attempts).await
+    }
+
+    /// Records writes whose outcome is known: what a record was made with.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn note_written(
+        &mut self,
+        pass: i64,
+        pair: i64,
+        side: Side,
+        at: Timestamp,
+        written: &[NewAttempt],
+    ) -> Result<(), Error> {
+        self.add_history((pass, pair, side), at, ("written", false), written).await?;
+        Ok(())
+    }
+
+    async fn add_history(
+        &mut self,
+        (pass, pair, side): (i64, i64, Side),
+        at: Timestamp,
+        (outcome, open): (&str, bool),
+        attempts: &[NewAttempt],
+    ) -> Result<Vec<i64>, Error> {
+        if attempts.is_empty() {
+            return Ok(Vec::new());
+        }
+        if open {
+            // What is intended has to survive a power loss.
+            self.make_durable().await?;
+        }
         let query = statement(
             "INSERT INTO history (at, pass, pair, side, outcome, open, link, mapped, record, field, store_key, crm_key, name,
                     old, new, canonical, edited, reason, counted, returned)
-             SELECT ?1, ?2, ?3, ?4, 'unknown', 1, value ->> 'link', value ->> 'mapped', value ->> 'record', value ->> 'field',
+             SELECT ?1, ?2, ?3, ?4, ?6, ?7, value ->> 'link', value ->> 'mapped', value ->> 'record', value ->> 'field',
                     value ->> 'store_key', value ->> 'crm_key', value ->> 'name', value ->> 'old', value ->> 'new',
                     value ->> 'canonical', value ->> 'edited', value ->> 'reason', value ->> 'counted', value ->> 'returned'
              FROM json_each(?5) ORDER BY key RETURNING id",
@@ -184,7 +216,9 @@ impl Transaction<'_> {
         .bind(pass)
         .bind(pair)
         .bind(side.as_str())
-        .bind(json(attempts)?);
+        .bind(json(attempts)?)
+        .bind(outcome)
+        .bind(open);
         let rows = self.database.rows(query).await?;
         let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
         self.newest = ids.iter().copied().max().or(self.newest);
@@ -299,14 +333,15 @@ impl Transaction<'_> {
         Ok(self.one(query).await?.get(0))
     }
 
-    /// Values that our writes to these links have replaced: (link, mapped, side, old JSON).
+    /// Values that our writes to these links have replaced: (link, mapped, side, old JSON). What a record that we made did
+    /// not hold before it was there is none.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn superseded_values(&mut self, links: &[i64]) -> Result<Vec<(i64, i64, Side, String)>, Error> {
         let query = statement(
             "SELECT DISTINCT h.link, h.mapped, h.side, h.old FROM json_each(?1) AS k
-             CROSS JOIN history AS h ON h.link = k.value WHERE h.outcome = 'written'",
+             CROSS JOIN history AS h ON h.link = k.value WHERE h.outcome = 'written' AND h.reason <> 'created'",
         )
         .bind(json(links)?);
         let rows = self.database.rows(query).await?;

@@ -154,14 +154,15 @@ impl Transaction<'_> {
         Ok(rows.iter().map(held_row).collect())
     }
 
-    /// The records of a pair that are held themselves: record → number.
+    /// The records of a pair that are held themselves: record → number, and why.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn held_records(&mut self, pair: i64) -> Result<BTreeMap<i64, i64>, Error> {
-        let query = statement("SELECT record, id FROM held WHERE pair = ?1 AND record IS NOT NULL").bind(pair);
+    pub async fn held_records(&mut self, pair: i64) -> Result<BTreeMap<i64, (i64, HeldReason)>, Error> {
+        let query = statement("SELECT record, id, reason FROM held WHERE pair = ?1 AND record IS NOT NULL").bind(pair);
         let rows = self.database.rows(query).await?;
-        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+        let reason = |row: &Row| HeldReason::parse(row.get::<&str>(2)).unwrap_or(HeldReason::Ambiguous);
+        Ok(rows.iter().map(|row| (row.get(0), (row.get(1), reason(row)))).collect())
     }
 
     /// The records of a pair that a person let go of, and between which candidates they were then.

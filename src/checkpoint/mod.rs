@@ -7,11 +7,14 @@
 //! Must not know: HTTP, connectors, the engine, what the rows are decided by.
 
 mod attempts;
+mod creations;
 mod database;
 mod error;
 mod held;
 mod links;
 mod lock;
+#[cfg(test)]
+mod migration_test;
 #[cfg(test)]
 pub(crate) mod on_the_spot;
 mod pairs;
@@ -34,6 +37,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use database::{Database, Row, Statement, statement};
 
 pub use attempts::{Attempt, HistoryFilter, HistoryRow, NewAttempt, Settled};
+pub use creations::{Creation, CreationState, Ended, Sending, SentField};
 pub use database::{Datum, OnTheSpot};
 pub use error::Error;
 pub use held::{HeldFilter, HeldRow, HeldState, NewHeld};
@@ -48,8 +52,11 @@ pub use sources::{Cursor, FieldRow, SourceRow};
 
 const APPLICATION_ID: i32 = 0x4174_746e; // "Attn"
 /// What makes a checkpoint of an empty file, one step after the other; the number of steps taken is its version.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../migrations/sqlite/0001_initial.sql"), include_str!("../../migrations/sqlite/0002_by_key.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../migrations/sqlite/0002_by_key.sql"),
+    include_str!("../../migrations/sqlite/0003_creations.sql"),
+];
 
 /// Scratch space of a pass and of a sweep, made on each connection and gone with it.
 const SCRATCH: &str = "

@@ -15,6 +15,7 @@ use crate::checkpoint;
 use crate::config::{self, Config, Problem};
 use crate::connector::{Prepared, Quota};
 use crate::daemon::{Blueprint, PairPlan, SourcePlan};
+use crate::engine::inability;
 use crate::model::{
     Class, DefinitionState, Direction, Failure, FieldRule, FieldShape, FieldType, Holds, OnClear, Side,
 };
@@ -42,7 +43,8 @@ pub async fn run(common: &Common, options: &Check, stop: &CancellationToken) -> 
     let session = Session::open(common, Access::Read, stop).await?;
     let blueprint = session.blueprint().await;
     let looks = join_all(blueprint.sources.iter().map(|plan| look(&session, plan))).await;
-    let looks = looks.into_iter().collect::<Result<Vec<Look<'_>>, Trouble>>()?;
+    let mut looks = looks.into_iter().collect::<Result<Vec<Look<'_>>, Trouble>>()?;
+    note_inabilities(&blueprint, &mut looks);
     let warnings = warnings(&session.config, &blueprint, &looks);
     if options.json {
         output::document(&document(&session.config, &blueprint, &looks, &warnings))?;
@@ -164,6 +166,20 @@ async fn look<'a>(session: &Session, plan: &'a SourcePlan) -> Result<Look<'a>, T
     }
     look.answered = Some(answered);
     Ok(look)
+}
+
+/// What the mappings ask of a side beyond writing fields, and it cannot do.
+fn note_inabilities(blueprint: &Blueprint, looks: &mut [Look<'_>]) {
+    for pair in &blueprint.pairs {
+        for look in looks.iter_mut().filter(|look| pair.name_on(look.plan.side) == look.plan.name) {
+            let Ok(settings) = &look.plan.settings else { continue };
+            let mapping = &pair.settings.mapping;
+            let Some(sentence) = inability(mapping, look.plan.side, &*settings.connector) else { continue };
+            if !look.failures.iter().any(|known| known.message == sentence) {
+                look.failures.push(Failure::new(Class::Misconfigured, sentence));
+            }
+        }
+    }
 }
 
 /// What is remembered of a source: the ids of its fields' definitions, and what it is.

@@ -270,6 +270,14 @@ fn summary(pair: &Pair, total: &PlanTotals) -> String {
         total.held,
         total.pending
     );
+    if total.store_creates + total.crm_creates > 0 {
+        let _ = writeln!(
+            text,
+            "  {} and {} made for lack of a partner",
+            counted(total.store_creates, "customer", "customers"),
+            counted(total.crm_creates, "contact", "contacts")
+        );
+    }
     if total.links + total.unlinked > 0 {
         let _ = writeln!(
             text,

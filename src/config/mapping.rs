@@ -144,19 +144,11 @@ fn words(reader: &Reader, node: &Node) -> Option<Vec<String>> {
 
 fn create(reader: &Reader, node: &Node) -> Option<Create> {
     let words = [("none", Create::None), ("store", Create::Store), ("crm", Create::Crm), ("both", Create::Both)];
-    let create = reader.word(node, &words)?;
-    if create != Create::None {
-        reader.not_yet(node, "making a missing partner", "set create = \"none\"");
-    }
-    Some(create)
+    reader.word(node, &words)
 }
 
 fn on_delete(reader: &Reader, node: &Node) -> Option<OnDelete> {
-    let on_delete = reader.word(node, &[("unlink", OnDelete::Unlink), ("delete", OnDelete::Delete)])?;
-    if on_delete == OnDelete::Delete {
-        reader.not_yet(node, "deleting a partner", "set on_delete = \"unlink\"");
-    }
-    Some(on_delete)
+    reader.word(node, &[("unlink", OnDelete::Unlink), ("delete", OnDelete::Delete)])
 }
 
 fn field_rules<'n>(reader: &Reader, node: &'n Node) -> Vec<(&'n Node, FieldRule)> {

@@ -116,6 +116,7 @@ fn salesforce(crm: &Crm, settings: &SalesforceSettings, wanted: &Wanted, surroun
         url: settings.url.clone(),
         grant,
         object: settings.object.clone(),
+        external_id: settings.external_id.clone(),
         quota: quota(crm),
         fields: wanted.fields(),
         patience: surroundings.patience,

@@ -12,7 +12,7 @@ use super::outage::{Delays, Failed};
 use super::pulse::{BEAT, Pulse};
 use super::source::SourceState;
 use super::works::Works;
-use crate::engine::{Balance, Error, Pair, PassOptions, PassReport, Source, Standing};
+use crate::engine::{Balance, Engine, Error, Pair, PassOptions, PassReport, Source, Standing};
 use crate::model::{Class, Side};
 use crate::telemetry::{self, Event};
 
@@ -29,6 +29,7 @@ pub(super) struct PairState {
     pub bell: Bell<Passed>,
     pub pulse: Pulse,
     pair: Mutex<Option<Arc<Pair>>>,
+    making: tokio::sync::Mutex<()>,
     passed: AtomicBool,
     failing: Mutex<Option<String>>,
 }
@@ -54,6 +55,7 @@ impl PairState {
             bell: Bell::default(),
             pulse: Pulse::default(),
             pair: Mutex::new(None),
+            making: tokio::sync::Mutex::default(),
             passed: AtomicBool::new(has_passed),
             failing: Mutex::new(None),
         }
@@ -62,6 +64,24 @@ impl PairState {
     /// The pair, once both of its sources were reached.
     pub fn pair(&self) -> Option<Arc<Pair>> {
         self.pair.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The pair of these two sources, made anew when one of them was reached anew.
+    pub async fn made(&self, engine: &Engine, store: &Arc<Source>, crm: &Arc<Source>) -> Result<Arc<Pair>, Error> {
+        let _one_at_a_time = self.making.lock().await;
+        let before = self.pair();
+        if let Some(pair) = &before
+            && Arc::ptr_eq(&pair.store, store)
+            && Arc::ptr_eq(&pair.crm, crm)
+        {
+            return Ok(Arc::clone(pair));
+        }
+        let pair = engine.pair(&self.plan.settings, store, crm).await?;
+        if before.is_none() {
+            pair.say_rails_anew();
+        }
+        *self.pair.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pair));
+        Ok(pair)
     }
 
     /// Whether it has passed since the process began.
@@ -165,7 +185,7 @@ impl PairLoop {
         }
         let began = Instant::now();
         let passing = async {
-            let pair = self.made(&store, &crm).await?;
+            let pair = state.made(&works.engine, &store, &crm).await?;
             works.engine.pass(&pair, PassOptions::default()).await
         };
         let passed = state.pulse.during(passing, || store.calls() + crm.calls()).await;
@@ -174,22 +194,6 @@ impl PairLoop {
             Ok(report) => self.concluded(report, began).await,
             Err(error) => self.failed(0, &error, began).await,
         }
-    }
-
-    /// The pair of these two sources, made anew when one of them was reached anew.
-    async fn made(&self, store: &Arc<Source>, crm: &Arc<Source>) -> Result<Arc<Pair>, Error> {
-        if let Some(pair) = self.state.pair()
-            && Arc::ptr_eq(&pair.store, store)
-            && Arc::ptr_eq(&pair.crm, crm)
-        {
-            return Ok(pair);
-        }
-        let pair = self.works.engine.pair(&self.state.plan.settings, store, crm).await?;
-        if self.state.pair().is_none() {
-            pair.say_rails_anew();
-        }
-        *self.state.pair.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pair));
-        Ok(pair)
     }
 
     async fn concluded(&mut self, report: PassReport, began: Instant) -> Option<Passed> {
@@ -329,7 +333,7 @@ mod tests {
     use crate::checkpoint::Checkpoint;
     use crate::config::{self, Environment};
     use crate::daemon::Surroundings;
-    use crate::engine::{Engine, SystemClock};
+    use crate::engine::SystemClock;
     use crate::http::Client;
 
     #[derive(Clone, Default)]

@@ -19,6 +19,12 @@ use crate::engine::{Error, Pulled, Reach, Source};
 use crate::model::{Class, Side};
 use crate::telemetry::{Event, Source as Named};
 
+/// How long the first read of a CRM waits for its stores to be reached.
+const MEETING: Duration = Duration::from_secs(5);
+
+/// How often it looks whether they are.
+const GLANCE: Duration = Duration::from_millis(20);
+
 /// What others know of the loop of one source.
 pub(super) struct SourceState {
     pub side: Side,
@@ -287,9 +293,31 @@ impl SourceLoop {
             Some(source) => source,
             None => self.attach().await?,
         };
+        if self.first && source.finds_by_value() {
+            self.state.pulse.during(self.meet_pairs(&source), || 0).await?;
+        }
         let reach = if sweep { Reach::Sweep } else { Reach::Changes };
         let pulling = self.works.engine.pull(&source, reach);
         Ok(Some(self.state.pulse.during(pulling, || source.calls()).await?))
+    }
+
+    /// Makes the pairs of a CRM before it is read for the first time: it may be so large that only what its stores know of
+    /// it is read. Stores that are not reached soon do without.
+    async fn meet_pairs(&self, source: &Arc<Source>) -> Result<(), Error> {
+        let until = Instant::now() + MEETING;
+        for at in &self.state.pairs {
+            let Some(pair) = self.works.pairs.get(*at) else { continue };
+            while pair.store.reached().is_none() && pair.store.obstacle().is_none() && Instant::now() < until {
+                let a_moment = tokio::time::sleep(GLANCE);
+                if self.works.stop.run_until_cancelled(a_moment).await.is_none() {
+                    return Err(Error::Stopped);
+                }
+            }
+            if let Some(store) = pair.store.reached() {
+                pair.made(&self.works.engine, &store, source).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn is_paused(&self) -> Result<bool, Error> {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::ability::inability;
 use super::{Defined, Engine, Error, Pair, PairField, Source, SourceField, Times, shape_of};
 use crate::checkpoint::{FieldRow, Settled, SourceRow};
 use crate::connector::{Connector, Prepared};
-use crate::model::{Class, DefinitionState, Failure, FieldShape, Mapping, Mode, Rails, Side, Timestamp};
+use crate::model::{Class, Create, DefinitionState, Failure, FieldShape, Mapping, Mode, Rails, Side, Timestamp};
 use crate::proof::Fault;
 use crate::telemetry::Event;
 
@@ -114,6 +115,7 @@ impl Engine {
             id: row.id,
             side: settings.side,
             name: settings.name.clone(),
+            identity: row.identity.clone().unwrap_or_default(),
             times: settings.times,
             connector: Arc::clone(&settings.connector),
             fields: rows
@@ -244,6 +246,12 @@ impl Engine {
         crm: &Arc<Source>,
     ) -> Result<Arc<Pair>, Error> {
         let mut pair = assemble_pair(settings, store, crm)?;
+        for side in [Side::Store, Side::Crm] {
+            let target = pair.source(side);
+            if let Some(sentence) = inability(&pair.mapping, side, &*target.connector) {
+                return Err(target.error(Failure::new(Class::Misconfigured, sentence)));
+            }
+        }
         self.bind_mapping(&mut pair).await?;
         if crate::proof::has(Fault::AttemptsForgottenAtStart) {
             self.forget_attempts(&pair).await?;
@@ -326,7 +334,11 @@ impl Engine {
         let rules: Vec<String> =
             pair.fields.iter().map(|field| format!("{} {}", field.mapped, rule_text(&field.rule))).collect();
         let mapping = blake3::hash(rules.join("\n").as_bytes()).to_hex().to_string();
-        let matching = format!("{:?} {:?}", pair.mapping.matches, pair.mapping.only);
+        let mut matching = format!("{:?} {:?}", pair.mapping.matches, pair.mapping.only);
+        if pair.mapping.create != Create::None {
+            // Whoever has had no partner so far is looked at once more.
+            matching.push_str(&format!(" {:?}", pair.mapping.create));
+        }
         let matching = blake3::hash(matching.as_bytes()).to_hex().to_string();
         if row.mapping != mapping || row.matching != matching {
             transaction.set_mapping(row.id, &mapping, &matching).await?;

@@ -27,6 +27,9 @@ pub struct Balance {
     pub unlinked: u64,
     /// Links made.
     pub links_created: u64,
+    /// Records made, on either side.
+    #[serde(default)]
+    pub records_created: u64,
     /// Records that are gone, whose links ended.
     pub records_deleted: u64,
     /// Conflicts that a policy decided.

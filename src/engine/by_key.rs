@@ -10,7 +10,7 @@ use super::observe::Reading;
 use super::pull::{Streamed, offset};
 use super::{CHUNK, Engine, Error, Pair, Source};
 use crate::connector::{Lane, Lookup, Unreserved};
-use crate::model::{Class, Create, Existence, Failure, Key, Side, Timestamp};
+use crate::model::{Class, Existence, Failure, Key, Side, Timestamp};
 
 /// The most records that may share the values of one find: a match field that so many share names nobody.
 const FOUND_MAX: usize = 100_000;
@@ -19,11 +19,11 @@ impl Engine {
     /// Whether a sweep of this source reads by key: it can, nobody needs to see all of it, and it takes fewer calls.
     pub(super) async fn reads_by_key(&self, source: &Source) -> Result<bool, Error> {
         let pairs = source.pairs();
-        let Some(lookup) = source.connector.lookup().filter(|_| source.side == Side::Crm && !pairs.is_empty()) else {
+        let Some(lookup) = source.connector.lookup().filter(|_| source.finds_by_value() && !pairs.is_empty()) else {
             return Ok(false);
         };
         let found_by_value = |pair: &Pair| {
-            let makes_customers = matches!(pair.mapping.create, Create::Store | Create::Both);
+            let makes_customers = pair.mapping.create.on(Side::Store);
             let is_found = |field: i64| source.place(field).is_some_and(|place| lookup.finds_by(place));
             !makes_customers && pair.rules.iter().all(|(_, field, _)| is_found(*field))
         };
@@ -156,9 +156,9 @@ impl Engine {
 
     async fn look_for_partners(&self, pair: &Pair, lookup: &dyn Lookup, since: i64, lane: Lane) -> Result<u64, Error> {
         let each = lookup.lookup_limits().values_per_find.max(1);
-        let mut transaction = self.checkpoint.read().await?;
+        let mut transaction = self.checkpoint.begin().await?;
         self.gather(&mut transaction, pair, since).await?;
-        transaction.end().await?;
+        transaction.commit().await?;
         let (mut after, mut found) = (0, 0);
         let mut wanted: Vec<Vec<String>> = vec![Vec::new(); pair.rules.len()];
         loop {
@@ -203,6 +203,18 @@ impl Engine {
         let source = &pair.crm;
         let (_, field, fold) = pair.rules[rule];
         let Some(place) = source.place(field) else { return Ok(0) };
+        self.find_and_read(source, lookup, (place, fold), values, lane).await
+    }
+
+    /// Finds and reads the records of a source that hold one of these values in a field. How many there are.
+    pub(super) async fn find_and_read(
+        &self,
+        source: &Source,
+        lookup: &dyn Lookup,
+        (place, fold): (usize, bool),
+        values: &[String],
+        lane: Lane,
+    ) -> Result<u64, Error> {
         source.call();
         let finding = lookup.keys_with(place, values, fold, lane);
         let keys = finding.await.map_err(|failure| source.error(failure))?;

@@ -87,7 +87,10 @@ impl Engine {
         self.find_partners(pair, since).await?;
         let mut transaction = self.checkpoint.begin().await?;
         let waiting = self.gather(&mut transaction, pair, since).await?;
-        let mut before = transaction.held_records(pair.id).await?;
+        let of_links = |reason| matches!(reason, HeldReason::Ambiguous | HeldReason::Merged);
+        let known = transaction.held_records(pair.id).await?.into_iter();
+        let mut before: BTreeMap<i64, i64> =
+            known.filter(|(_, (_, reason))| of_links(*reason)).map(|(record, (id, _))| (record, id)).collect();
         transaction.commit().await?;
         let (mut made, mut without) = (0, 0);
         let mut after = 0;

@@ -6,12 +6,16 @@
 //!
 //! Must not know: BigCommerce, SQL, HTTP, configuration files, the command line.
 
+mod ability;
 mod attach;
 mod balance;
 mod behind;
 mod by_key;
+#[cfg(test)]
+mod by_key_test;
 mod clock;
 mod conclude;
+mod create;
 mod decide;
 mod error;
 mod link;
@@ -23,6 +27,7 @@ mod pull;
 mod push;
 mod rails;
 mod read_back;
+mod remove;
 mod report;
 mod resolve;
 mod survey;
@@ -35,6 +40,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+pub use ability::inability;
 pub use attach::{PairSettings, SourceSettings, folds_case};
 pub use balance::Balance;
 pub use clock::{Clock, SystemClock};
@@ -113,6 +119,8 @@ pub struct Source {
     pub side: Side,
     /// Its label.
     pub name: String,
+    /// What the system says it is.
+    pub(crate) identity: String,
     /// How it is read.
     pub times: Times,
     pub(crate) connector: Arc<dyn Connector>,
@@ -152,6 +160,11 @@ impl Source {
 
     pub(crate) fn reindexes(&self) -> bool {
         self.must_index.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is a CRM whose records can be found by what they hold: it may not have to be read whole.
+    pub(crate) fn finds_by_value(&self) -> bool {
+        self.side == Side::Crm && self.connector.lookup().is_some()
     }
 
     /// Where a field stands among the connector's.
@@ -306,6 +319,28 @@ impl Pair {
         self.rails_said.store(false, Ordering::SeqCst);
     }
 
+    /// The sides on which partners are made.
+    pub(crate) fn creates_on(&self) -> impl Iterator<Item = Side> {
+        let create = self.mapping.create;
+        [Side::Store, Side::Crm].into_iter().filter(move |side| create.on(*side))
+    }
+
+    /// The field of a match rule on a side.
+    pub(crate) fn rule_field(&self, rule: usize, side: Side) -> Option<i64> {
+        let (store, crm, _) = self.rules.get(rule)?;
+        Some(if side == Side::Store { *store } else { *crm })
+    }
+
+    /// All that a record could be found by: rules, and its values under them as they are compared.
+    pub(crate) fn findable(&self, side: Side, seen: &SeenRecord) -> Vec<(usize, String)> {
+        let rules = self.rules.iter().enumerate();
+        let value = |(at, (store, crm, fold)): (usize, &(i64, i64, bool))| {
+            let field = if side == Side::Store { *store } else { *crm };
+            Some((at, comparable(seen.value(field)?, *fold)?))
+        };
+        rules.filter_map(value).collect()
+    }
+
     /// Whether a record takes part.
     pub(crate) fn takes(&self, side: Side, seen: &SeenRecord) -> bool {
         let only = match side {
@@ -321,10 +356,7 @@ impl Pair {
 
     /// The first match rule for which a record has a value, and that value as it is compared.
     pub(crate) fn deciding(&self, side: Side, seen: &SeenRecord) -> Option<(usize, String)> {
-        self.rules.iter().enumerate().find_map(|(at, (store, crm, fold))| {
-            let field = if side == Side::Store { *store } else { *crm };
-            Some((at, comparable(seen.value(field)?, *fold)?))
-        })
+        self.findable(side, seen).into_iter().next()
     }
 }
 

@@ -98,8 +98,19 @@ impl Engine {
         let mut second = SecondLooks { waiting, add: Vec::new(), remove: Vec::new() };
         let mut recorded = Recorded { records: keys.len() as u64, missed: 0 };
         let now = self.clock.now();
+        let gone: Vec<&Key> =
+            observed.iter().filter(|shown| shown.existence == Existence::Gone).map(|shown| &shown.key).collect();
+        let young = if gone.is_empty() {
+            Vec::new()
+        } else {
+            transaction.made_since(source.id, &gone, now - source.times.replica_lag).await?
+        };
         for shown in observed {
             let Some(at) = index.get(&shown.key) else { continue };
+            // A replica may not show yet what we made a moment ago.
+            if shown.existence == Existence::Gone && young.contains(&shown.key) {
+                continue;
+            }
             recorded.missed += absorb(&mut working[*at], shown, source, reading, now, &mut second);
         }
         self.save(transaction, source, &keys, working, sweep).await?;

@@ -246,6 +246,8 @@ impl Engine {
             for row in rows.iter().filter(|row| row.link.is_none()) {
                 transaction.look_again_at_pair(row.pair).await?;
             }
+            let held: Vec<i64> = rows.iter().filter_map(|row| row.record).collect();
+            transaction.retry_creations(&held).await?;
         }
         transaction.unsettle_links(&links, self.clock.now()).await?;
         transaction.commit().await?;
@@ -325,7 +327,7 @@ impl Engine {
         transaction.add_links(pair.id, &[(store_record.id, crm_record.id)], self.clock.now()).await?;
         let held = transaction.held_records(pair.id).await?;
         let released: Vec<i64> =
-            [store_record.id, crm_record.id].iter().filter_map(|record| held.get(record).copied()).collect();
+            [store_record.id, crm_record.id].iter().filter_map(|record| held.get(record).map(|(id, _)| *id)).collect();
         transaction.release(&released).await?;
         // Whoever was ambiguous with them may have nobody to choose from any more.
         transaction.touch_records(&[store_record.id, crm_record.id]).await?;

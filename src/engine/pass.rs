@@ -4,6 +4,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::balance::Balance;
+use super::create::Making;
+use super::create::Wanted;
 use super::link::Linked;
 use super::push::{Push, Scope};
 use super::rails::Scale;
@@ -90,24 +92,46 @@ impl Engine {
         if row.decided == 0 {
             self.link_rivals(pair, number).await?;
         }
+        // Before anything is decided: what was made without our knowing is no first meeting.
+        self.read_made(pair, pass).await?;
         let mut survey = self.survey(pair, &row, row.decided).await?;
         let mood = survey.mood;
+        if !mood.behind.compares_only() && options.limit.is_none() {
+            survey.wanted = self.want_partners(pair, row.decided).await?;
+        }
         let mut scale = self.weigh(pair, &survey).await?;
         let mut deleted = 0;
-        if writes && scale.crossed.is_empty() && !survey.ended.is_empty() {
+        let (mut making, mut trouble) = (Making::default(), None);
+        if writes && scale.crossed.is_empty() && !(survey.ended.is_empty() && survey.wanted.is_empty()) {
             let ended = std::mem::take(&mut survey.ended);
-            deleted = scale.gone;
-            let newest_link = self.unlink(pair, pass, &ended, &scale.approved).await?;
+            let unlinked = self.unlink(pair, pass, &ended, &scale.approved).await?;
+            deleted = unlinked.ended;
+            trouble = unlinked.failure;
+            let newest_link = unlinked.newest_link;
             // Whoever lost its partner may have another: somebody who registered again, say.
             let more = self.link(pair, number, row.decided, false).await?;
             linked = Linked { made: linked.made + more.made, held: linked.held + more.held, ..more };
+            let weighed = std::mem::take(&mut survey.wanted);
+            let mut wanted = self.want_partners(pair, row.decided).await?;
+            wanted.retain(|wanted| weighed.contains(wanted));
+            making = self.make_partners(pair, pass, &wanted).await?;
             let kept: Vec<i64> = ended.iter().map(|(link, _)| link.id).collect();
             self.survey_also(pair, &row, (newest_link, &kept), &mut survey).await?;
             scale = self.weigh(pair, &survey).await?;
+        } else if writes && !scale.approved_partners.is_empty() {
+            let is_free = |wanted: &Wanted| scale.approved_partners.contains(&wanted.record);
+            let (free, kept): (Vec<Wanted>, Vec<Wanted>) = survey.wanted.iter().partition(|wanted| is_free(wanted));
+            survey.wanted = kept;
+            let newest_link = self.newest_link().await?;
+            making = self.make_partners(pair, pass, &free).await?;
+            self.survey_also(pair, &row, (newest_link, &[]), &mut survey).await?;
         }
         let mut report = self.carry_out(pair, pass, &row, survey, scale, options).await?;
         report.pass = number;
-        report.balance.links_created = linked.made;
+        report.failure = report.failure.or(trouble).or(making.failure);
+        report.balance.records_created = making.made;
+        report.newly_held += making.held;
+        report.balance.links_created = linked.made + making.made;
         report.balance.records_deleted += deleted;
         report.balance.put_unlinked(linked.unlinked);
         report.newly_held += linked.held;
@@ -150,7 +174,17 @@ impl Engine {
     }
 
     async fn nothing_left(&self, transaction: &mut Transaction<'_>, pair: &Pair) -> Result<bool, Error> {
-        Ok(transaction.count_unsettled(pair.id).await? == 0 && !transaction.pair(pair.id).await?.behind.compares_only())
+        let quarantine = pair.store.times.quarantine.max(pair.crm.times.quarantine);
+        Ok(transaction.count_unsettled(pair.id).await? == 0
+            && !transaction.has_creations_due(pair.id, self.clock.now() - quarantine).await?
+            && !transaction.pair(pair.id).await?.behind.compares_only())
+    }
+
+    async fn newest_link(&self) -> Result<i64, Error> {
+        let mut transaction = self.checkpoint.read().await?;
+        let newest = transaction.newest_link().await?;
+        transaction.end().await?;
+        Ok(newest)
     }
 
     /// Creates the attribute definitions that are to be created: only here, in a pass that may write.
@@ -177,6 +211,7 @@ impl Engine {
     ) -> Result<PassReport, Error> {
         let Scale { past, base, approved, crossed, .. } = scale;
         let mut report = PassReport { balance: survey.balance, ..PassReport::default() };
+        let mut trouble = None;
         let first_pass = row.first_pass_at.is_none();
         let mut push = Push::new(self, pair, pass, survey.mood, (past, base, first_pass));
         push.say_held(&survey.news);
@@ -201,8 +236,9 @@ impl Engine {
             // What a rail stopped stays; what a person let through goes, whatever else is due.
             let (free, kept): (Vec<_>, Vec<_>) =
                 survey.ended.iter().cloned().partition(|(link, _)| writes && approved.contains(&link.id));
-            self.unlink(pair, pass, &free, &approved).await?;
-            report.balance.records_deleted = free.len() as u64;
+            let unlinked = self.unlink(pair, pass, &free, &approved).await?;
+            report.balance.records_deleted = unlinked.ended;
+            trouble = unlinked.failure;
             let kept: Vec<i64> = kept.iter().map(|(link, _)| link.id).collect();
             let mut transaction = self.checkpoint.begin().await?;
             transaction.unsettle_links(&kept, self.clock.now()).await?;
@@ -210,7 +246,7 @@ impl Engine {
             push.scope = if writes { Scope::Approved } else { Scope::Nothing };
             push.run(&survey.due).await?;
         }
-        report.failure = push.failure.take();
+        report.failure = push.failure.take().or(trouble);
         report.newly_held = push.newly_held;
         let crossed = if crossed.is_empty() { std::mem::take(&mut push.crossed) } else { crossed };
         report.balance.add(&push.balance);
@@ -242,7 +278,7 @@ impl Engine {
             failed: balance.failed,
             unlinked: balance.unlinked,
             links_created: balance.links_created,
-            records_created: 0,
+            records_created: balance.records_created,
             records_deleted: balance.records_deleted,
             conflicts: balance.conflicts,
             put_back: balance.put_back,

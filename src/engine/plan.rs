@@ -1,10 +1,13 @@
 //! What a pass would write: the same decisions as the pass itself, in one consistent picture of the checkpoint, written
 //! nowhere.
 
+use super::create::alone;
+use super::create::{Contents, contents, lacking};
 use super::decide::{Decided, Fate, Mood, Verdict};
 use super::rails::count;
 use super::{CHUNK, Counts, Engine, Error, Pair};
 use crate::checkpoint::{HeldFilter, LinkRow, RecordRow, Transaction};
+use crate::connector::Lifecycle;
 use crate::merge::{self, Crossed};
 use crate::model::{HeldReason, Side, Value, Why};
 
@@ -79,7 +82,11 @@ pub struct PlanTotals {
     pub held: u64,
     /// Fields that are not decided yet: under way, or waiting for a second look.
     pub pending: u64,
-    /// Links that would be made.
+    /// Customers that would be made; their values are not counted among the writes.
+    pub store_creates: u64,
+    /// Contacts that would be made.
+    pub crm_creates: u64,
+    /// Links that would be made between records that are there.
     pub links: u64,
     /// Links that would end because a record is gone.
     pub unlinked: u64,
@@ -102,9 +109,9 @@ impl PlanTotals {
         format!("{sum:032x}")
     }
 
-    /// Values written to both sides.
+    /// Values written to both sides, and records made.
     pub const fn writes(&self) -> u64 {
-        self.store_writes + self.crm_writes
+        self.store_writes + self.crm_writes + self.store_creates + self.crm_creates
     }
 }
 
@@ -116,6 +123,9 @@ impl Engine {
     pub async fn plan(&self, pair: &Pair, sink: &mut dyn PlanSink) -> Result<PlanTotals, Error> {
         let mut transaction = self.checkpoint.read().await?;
         let row = transaction.pair(pair.id).await?;
+        transaction.end().await?;
+        self.find_partners(pair, row.decided).await?;
+        let mut transaction = self.checkpoint.read().await?;
         let mood = Mood { behind: row.behind, ..Mood::default() };
         let first_pass = row.first_pass_at.is_none();
         let mut planning = Planning { totals: PlanTotals::default(), planned: Counts::default(), first_pass };
@@ -132,6 +142,9 @@ impl Engine {
             decided.iter().for_each(|decided| planning.take(pair, decided, sink));
         }
         let searched = self.plan_links(&mut transaction, pair, row.decided, mood, &mut planning, sink).await?;
+        if !mood.behind.compares_only() {
+            self.plan_partners(&mut transaction, pair, row.decided, &mut planning, sink).await?;
+        }
         self.plan_held(&mut transaction, pair, searched, &mut planning, sink).await?;
         let links = transaction.count_links(pair.id).await? + planning.totals.links;
         let past = self.past(&mut transaction, pair).await?;
@@ -139,8 +152,8 @@ impl Engine {
         let planned = Counts { deletes: planning.totals.unlinked, ..planning.planned };
         let mut totals = planning.totals;
         totals.crossed = merge::crossed(&pair.rails, past, planned, links * pair.fields.len() as u64, links);
-        totals.store_cost = cost(pair, Side::Store, totals.store_writes);
-        totals.crm_cost = cost(pair, Side::Crm, totals.crm_writes);
+        totals.store_cost = cost(pair, Side::Store, totals.store_writes, totals.store_creates);
+        totals.crm_cost = cost(pair, Side::Crm, totals.crm_writes, totals.crm_creates);
         totals.seconds = seconds(pair, Side::Store, totals.store_cost) + seconds(pair, Side::Crm, totals.crm_cost);
         Ok(totals)
     }
@@ -184,6 +197,36 @@ impl Engine {
         }
     }
 
+    /// The partners that would be made: for records that changed since, and for those that were wanted before.
+    async fn plan_partners(
+        &self,
+        transaction: &mut Transaction<'_>,
+        pair: &Pair,
+        since: i64,
+        planning: &mut Planning,
+        sink: &mut dyn PlanSink,
+    ) -> Result<(), Error> {
+        for side in pair.creates_on() {
+            let Some(lifecycle) = pair.source(side).connector.lifecycle() else { continue };
+            let mut after = (0, 0);
+            loop {
+                self.going_on()?;
+                let origin = pair.source(side.other()).id;
+                let mut records = transaction.without_partner(pair.id, origin, (since, after.0), CHUNK).await?;
+                let due = transaction.creations_due((pair.id, side), self.clock.now(), after.1, CHUNK).await?;
+                if records.is_empty() && due.is_empty() {
+                    break;
+                }
+                after = (records.last().map_or(i64::MAX, |last| last.id), due.last().map_or(i64::MAX, |last| last.id));
+                records.extend(due.into_iter().map(|creation| creation.origin));
+                for record in alone(transaction, pair, side, records).await? {
+                    planning.make(pair, side, lifecycle, &record, sink);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What was held before and is not looked at by this plan. `searched`: links were searched for, and with them
     /// every record that is held.
     async fn plan_held(
@@ -199,7 +242,8 @@ impl Engine {
         let links: Vec<i64> = held.iter().filter_map(|row| row.link).collect();
         let looked_at = transaction.in_work(pair.id, &links).await?;
         for row in held.into_iter().filter(|row| row.pair == pair.id) {
-            if row.link.map_or(searched, |link| looked_at.contains(&link)) {
+            let is_of_links = matches!(row.reason, HeldReason::Ambiguous | HeldReason::Merged);
+            if row.link.map_or(searched && is_of_links, |link| looked_at.contains(&link)) {
                 continue;
             }
             planning.totals.held += 1;
@@ -264,6 +308,44 @@ impl Planning {
         }
     }
 
+    /// A partner to be made, a line for each of its mapped fields.
+    fn make(
+        &mut self,
+        pair: &Pair,
+        side: Side,
+        lifecycle: &dyn Lifecycle,
+        origin: &RecordRow,
+        sink: &mut dyn PlanSink,
+    ) {
+        let key = Some(origin.key.0.clone());
+        let (store_key, crm_key) = if side == Side::Crm { (key, None) } else { (None, key) };
+        let Contents { values, mapped } = contents(pair, side, lifecycle, origin);
+        if lacking(pair.source(side), lifecycle, &values).is_some() {
+            self.hold(store_key, crm_key, HeldReason::CannotBeTaken, sink);
+            return;
+        }
+        self.planned.creates += 1;
+        match side {
+            Side::Store => self.totals.store_creates += 1,
+            Side::Crm => self.totals.crm_creates += 1,
+        }
+        for (at, value, canonical) in mapped {
+            let Some(field) = pair.fields.get(at) else { continue };
+            let new = Some(value);
+            let held = |of: Side| if of == side { None } else { Some(canonical.value().clone()) };
+            let line = PlanLine {
+                store_key: store_key.clone(),
+                crm_key: crm_key.clone(),
+                field: Some(field.rule.store.clone()),
+                store_value: held(Side::Store),
+                crm_value: held(Side::Crm),
+                what: Planned::Write { side, old: None, new, why: Why::Created },
+            };
+            self.digest(pair, &line);
+            sink.line(line);
+        }
+    }
+
     fn hold(
         &mut self,
         store_key: Option<String>,
@@ -277,7 +359,7 @@ impl Planning {
     }
 
     fn count(&mut self, pair: &Pair, line: &PlanLine) {
-        let Planned::Write { side, old, new, why } = &line.what else {
+        let Planned::Write { side, new, why, .. } = &line.what else {
             self.totals.held += 1;
             return;
         };
@@ -287,6 +369,12 @@ impl Planning {
         }
         self.totals.clears += u64::from(new.is_none());
         self.totals.conflicts += u64::from(*why == Why::Conflict);
+        self.digest(pair, line);
+    }
+
+    /// Takes a write into what names this plan.
+    fn digest(&mut self, pair: &Pair, line: &PlanLine) {
+        let Planned::Write { side, old, new, why } = &line.what else { return };
         let names = (&pair.store.name, &pair.crm.name, side, &line.store_key, &line.crm_key, &line.field);
         let text = serde_json::to_vec(&(names, old, new, why.as_str())).unwrap_or_default();
         let hash = blake3::hash(&text);
@@ -301,10 +389,14 @@ fn proposed(store: RecordRow, crm: RecordRow) -> LinkRow {
     LinkRow { id: 0, store, crm, agreed: std::collections::BTreeMap::new(), unsettled: None, pending: 0 }
 }
 
-fn cost(pair: &Pair, side: Side, writes: u64) -> Cost {
-    let limits = pair.source(side).connector.limits();
+fn cost(pair: &Pair, side: Side, writes: u64, creates: u64) -> Cost {
+    let connector = &pair.source(side).connector;
+    let limits = connector.limits();
     let batches = writes.div_ceil(limits.writes_per_batch.max(1) as u64);
-    Cost { reads: batches.div_ceil(limits.batches_per_round.max(1) as u64), writes: batches }
+    let each = connector.lifecycle().map_or(1, |lifecycle| lifecycle.lifecycle_limits().records_per_create.max(1));
+    let creating = creates.div_ceil(each as u64);
+    // Whoever may be there already is looked for before, and what was made is read after.
+    Cost { reads: batches.div_ceil(limits.batches_per_round.max(1) as u64) + creating * 2, writes: batches + creating }
 }
 
 fn seconds(pair: &Pair, side: Side, cost: Cost) -> f64 {

@@ -9,7 +9,7 @@ use super::observe::Reading;
 use super::{CHUNK, Engine, Error, OVERREACH, Source};
 use crate::checkpoint::Cursor;
 use crate::connector::{End, Lane, Page, Unreserved};
-use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Timestamp};
+use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Side, Timestamp};
 use crate::proof::Fault;
 use crate::telemetry::Event;
 
@@ -62,7 +62,10 @@ impl Engine {
         let never = row.is_none_or(|row| row.swept_at.is_none());
         let feeds = source.connector.feeds();
         let unknown = feeds.iter().any(|feed| !cursors.contains_key(*feed));
-        if never || unknown || source.must_sweep.load(Ordering::SeqCst) {
+        // A mapping may want to see everybody now.
+        let is_partly_known = source.by_key.load(Ordering::SeqCst)
+            && source.pairs().iter().any(|pair| pair.mapping.create.on(Side::Store));
+        if never || unknown || is_partly_known || source.must_sweep.load(Ordering::SeqCst) {
             return self.sweep(source, None).await;
         }
         source.cover(&cursors);

@@ -15,16 +15,22 @@ use crate::telemetry::Event;
 /// What rails look back on, and how long an approval lasts.
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
+/// In the place of a mapped field of what a rail stopped: the link itself ends.
+const LINK_ENDS: i64 = 0;
+
+/// In the place of a mapped field of what a rail stopped: a partner is made, and in the place of the link is the record.
+const PARTNER_MADE: i64 = -1;
+
 /// What a survey comes to on the rails.
 pub(super) struct Scale {
     /// What the last 24 hours have counted.
     pub past: Counts,
     /// Mapped fields of linked records, and linked records.
     pub base: (u64, u64),
-    /// Links that are to end because a record is gone.
-    pub gone: u64,
-    /// Those of them whose end a person let through.
+    /// The links whose end, because a record is gone, a person let through.
     pub approved: BTreeSet<i64>,
+    /// The records that a person let a partner be made for.
+    pub approved_partners: BTreeSet<i64>,
     /// The rails that past and planned together would cross.
     pub crossed: Vec<Crossed>,
 }
@@ -38,21 +44,27 @@ impl Engine {
         let gone: Vec<i64> =
             survey.ended.iter().filter(|(_, ended)| *ended != Ended::Left).map(|(link, _)| link.id).collect();
         let approved = transaction.approved(pair.id, &gone, self.clock.now() - DAY).await?;
+        let lonely: Vec<i64> = survey.wanted.iter().map(|wanted| wanted.record).collect();
+        let partners = transaction.approved(pair.id, &lonely, self.clock.now() - DAY).await?;
         transaction.end().await?;
-        let approved: BTreeSet<i64> =
-            approved.into_iter().filter(|stopped| stopped.mapped == 0).map(|stopped| stopped.link).collect();
+        let of = |stopped: Vec<Stopped>, mapped: i64| -> BTreeSet<i64> {
+            stopped.into_iter().filter(|stopped| stopped.mapped == mapped).map(|stopped| stopped.link).collect()
+        };
+        let (approved, approved_partners) = (of(approved, LINK_ENDS), of(partners, PARTNER_MADE));
         let deletes = gone.iter().filter(|link| !approved.contains(link)).count() as u64;
-        let planned = Counts { deletes, ..survey.planned };
+        let creates = lonely.iter().filter(|record| !approved_partners.contains(record)).count() as u64;
+        let planned = Counts { deletes, creates, ..survey.planned };
         let base = (links * pair.fields.len() as u64, links);
         let weighed = if crate::proof::has(Fault::RailAfterFirstWrite) { Counts::default() } else { planned };
         let crossed = merge::crossed(&pair.rails, past, weighed, base.0, base.1);
-        Ok(Scale { past, base, gone: gone.len() as u64, approved, crossed })
+        Ok(Scale { past, base, approved, approved_partners, crossed })
     }
 
     /// What the rails have counted of the last 24 hours.
     pub(super) async fn past(&self, transaction: &mut Transaction<'_>, pair: &Pair) -> Result<Counts, Error> {
         let (writes, deletes) = transaction.counted_since(pair.id, self.clock.now() - DAY).await?;
-        let mut past = Counts { deletes, ..Counts::default() };
+        let creates = transaction.created_since(pair.id, self.clock.now() - DAY).await?;
+        let mut past = Counts { deletes, creates, ..Counts::default() };
         for (rail, number) in writes {
             match rail.as_str() {
                 "writes" => past.writes = number,
@@ -88,9 +100,15 @@ impl Engine {
         let ended: Vec<Stopped> = survey
             .ended
             .iter()
-            .map(|(link, _)| Stopped { link: link.id, mapped: 0, value: "gone".to_owned() })
+            .map(|(link, _)| Stopped { link: link.id, mapped: LINK_ENDS, value: "gone".to_owned() })
             .collect();
         transaction.add_stopped(pair.id, &ended).await?;
+        let partners: Vec<Stopped> = survey
+            .wanted
+            .iter()
+            .map(|wanted| Stopped { link: wanted.record, mapped: PARTNER_MADE, value: "created".to_owned() })
+            .collect();
+        transaction.add_stopped(pair.id, &partners).await?;
         transaction.commit().await?;
         for chunk in survey.due.chunks(CHUNK) {
             let mut transaction = self.checkpoint.begin().await?;

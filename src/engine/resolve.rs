@@ -157,7 +157,7 @@ fn shows(rule: &crate::model::FieldRule, side: Side, value: Option<&Value>, atte
 }
 
 /// Whether one value could be what a target made of another: cut short, rounded, or respelt in case, blanks and signs.
-fn is_made_of(shown: &Canonical, sent: &Canonical) -> bool {
+pub(super) fn is_made_of(shown: &Canonical, sent: &Canonical) -> bool {
     let letters = |value: &Canonical| -> String {
         let text = value.value().display();
         text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::balance::{Balance, Place};
 use super::conclude::{News, agreed_of, place_of, settled_link};
+use super::create::Wanted;
 use super::decide::{Decided, Fate, Mood, Verdict};
 use super::rails::{DAY, count};
 use super::{CHUNK, Counts, Engine, Error, Pair};
@@ -24,6 +25,8 @@ pub(super) struct Survey {
     pub balance: Balance,
     pub due: Vec<i64>,
     pub ended: Vec<(LinkRow, Ended)>,
+    /// Partners to be made.
+    pub wanted: Vec<Wanted>,
     unseen: BTreeMap<Side, BTreeSet<Key>>,
     unseen_links: Vec<i64>,
     pub planned: Counts,

@@ -9,22 +9,36 @@ use crate::model::{HeldReason, Side};
 use crate::proof::Fault;
 use crate::telemetry::Event;
 
+/// What the ending of links came to.
+pub(super) struct Unlinked {
+    /// The newest link of all.
+    pub newest_link: i64,
+    /// Links that ended because a record is gone.
+    pub ended: u64,
+    /// Why partners could not be deleted.
+    pub failure: Option<Error>,
+}
+
 impl Engine {
-    /// Ends links. `approved`: those whose end a person let through; the rails do not count them. Their records are looked
-    /// at again, for they may have another partner. Answers the newest link of all.
+    /// Ends links, and deletes their partners where the mapping says so. `approved`: those whose end a person let through;
+    /// the rails do not count them. Their records are looked at again, for they may have another partner.
     pub(super) async fn unlink(
         &self,
         pair: &Pair,
         pass: i64,
         ended: &[(LinkRow, Ended)],
         approved: &BTreeSet<i64>,
-    ) -> Result<i64, Error> {
+    ) -> Result<Unlinked, Error> {
+        let removal = self.remove_partners(pair, pass, ended).await?;
         let now = self.clock.now();
         let mut transaction = self.checkpoint.begin().await?;
-        let (mut removed, mut parted) = (Vec::new(), Vec::new());
+        let (mut removed, mut parted, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         let (mut counted, mut free) = (0, 0);
         let mut shown = 0;
         for (link, why) in ended {
+            if removal.waiting.contains(&link.id) {
+                continue;
+            }
             let Ended::Gone(side) = *why else {
                 removed.push(link.id);
                 parted.extend([link.store.id, link.crm.id]);
@@ -35,6 +49,7 @@ impl Engine {
             }
             removed.push(link.id);
             parted.extend([link.store.id, link.crm.id]);
+            gone.push((side, link));
             if approved.contains(&link.id) {
                 free += 1;
             } else {
@@ -46,7 +61,7 @@ impl Engine {
                 side,
                 store_key: link.store.key.as_str(),
                 crm_key: link.crm.key.as_str(),
-                partner_deleted: false,
+                partner_deleted: removal.removed.contains(&link.id),
             }
             .emit_at(shown >= Event::RECORDS_PER_PASS);
             shown += 1;
@@ -57,10 +72,20 @@ impl Engine {
             if !crate::proof::has(Fault::PartedForgotten) {
                 transaction.touch_records(&parted).await?;
             }
+            for side in pair.creates_on() {
+                // What somebody has deleted is not made again.
+                let bereft: Vec<i64> = gone
+                    .iter()
+                    .filter(|(from, _)| *from == side)
+                    .map(|(_, link)| link.record(side.other()).id)
+                    .collect();
+                transaction.decline(pair.id, side, &bereft).await?;
+            }
         }
-        let newest = transaction.newest_link().await?;
+        transaction.unsettle_links(&removal.waiting.into_iter().collect::<Vec<_>>(), now).await?;
+        let newest_link = transaction.newest_link().await?;
         transaction.commit().await?;
-        Ok(newest)
+        Ok(Unlinked { newest_link, ended: counted + free, failure: removal.failure })
     }
 
     /// A record that was merged into another is not gone: the link moves to the one that carries on, with nothing

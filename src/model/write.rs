@@ -172,6 +172,10 @@ pub enum Why {
     Resolved,
     /// A person undid an earlier write.
     Undone,
+    /// The record had no partner, and the mapping makes one.
+    Created,
+    /// The partner is gone, and the mapping deletes this one too.
+    Deleted,
 }
 
 impl Why {
@@ -188,6 +192,8 @@ impl Why {
             Self::EditBeatsClear => "edit beats clear",
             Self::Resolved => "resolved",
             Self::Undone => "undone",
+            Self::Created => "created",
+            Self::Deleted => "deleted",
         }
     }
 
@@ -204,6 +210,8 @@ impl Why {
             Self::EditBeatsClear,
             Self::Resolved,
             Self::Undone,
+            Self::Created,
+            Self::Deleted,
         ]
         .into_iter()
         .find(|why| why.as_str() == word)

@@ -49,6 +49,10 @@ pub struct Account {
     pub refuses_rows: bool,
     /// Whether answers to updates leave the values out.
     pub hides_values: bool,
+    /// The property of which no two records have one value.
+    pub unique: Option<&'static str>,
+    /// Whether answers to creations name them.
+    pub hides_traces: bool,
     /// Answers that come instead of the next ones: to paths that end so, once each.
     pub instead: Vec<(String, u16, Value)>,
     /// Every call: method, path, and the body's size in inputs.
@@ -176,11 +180,12 @@ impl Account {
         if limit > 200 || body.get("after").is_some() {
             return None;
         }
+        assert!(body.to_string().len() <= 3_000, "the search is too long");
         let groups = body["filterGroups"].as_array().expect("groups");
         assert!(
             groups.len() <= 5 && groups.iter().all(|group| group["filters"].as_array().expect("filters").len() <= 6)
         );
-        let filters = groups[0]["filters"].as_array().expect("filters");
+        let filters = groups.first().map_or(&[][..], |group| group["filters"].as_array().expect("filters"));
         let passes = |id: u64, record: &Record| {
             filters.iter().all(|filter| {
                 let name = filter["propertyName"].as_str().expect("a name");
@@ -198,13 +203,16 @@ impl Account {
                     "IN" => {
                         let values = filter["values"].as_array().expect("values");
                         assert!(values.len() <= 100);
-                        own.is_some_and(|own| values.contains(&json!(own)))
+                        // Texts are kept in small letters, and only these are found.
+                        own.is_some_and(|own| values.contains(&json!(own.to_lowercase())))
                     }
                     other => panic!("{other}"),
                 }
             })
         };
-        assert_eq!(body["sorts"], json!([{ "propertyName": "hs_object_id", "direction": "ASCENDING" }]));
+        assert!(
+            groups.is_empty() || body["sorts"] == json!([{ "propertyName": "hs_object_id", "direction": "ASCENDING" }])
+        );
         let known_until = now() - self.lag_ms;
         let hits: Vec<(u64, &Record)> = self
             .live(object)
@@ -307,6 +315,59 @@ impl Account {
     }
 }
 
+impl Account {
+    /// Records that say how they are called are answered for one by one; otherwise one that is refused refuses all.
+    fn batch_create(&mut self, object: &str, body: &Value) -> (StatusCode, Value) {
+        let inputs = body["inputs"].as_array().expect("inputs").clone();
+        assert!(!inputs.is_empty() && inputs.len() <= 100, "too many inputs, or none");
+        let (mut results, mut errors) = (Vec::new(), Vec::new());
+        for input in &inputs {
+            let trace = input["objectWriteTraceId"].as_str().expect("a trace");
+            let values = input["properties"].as_object().expect("properties");
+            assert!(values.values().all(Value::is_string), "every value is text");
+            let values: Vec<(&str, &str)> =
+                values.iter().map(|(name, value)| (name.as_str(), value.as_str().expect("text"))).collect();
+            let same = self.unique.and_then(|unique| {
+                let (_, value) = values.iter().find(|(name, _)| *name == unique)?;
+                self.live(object).find(|(_, record)| record.value(unique) == Some(value)).map(|(id, _)| id)
+            });
+            let problem = |category: &str, message: &str| json!({ "status": "error", "category": category, "message": message, "context": { "objectWriteTraceId": [trace] } });
+            if values.iter().any(|(_, value)| *value == REFUSED) {
+                errors.push(problem("VALIDATION_ERROR", REFUSED));
+            } else if let Some(id) = same {
+                errors.push(problem("CONFLICT", &format!("Contact already exists. Existing ID: {id}")));
+            } else {
+                let id = self.add(object, &values);
+                let names: Vec<String> = values.iter().map(|(name, _)| (*name).to_owned()).collect();
+                let mut shown = self.record(object, id).shown(id, &names, &[]);
+                if !self.hides_traces {
+                    shown["objectWriteTraceId"] = json!(trace);
+                }
+                results.push(shown);
+            }
+        }
+        // In no order.
+        results.reverse();
+        if errors.is_empty() {
+            return (StatusCode::CREATED, json!({ "status": "COMPLETE", "results": results }));
+        }
+        let body = json!({ "status": "COMPLETE", "results": results, "numErrors": errors.len(), "errors": errors });
+        (StatusCode::MULTI_STATUS, body)
+    }
+
+    /// The id of a merged record stands for the one that it was merged into; what is not there is no error.
+    fn batch_archive(&mut self, object: &str, body: &Value) {
+        let inputs = body["inputs"].as_array().expect("inputs");
+        assert!(!inputs.is_empty() && inputs.len() <= 100, "too many inputs, or none");
+        for input in inputs {
+            let id: u64 = input["id"].as_str().expect("ids are text").parse().expect("a number");
+            if let Some((id, _)) = self.found(object, id, false) {
+                self.archive(id, now());
+            }
+        }
+    }
+}
+
 fn words(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().map(|word| word.as_str().expect("a word").to_owned()).collect()
 }
@@ -362,6 +423,11 @@ async fn answer(State(account): State<Shared>, method: Method, uri: Uri, headers
         ("GET", ["crm", "v3", "objects", object]) => (StatusCode::OK, account.list(object, &query)),
         ("POST", ["crm", "v3", "objects", object, "batch", "read"]) => {
             account.batch_read(object, query.get("archived").is_some_and(|text| text == "true"), &body)
+        }
+        ("POST", ["crm", "v3", "objects", object, "batch", "create"]) => account.batch_create(object, &body),
+        ("POST", ["crm", "v3", "objects", object, "batch", "archive"]) => {
+            account.batch_archive(object, &body);
+            return StatusCode::NO_CONTENT.into_response();
         }
         ("POST", ["crm", "v3", "objects", object, "batch", "update"]) => account.batch_update(object, &body),
         other => panic!("{other:?}"),
@@ -492,6 +558,11 @@ impl World for HubSpotWorld {
 
     async fn set_modified(&self, _key: &Key, _modified: Timestamp) -> bool {
         false
+    }
+
+    async fn make_titles_unique(&self) -> bool {
+        self.server.account().unique = Some("title");
+        true
     }
 
     async fn now(&self) -> Timestamp {

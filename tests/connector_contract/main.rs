@@ -19,44 +19,53 @@ macro_rules! on {
     };
 }
 
+/// Runs every test of a part of the contract against every place.
+macro_rules! contract {
+    ($home:ident, $($test:ident),* $(,)?) => {
+        on!(sql_world::on_sqlite as sqlite, $home, [$($test),*]);
+        on!(sql_world::on_postgres as postgres, $home, [$($test),*]);
+        on!(sql_world::on_mysql as mysql, $home, [$($test),*]);
+        on!(hubspot_world::on_hubspot as hubspot, $home, [$($test),*]);
+        on!(salesforce_world::on_salesforce as salesforce, $home, [$($test),*]);
+        on!(odoo_world::on_odoo as odoo, $home, [$($test),*]);
+        on!(odoo_world::on_odoo_before_19 as odoo_before_19, $home, [$($test),*]);
+        on!(tryton_world::on_tryton as tryton, $home, [$($test),*]);
+        on!(rest_world::on_directus_like as rest_directus_like, $home, [$($test),*]);
+        on!(directus_world::on_directus as directus, $home, [$($test),*]);
+        on!(rest_world::on_odata_like as rest_odata_like, $home, [$($test),*]);
+        on!(rest_world::on_odata_batch_like as rest_odata_batch_like, $home, [$($test),*]);
+    };
+}
+
 mod directus_world;
+mod finding;
+mod hubspot_making;
 mod hubspot_only;
 mod hubspot_world;
+mod making;
 mod mysql_only;
+mod odoo_making;
 mod odoo_only;
 mod odoo_world;
 mod related;
+mod rest_making;
 mod rest_only;
 mod rest_query;
 mod rest_world;
+mod salesforce_making;
 mod salesforce_only;
 mod salesforce_world;
+mod sql_making;
 mod sql_only;
 mod sql_world;
 mod suite;
+mod tryton_making;
 mod tryton_only;
 mod tryton_world;
 mod world;
 
-/// Runs every test of the suite against every place.
-macro_rules! contract {
-    ($($test:ident),* $(,)?) => {
-        on!(sql_world::on_sqlite as sqlite, suite, [$($test),*]);
-        on!(sql_world::on_postgres as postgres, suite, [$($test),*]);
-        on!(sql_world::on_mysql as mysql, suite, [$($test),*]);
-        on!(hubspot_world::on_hubspot as hubspot, suite, [$($test),*]);
-        on!(salesforce_world::on_salesforce as salesforce, suite, [$($test),*]);
-        on!(odoo_world::on_odoo as odoo, suite, [$($test),*]);
-        on!(odoo_world::on_odoo_before_19 as odoo_before_19, suite, [$($test),*]);
-        on!(tryton_world::on_tryton as tryton, suite, [$($test),*]);
-        on!(rest_world::on_directus_like as rest_directus_like, suite, [$($test),*]);
-        on!(directus_world::on_directus as directus, suite, [$($test),*]);
-        on!(rest_world::on_odata_like as rest_odata_like, suite, [$($test),*]);
-        on!(rest_world::on_odata_batch_like as rest_odata_batch_like, suite, [$($test),*]);
-    };
-}
-
 contract!(
+    suite,
     says_what_it_is,
     everything_shows_every_record_once,
     a_feed_shows_edits_and_needs_only_a_lower_bound,

@@ -217,7 +217,7 @@ impl Server {
     /// A world, as what it is.
     pub async fn model(&self, records: usize) -> Model {
         let model = self.take_model().await;
-        self.run(&format!("TRUNCATE {model} RESTART IDENTITY")).await;
+        self.run(&format!("TRUNCATE {model} RESTART IDENTITY; DROP INDEX IF EXISTS {model}_titles")).await;
         self.run(&format!(
             "INSERT INTO {model} (x_title, x_active, write_date, write_uid) SELECT 'title ' || n, true, \
              now() AT TIME ZONE 'UTC', 1 FROM generate_series(1, {records}) AS n"
@@ -308,6 +308,16 @@ impl World for Model {
     /// The server sets it on every write, and to an earlier time too.
     async fn set_modified(&self, _key: &Key, _modified: Timestamp) -> bool {
         false
+    }
+
+    async fn make_titles_unique(&self) -> bool {
+        let model = &self.model;
+        self.server.run(&format!("CREATE UNIQUE INDEX {model}_titles ON {model} (x_title)")).await;
+        true
+    }
+
+    fn keeps_tokens(&self) -> bool {
+        true
     }
 
     async fn now(&self) -> Timestamp {

@@ -48,6 +48,8 @@ pub struct Org {
     pub rows_max: Option<usize>,
     /// Queries of more rows take too long.
     pub slow_beyond: Option<usize>,
+    /// The field of which no two contacts have one value: a rule of the org.
+    pub unique: Option<&'static str>,
     /// What the header about the limit says.
     pub limit: String,
     /// Answers that come instead of the next ones: to paths that end so, once each.
@@ -103,10 +105,12 @@ impl Org {
     }
 
     fn describe(object: &str) -> Value {
-        let field = |name: &str, kind: &str, updateable: bool| json!({ "name": name, "type": kind, "length": 32000, "updateable": updateable, "nillable": true, "referenceTo": [] });
+        let field = |name: &str, kind: &str, updateable: bool| json!({ "name": name, "type": kind, "length": 32000, "filterable": kind != "textarea", "updateable": updateable, "createable": updateable, "nillable": true, "referenceTo": [] });
         let mut account = field("AccountId", "reference", true);
         account["relationshipName"] = json!("Account");
         account["referenceTo"] = json!(["Account"]);
+        let mut token = field("Token__c", "string", true);
+        token["externalId"] = json!(true);
         let fields = match object {
             "Contact" => json!([
                 field("Id", "id", false),
@@ -119,6 +123,7 @@ impl Org {
                 field("Full__c", "string", false),
                 field("MasterRecordId", "reference", false),
                 account,
+                token,
             ]),
             "Account" => json!([field("Id", "id", false), field("Wholesaler__c", "string", true)]),
             other => panic!("{other}"),
@@ -143,8 +148,13 @@ impl Org {
             .expect("names")
             .split(", ")
             .collect();
-        let rest = soql.split(" FROM ").nth(1).expect("an object");
+        let rest = soql.split_once(" FROM ").expect("an object").1;
         let object = rest.split(' ').next().expect("an object");
+        if names == ["COUNT()"] {
+            assert!(rest.ends_with(" WHERE IsDeleted = false"));
+            let count = self.objects.get(object).into_iter().flatten().filter(|(_, record)| !record.deleted).count();
+            return Ok(json!({ "done": true, "totalSize": count, "records": [] }));
+        }
         let (rest, limit) = rest.rsplit_once(" LIMIT ").expect("a limit");
         let limit: usize = limit.parse().expect("a number");
         if self.slow_beyond.is_some_and(|rows| limit > rows) {
@@ -158,6 +168,14 @@ impl Org {
             |record: &Record| accounts.and_then(|accounts| accounts.get(record.values.get("AccountId")?.as_str()?));
         let passes = |id: &str, record: &Record| {
             condition.split(" AND ").filter(|part| !part.is_empty()).all(|part| {
+                if part == "IsDeleted = false" {
+                    return !record.deleted;
+                }
+                if let Some((name, among)) = part.split_once(" IN ").filter(|(name, _)| *name != "Id") {
+                    // Whatever the case of letters.
+                    let held = record.values.get(name).and_then(Value::as_str).map(str::to_lowercase);
+                    return quoted(among).iter().any(|one| Some(one.to_lowercase()) == held);
+                }
                 if let Some(after) = part.strip_prefix("Id > ") {
                     return id > quoted(after)[0].as_str();
                 }
@@ -242,9 +260,91 @@ impl Org {
     }
 }
 
+impl Org {
+    /// New records; those that have the value of an external id already are written.
+    fn create(&mut self, external: Option<&str>, body: &Value) -> Value {
+        assert_eq!(body["allOrNone"], json!(false));
+        let records = body["records"].as_array().expect("records").clone();
+        assert!(records.len() <= 200, "too many records");
+        let results = records.iter().map(|record| {
+            let object = record["attributes"]["type"].as_str().expect("a type");
+            let fields = record.as_object().expect("an object").iter();
+            let fields: Vec<(&str, Value)> = fields
+                .filter(|(name, _)| *name != "attributes")
+                .map(|(name, value)| (name.as_str(), value.clone()))
+                .collect();
+            let problem = |code: &str, message: &str, fields: &[&str]| {
+                json!({ "success": false, "errors": [{ "statusCode": code, "message": message, "fields": fields }] })
+            };
+            if let Some((name, _)) = fields.iter().find(|(_, value)| *value == REFUSED) {
+                return problem("FIELD_CUSTOM_VALIDATION_EXCEPTION", REFUSED, &[name]);
+            }
+            let with = |name: &str| {
+                let (_, value) = fields.iter().find(|(other, _)| *other == name)?;
+                let records = self.objects.get(object).into_iter().flatten();
+                let mut same = records.filter(|(_, other)| !other.deleted && other.values.get(name) == Some(value));
+                same.next().map(|(id, _)| id.clone())
+            };
+            let known = external.and_then(with);
+            if let Some(id) = self.unique.and_then(with).filter(|id| Some(id) != known.as_ref()) {
+                let message = format!("duplicate value found: x duplicates value on record with id: {}", &id[..15]);
+                return problem("DUPLICATE_VALUE", &message, &[]);
+            }
+            match known {
+                Some(id) => {
+                    for (name, value) in fields {
+                        self.edit(object, &id, name, value);
+                    }
+                    json!({ "id": id, "success": true, "errors": [], "created": false })
+                }
+                None => json!({ "id": self.add(object, &fields), "success": true, "errors": [], "created": true }),
+            }
+        });
+        Value::Array(results.collect())
+    }
+
+    /// Into the bin.
+    fn delete(&mut self, query: &str) -> Value {
+        let ids = query.strip_prefix("ids=").and_then(|query| query.strip_suffix("&allOrNone=false")).expect("a query");
+        let ids: Vec<&str> = ids.split(',').collect();
+        assert!(ids.len() <= 200, "too many ids");
+        let results = ids.iter().map(|id| {
+            let problem = |code: &str| {
+                json!({ "id": id, "success": false, "errors": [{ "statusCode": code, "message": "no", "fields": [] }] })
+            };
+            match self.objects.get_mut("Contact").and_then(|records| records.get_mut(*id)) {
+                None => problem("INVALID_CROSS_REFERENCE_KEY"),
+                Some(record) if record.deleted => problem("ENTITY_IS_DELETED"),
+                Some(record) if record.values.contains_key("Keeps__c") => problem("DELETE_FAILED"),
+                Some(record) => {
+                    (record.deleted, record.stamp) = (true, now());
+                    json!({ "id": id, "success": true, "errors": [] })
+                }
+            }
+        });
+        Value::Array(results.collect())
+    }
+}
+
 /// What stands between quotes.
 fn quoted(text: &str) -> Vec<String> {
-    text.split('\'').skip(1).step_by(2).map(str::to_owned).collect()
+    let (mut texts, mut open) = (Vec::new(), None::<String>);
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match (&mut open, character) {
+            (None, '\'') => open = Some(String::new()),
+            (Some(_), '\'') => texts.extend(open.take()),
+            (Some(text), '\\') => text.push(match characters.next().expect("an escaped character") {
+                'n' => '\n',
+                character @ ('\'' | '\\' | '"' | '_' | '%') => character,
+                other => panic!("no escape: {other}"),
+            }),
+            (Some(text), character) => text.push(character),
+            (None, character) => assert!("(), ".contains(character), "not between quotes: {character}"),
+        }
+    }
+    assert_eq!(open, None, "a text without an end");
+    texts
 }
 
 fn decoded(text: &str) -> String {
@@ -302,6 +402,11 @@ async fn answer(State(org): State<Shared>, method: Method, uri: Uri, headers: He
                 Err(problem) => problem,
             }
         }
+        ("POST", "composite/sobjects") => (200, org.create(None, &serde_json::from_slice(&body).expect("JSON"))),
+        ("PATCH", "composite/sobjects/Contact/Token__c") => {
+            (200, org.create(Some("Token__c"), &serde_json::from_slice(&body).expect("JSON")))
+        }
+        ("DELETE", "composite/sobjects") => (200, org.delete(uri.query().expect("ids"))),
         ("PATCH", "composite/sobjects") => (200, org.update(&serde_json::from_slice(&body).expect("JSON"))),
         _ => (404, json!([{ "errorCode": "NOT_FOUND", "message": "no" }])),
     };
@@ -339,6 +444,7 @@ impl SalesforceServer {
                 client_secret: Arc::new(|| Ok(SecretString::from(SECRET))),
             },
             object: "Contact".to_owned(),
+            external_id: None,
             quota: None,
             fields: fields.iter().map(field).collect(),
             patience: Duration::ZERO,
@@ -366,7 +472,8 @@ impl Place for Loopback {
         for number in 1..=records {
             server.org().add("Contact", &[("Title", json!(format!("title {number}")))]);
         }
-        let settings = server.settings(&[("Title", FieldType::String), ("Note__c", FieldType::String)]);
+        let mut settings = server.settings(&[("Title", FieldType::String), ("Note__c", FieldType::String)]);
+        settings.external_id = Some("Token__c".to_owned());
         let connector = Salesforce::new(settings).expect("the settings are sound");
         Box::new(SalesforceWorld { server, connector })
     }
@@ -424,6 +531,15 @@ impl World for SalesforceWorld {
 
     async fn set_modified(&self, _key: &Key, _modified: Timestamp) -> bool {
         false
+    }
+
+    async fn make_titles_unique(&self) -> bool {
+        self.server.org().unique = Some("Title");
+        true
+    }
+
+    fn keeps_tokens(&self) -> bool {
+        true
     }
 
     async fn now(&self) -> Timestamp {

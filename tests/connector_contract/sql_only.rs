@@ -838,7 +838,7 @@ async fn postgres_says_who_is_refused_and_why() {
 }
 
 /// A way to a server that ends for ever as soon as somebody says these words on it.
-async fn a_way_that_ends_at(words: &'static str, server: String) -> std::net::SocketAddr {
+pub async fn a_way_that_ends_at(words: &'static str, server: String) -> std::net::SocketAddr {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its number");

@@ -300,7 +300,7 @@ impl World for SqlWorld {
 
     async fn keys(&self) -> Vec<Key> {
         let text = self.database.one_of("text", "text", "char");
-        let sql = format!("SELECT CAST(id AS {text}) FROM {} ORDER BY id", self.settings.table);
+        let sql = format!("SELECT CAST(t.id AS {text}) FROM {} AS t ORDER BY t.id", self.settings.table);
         self.database.texts(&self.settings, &sql).await.into_iter().map(Key).collect()
     }
 
@@ -340,6 +340,14 @@ impl World for SqlWorld {
         let time = self.database.one_of("$1", "$1::timestamptz", "$1");
         let sql = format!("UPDATE {} SET updated_at = {time} WHERE id = {key}", self.settings.table);
         self.execute_with(&sql, &[Some(&self.database.time(modified))]).await;
+        true
+    }
+
+    async fn make_titles_unique(&self) -> bool {
+        let (table, column) = (&self.settings.table, Self::column(TITLE));
+        let part = self.database.one_of("", "", " (100)");
+        let name = format!("titles_{}", table.rsplit('.').next().unwrap_or(table));
+        self.execute_with(&format!("CREATE UNIQUE INDEX {name} ON {table} ({column}{part})"), &[]).await;
         true
     }
 

@@ -13,13 +13,13 @@ use crate::world::{NOTE, Place, REFUSED, TITLE, World};
 /// More than a page of any connector.
 const STORM: usize = 5_000;
 /// How far a feed is read back, as the engine does, against clocks of whole seconds.
-const BACK: Duration = Duration::from_secs(2);
+pub const BACK: Duration = Duration::from_secs(2);
 
 fn feed(connector: &dyn Connector) -> &'static str {
     connector.feeds()[0]
 }
 
-async fn read(pages: BoxStream<'_, Result<Page, Failure>>) -> Vec<Observed> {
+pub async fn read(pages: BoxStream<'_, Result<Page, Failure>>) -> Vec<Observed> {
     let pages: Vec<Page> = pages.try_collect().await.expect("the read succeeds");
     let (last, others) = pages.split_last().expect("a read has at least one page");
     assert_eq!(last.end, Some(End::Whole), "the last page says that the read is whole");
@@ -27,7 +27,7 @@ async fn read(pages: BoxStream<'_, Result<Page, Failure>>) -> Vec<Observed> {
     pages.into_iter().flat_map(|page| page.observed).collect()
 }
 
-async fn changes(world: &dyn World, since: Timestamp) -> BTreeMap<Key, Observed> {
+pub async fn changes(world: &dyn World, since: Timestamp) -> BTreeMap<Key, Observed> {
     let connector = world.connector();
     read(connector.changes(feed(connector), since))
         .await
@@ -42,7 +42,7 @@ async fn fetch_one(world: &dyn World, key: &Key) -> Observed {
     records.remove(0)
 }
 
-async fn fetch(world: &dyn World, keys: &[Key]) -> Vec<Observed> {
+pub async fn fetch(world: &dyn World, keys: &[Key]) -> Vec<Observed> {
     let mut records = Vec::new();
     for keys in keys.chunks(world.connector().limits().keys_per_fetch) {
         let fetched = world.connector().fetch(keys, &[TITLE, NOTE], &Unreserved(Lane::Fresh)).await;
@@ -51,7 +51,7 @@ async fn fetch(world: &dyn World, keys: &[Key]) -> Vec<Observed> {
     records
 }
 
-fn text(cell: &Cell) -> Option<&str> {
+pub fn text(cell: &Cell) -> Option<&str> {
     match &cell.seen {
         Seen::Value(Value::Text(text)) => Some(text),
         Seen::Absent => None,

@@ -48,4 +48,14 @@ pub trait World: Send + Sync {
 
     /// The source's clock, read in another way than the connector's.
     async fn now(&self) -> Timestamp;
+
+    /// From now on no two records have one title; false where nobody can say so.
+    async fn make_titles_unique(&self) -> bool {
+        false
+    }
+
+    /// Whether the source knows a creation that it was asked for before by its token.
+    fn keeps_tokens(&self) -> bool {
+        false
+    }
 }

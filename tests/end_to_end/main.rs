@@ -9,6 +9,7 @@ mod bad_checkpoint;
 mod bad_definitions;
 mod bad_values;
 mod crash;
+mod creating;
 mod links;
 mod lost_answers;
 mod lost_beside;

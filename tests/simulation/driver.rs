@@ -200,6 +200,29 @@ impl Process {
         self.database.copy().unwrap().into_iter().map(|(table, rows)| (table, rows.len())).collect()
     }
 
+    /// Whether a partner is yet to be made, or may have been: where nothing is found by value a whole read tells, later.
+    pub fn waits_to_create(&self) -> bool {
+        let stores: Vec<String> = {
+            let world = self.hub.world();
+            if world.plan.creates == attune::model::Create::None {
+                return false;
+            }
+            world.systems.iter().filter(|system| !system.is_crm).map(|system| system.name.clone()).collect()
+        };
+        let far = attune::model::Timestamp::from_millis(i64::MAX / 2);
+        self.read(async |transaction| {
+            for store in &stores {
+                for pair in transaction.pairs_by_name(store).await? {
+                    let stopped = transaction.pair(pair.id).await?.stopped.is_some();
+                    if !stopped && transaction.has_creations_due(pair.id, far).await? {
+                        return Ok(true);
+                    }
+                }
+            }
+            Ok(false)
+        })
+    }
+
     /// What is held now.
     pub fn held(&self) -> Vec<HeldRow> {
         self.read(async |transaction| transaction.held(&HeldFilter::default()).await)
@@ -223,10 +246,10 @@ impl Process {
             let match_field = names[0].clone();
             let number = system.number;
             let (side, connector): (Side, Arc<dyn attune::connector::Connector>) = if system.is_crm {
-                let (conditional, batch) = (world.plan.conditional, world.plan.crm_batch);
-                (Side::Crm, Arc::new(Crm { hub, system: number, names, conditional, batch }))
+                let (conditional, batch, finds) = (world.plan.conditional, world.plan.crm_batch, world.plan.finds);
+                (Side::Crm, Arc::new(Crm { hub, system: number, names, conditional, batch, finds }))
             } else {
-                (Side::Store, Arc::new(Store { hub, system: number, names }))
+                (Side::Store, Arc::new(Store { hub, system: number, names, finds: world.plan.finds }))
             };
             let match_fields = vec![(match_field, true)];
             SourceSettings { side, name: system.name.clone(), times: TIMES, connector, match_fields }
@@ -342,6 +365,9 @@ fn passed(hub: &Hub, sides: [usize; 2], report: &PassReport) {
         world.stirred_at = now;
     }
     *world.unlinked.entry((sides[0], sides[1])).or_default() += balance.records_deleted;
+    for system in sides {
+        world.reads[system] += u64::from(balance.records_created + balance.records_deleted > 0);
+    }
     // What was written here is news to whoever shares the source.
     for (system, writes) in sides.into_iter().zip([balance.store_writes, balance.crm_writes]) {
         world.reads[system] += u64::from(writes > 0);
@@ -521,7 +547,7 @@ async fn direct(process: Arc<Process>, chaos_ms: i64, ended: Arc<AtomicBool>) {
         process.operate(&Request::Resume { name });
     }
     hub.world().paused.clear();
-    while hub.now() - hub.world().stirred_at < REST_MS {
+    while hub.now() - hub.world().stirred_at < REST_MS || process.waits_to_create() {
         if hub.now() - calm_at > HEAL_MS_MAX {
             let now = hub.now();
             hub.world().violate(now, "it does not come to rest".to_owned());

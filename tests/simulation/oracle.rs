@@ -31,6 +31,7 @@ pub fn at_rest(process: &Process) {
     }
     convergence(&world, &remembered, &mut found);
     linking(&world, &remembered, &mut found);
+    making(&world, &remembered, &mut found);
     rails(&world, &remembered, &mut found);
     loss(&world, &remembered, &mut found);
     holding(&world, &remembered, &mut found);
@@ -173,6 +174,47 @@ fn linking(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
     }
 }
 
+/// Whoever lacks a partner that is to be made, and never had one, has one or is held.
+fn making(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
+    if world.restored || world.remapped || world.plan.operations > 0 {
+        return;
+    }
+    for target in 0..world.systems.len() {
+        if !world.plan.creates_on(world.side(target)) {
+            continue;
+        }
+        let has = |system: usize, email: &str| {
+            let keys = world.systems[system].records.keys().filter(|key| {
+                world.holds(system, **key, 0).is_some_and(|held| held.trim().eq_ignore_ascii_case(email.trim()))
+            });
+            keys.count()
+        };
+        for origin in world.others(target) {
+            let (store, crm) = if world.is_crm(target) { (origin, target) } else { (target, origin) };
+            if remembered.stopped.contains(&(store, crm)) {
+                continue;
+            }
+            for (key, record) in &world.systems[origin].records {
+                let Some(email) = world.holds(origin, *key, 0) else { continue };
+                let held = remembered.held.iter().any(|held| {
+                    let side = if world.is_crm(origin) { &held.crm_key } else { &held.store_key };
+                    held.field.is_none() && side.as_deref() == Some(&key.to_string())
+                });
+                if has(origin, email) == 1
+                    && has(target, email) == 0
+                    && !world.stirred.contains(&record.person)
+                    && !held
+                {
+                    found.push(format!(
+                        "{key} of {} lacks a partner at {}",
+                        world.systems[origin].name, world.systems[target].name
+                    ));
+                }
+            }
+        }
+    }
+}
+
 /// Every value that a person wrote is somewhere: on a side, replaced by a person in its place, or in history.
 fn loss(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
     let mut overwritten: BTreeSet<(usize, u64, String, Option<String>)> = BTreeSet::new();
@@ -288,6 +330,7 @@ fn size(world: &World, remembered: &Remembered, rows: &BTreeMap<String, usize>, 
         ("link", remembered.links.len()),
         // Every field of every link; and records that are ambiguous or merged, once for each pair.
         ("held", remembered.links.len() * fields + records * world.plan.crms.max(world.plan.stores)),
+        ("creation", records * world.plan.crms.max(world.plan.stores)),
         ("waiting", 0),
         ("source", world.systems.len()),
         ("pair", pairs),
@@ -313,8 +356,8 @@ fn rails(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             let ours = |row: &&HistoryRow| row.store == system.name && row.crm == crm.name && row.outcome != "refused";
             for row in remembered.history.iter().filter(ours) {
                 match (row.reason.as_str(), row.new == "null") {
+                    ("filled" | "created" | "deleted", _) => {}
                     (_, true) | ("first meeting", _) => clears += 1,
-                    ("filled", _) => {}
                     _ => writes += 1,
                 }
             }

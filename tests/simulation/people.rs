@@ -132,6 +132,7 @@ async fn silence(process: Arc<Process>, system: usize, for_ms: i64) {
         let mut world = hub.world();
         world.meet("a system shows nothing");
         world.silent.insert(system);
+        world.silences += 1;
         world.stir_all();
     }
     hub.sleep(for_ms).await;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use attune::engine::Times;
-use attune::model::{Conflict, Direction, FieldRule, FieldType, Mapping, MatchRule, OnClear, Rail, Rails};
+use attune::model::{
+    Conflict, Create, Direction, FieldRule, FieldType, Mapping, MatchRule, OnClear, OnDelete, Rail, Rails, Side,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +96,20 @@ pub struct Plan {
     pub crm_whole_seconds: bool,
     pub crm_batch: usize,
     pub page: usize,
+    /// The CRM finds records by so many values a call, and shows so few a page that it is read by key; 0: it finds none.
+    #[serde(default)]
+    pub finds: usize,
+    /// Whether missing partners are made.
+    #[serde(default)]
+    pub creates: Create,
+    /// Whether the partners of records that are gone are removed.
+    #[serde(default)]
+    pub deletes: bool,
+    /// Whether a system that is to make a record refuses a second one of an e-mail, and knows a token again.
+    #[serde(default)]
+    pub unique_emails: bool,
+    #[serde(default)]
+    pub keeps_tokens: bool,
     pub since_is_exclusive: bool,
     pub faults: Faults,
     pub normalises: Normalises,
@@ -141,6 +157,11 @@ impl Plan {
             crm_whole_seconds: false,
             crm_batch: 10,
             page: 3,
+            finds: 0,
+            creates: Create::None,
+            deletes: false,
+            unique_emails: false,
+            keeps_tokens: false,
             since_is_exclusive: false,
             faults: Faults::default(),
             normalises: Normalises::Nothing,
@@ -218,6 +239,15 @@ impl Plan {
             let tight = Rail { count: 4, percent: 100.0 };
             plan.rails = Rails { writes: Rail { count: 12, ..tight }, clears: tight, creates: tight, deletes: tight };
         }
+        if random.chance(250) {
+            plan.finds = usize::try_from(random.between(1, 3)).unwrap();
+        }
+        if random.chance(200) {
+            plan.creates = *random.pick(&[Create::Store, Create::Crm, Create::Both]);
+            plan.unique_emails = random.chance(500);
+            plan.keeps_tokens = random.chance(500);
+        }
+        plan.deletes = random.chance(100);
         plan
     }
 
@@ -226,11 +256,18 @@ impl Plan {
             name: "people".to_owned(),
             matches: vec![MatchRule { store: "customer:email".to_owned(), crm: "email".to_owned() }],
             only: attune::model::Only::default(),
-            create: attune::model::Create::None,
-            on_delete: attune::model::OnDelete::Unlink,
+            create: self.creates,
+            on_delete: if self.deletes { OnDelete::Delete } else { OnDelete::Unlink },
             create_attributes: false,
             create_groups: false,
             fields: self.fields.clone(),
+        }
+    }
+
+    pub fn creates_on(&self, side: Side) -> bool {
+        match side {
+            Side::Store => matches!(self.creates, Create::Store | Create::Both),
+            Side::Crm => matches!(self.creates, Create::Crm | Create::Both),
         }
     }
 

@@ -87,8 +87,9 @@ impl World {
         if candidates.is_empty() {
             return self.violate(now, format!("{what}: nobody ever said that"));
         }
+        let met_unknown = self.made_unknown.contains(&(system, key));
         // Links that came and went meet for the first time again; what they agreed on is forgotten.
-        if self.stirred.contains(&person) || !self.stirred.is_empty() && before.is_none() {
+        if met_unknown || self.stirred.contains(&person) || !self.stirred.is_empty() && before.is_none() {
             return;
         }
         // What a target altered an operator, or another store of the contact, may have sent once more.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use attune::model::{Conflict, FieldType};
+use attune::model::{Conflict, Create, FieldType};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Plan, REPLICA_LAG_MS, Upheaval};
@@ -14,6 +14,9 @@ pub struct Script {
     pub seed: u64,
     pub plan: Plan,
     pub beings: Vec<Being>,
+    /// Who is missing at first: system, person, and the key that is kept for him.
+    #[serde(default)]
+    pub absent: Vec<(usize, u64, u64)>,
     pub deeds: Vec<Timed>,
     /// One for each life of the process that ends; after the last it lives on.
     pub deaths: Vec<Death>,
@@ -140,7 +143,9 @@ impl Script {
         let beings = beings(seed, &plan);
         let deeds = deeds(seed, &plan, &beings);
         let deaths = deaths(seed, &plan);
-        Self { seed, plan, beings, deeds, deaths, strikes: None }
+        let (beings, absent) =
+            if plan.creates == Create::None { (beings, Vec::new()) } else { some_are_missing(seed, beings) };
+        Self { seed, plan, beings, absent, deeds, deaths, strikes: None }
     }
 }
 
@@ -172,6 +177,13 @@ fn beings(seed: u64, plan: &Plan) -> Vec<Being> {
         }
     }
     beings
+}
+
+/// A third of all are not there at first; what people do to them later they do when somebody has made them.
+fn some_are_missing(seed: u64, beings: Vec<Being>) -> (Vec<Being>, Vec<(usize, u64, u64)>) {
+    let is_missing = |being: &Being| Random::keyed(seed, &[7, being.key]).chance(330);
+    let (missing, there): (Vec<Being>, Vec<Being>) = beings.into_iter().partition(is_missing);
+    (there, missing.into_iter().map(|being| (being.system, being.person, being.key)).collect())
 }
 
 /// A value of the field's type that nobody else uses.

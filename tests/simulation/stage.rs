@@ -24,7 +24,15 @@ pub fn play<F>(plan: Plan, scene: impl FnOnce(Stage) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let script = Script { seed: 0, plan, beings: Vec::new(), deeds: Vec::new(), deaths: Vec::new(), strikes: None };
+    let script = Script {
+        seed: 0,
+        plan,
+        beings: Vec::new(),
+        absent: Vec::new(),
+        deeds: Vec::new(),
+        deaths: Vec::new(),
+        strikes: None,
+    };
     let hub = Hub::new(&script, false);
     let process = Process::new(&hub);
     let mut executor = Executor::new(Arc::clone(&hub.time), 0);

@@ -5,7 +5,8 @@ use crate::config::reader::Reader;
 use crate::config::tree::Node;
 use crate::config::{Crm, CrmKind, Secret, secret, url};
 
-const KEYS: [&str; 7] = ["url", "client_id", "client_secret", "private_key", "user", "audience", "object"];
+const KEYS: [&str; 8] =
+    ["url", "client_id", "client_secret", "private_key", "user", "audience", "object", "external_id"];
 
 /// Who assertions are for, where nobody says: sandboxes have another.
 const AUDIENCE: &str = "https://login.salesforce.com";
@@ -21,6 +22,8 @@ pub struct SalesforceSettings {
     pub grant: SalesforceGrant,
     /// The object, `Contact`.
     pub object: String,
+    /// The object's external id field in which Attune leaves the token of a creation.
+    pub external_id: Option<String>,
 }
 
 /// How tokens are asked for.
@@ -46,7 +49,12 @@ pub(super) fn read(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
         .require("url", "the org's own address, such as \"https://example.my.salesforce.com\"")
         .and_then(|node| url::read_api(reader, node));
     let client_id = fields.require("client_id", "the connected app's consumer key").and_then(|node| reader.text(node));
-    let object = fields.get_or("object", "Contact".to_owned(), |node| object(reader, node));
+    let object = fields.get_or("object", "Contact".to_owned(), |node| {
+        api_name(reader, node, "an object: expected one such as \"Contact\" or \"Member__c\"")
+    });
+    let external_id = fields.get("external_id").and_then(|node| {
+        api_name(reader, node, "a field: expected one of text that is an external id, such as \"Attune__c\"")
+    });
     let audience = fields.get_or("audience", AUDIENCE.to_owned(), |node| url::read_api(reader, node));
     let grant = match (fields.get("client_secret"), fields.get("private_key")) {
         (Some(secret), None) => {
@@ -76,15 +84,15 @@ pub(super) fn read(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
             None
         }
     };
-    let settings = SalesforceSettings { url: url?, client_id: client_id?, grant: grant?, object };
+    let settings = SalesforceSettings { url: url?, client_id: client_id?, grant: grant?, object, external_id };
     Some(crm(reader, name, CrmKind::Salesforce(settings), &fields))
 }
 
-/// The API name of an object, which is part of addresses and queries.
-fn object(reader: &Reader, node: &Node) -> Option<String> {
+/// The API name of something, which is part of addresses and queries.
+fn api_name(reader: &Reader, node: &Node, of: &str) -> Option<String> {
     let text = reader.text(node)?;
     if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        reader.problem(node, "not the API name of an object: expected one such as \"Contact\" or \"Member__c\"");
+        reader.problem(node, format!("not the API name of {of}"));
         return None;
     }
     Some(text)

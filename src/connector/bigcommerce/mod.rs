@@ -14,6 +14,7 @@
 //! - `paging`: walking pages, and whether what was seen is whole
 //! - `read`: customers: feed, sweep, direct reads
 //! - `write`: packs writes by who writes them
+//! - `lookup`, `lifecycle`: customers found by e-mail, made and deleted
 //! - `beside`: what a sweep reads before the customers
 //! - `ids`: what a DELETE names, which is never nothing
 //!
@@ -41,6 +42,8 @@ mod field;
 mod form_fields;
 mod groups;
 mod ids;
+mod lifecycle;
+mod lookup;
 mod metafields;
 mod paging;
 mod query;
@@ -74,7 +77,9 @@ pub use self::ids::{Ids, deletion};
 use self::segments::{Roster, Segments};
 use super::paid::Paid;
 use super::retry::Attempts;
-use super::{Connector, Dating, Destination, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
+use super::{
+    Connector, Dating, Destination, FieldWanted, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Quota, Reservation,
+};
 use crate::http::{Answer, Caller, Client, Credential, Endpoint, Request, SecretProvider, Throttle, ThrottleSettings};
 use crate::model::{
     Class, Definition, DefinitionState, Failure, FieldShape, Key, Observed, Outcome, Side, Timestamp, Write,
@@ -420,6 +425,14 @@ impl Connector for BigCommerce {
 
     async fn write(&self, batch: &[Write], reservation: &dyn Reservation) -> Vec<Outcome> {
         self.write_batch(batch, reservation).await
+    }
+
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        Some(self)
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
     }
 
     fn quota(&self) -> Option<Quota> {

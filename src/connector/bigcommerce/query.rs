@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use super::PAGE_ROWS;
+use crate::http::encoded;
 use crate::model::Timestamp;
 
 /// The most characters that lists of ids may take in one address. The documentation names no limit; servers and what
@@ -26,6 +27,14 @@ pub(super) fn customers(since: Option<Timestamp>, include: &[&str], limit: usize
 pub(super) fn customers_by_id(ids: &[u64], include: &[&str]) -> String {
     let mut query = customers(None, include, PAGE_ROWS);
     push(&mut query, "id:in", &joined(ids));
+    query
+}
+
+/// Customers that hold one of these values, by a filter such as `email:in`.
+pub(super) fn customers_with(filter: &str, values: &[&str]) -> String {
+    let mut query = customers(None, &[], PAGE_ROWS);
+    let values: Vec<String> = values.iter().map(|value| encoded(value)).collect();
+    push(&mut query, filter, &values.join(","));
     query
 }
 
@@ -136,6 +145,12 @@ mod tests {
         assert_eq!(query, "limit=250&include=attributes,formfields&date_modified:min=2026-01-02T03:04:05Z");
         let address = reqwest::Url::parse(&format!("https://x/y?{query}")).unwrap();
         assert_eq!(address.query(), Some(query.as_str()), "and the client leaves it so");
+    }
+
+    #[test]
+    fn values_are_encoded_and_the_commas_between_them_are_not() {
+        let query = customers_with("email:in", &["a+b@example.com", "c&d@example.com"]);
+        assert_eq!(query, "limit=250&email:in=a%2Bb%40example.com,c%26d%40example.com");
     }
 
     #[test]

@@ -70,6 +70,26 @@ impl HubSpot {
             "properties": ["hs_object_id"],
             "limit": ROWS_PER_SEARCH,
         });
+        self.ask_search(object, &body, lane, |found| ids_after(found, after)).await
+    }
+
+    /// How many records of this object there are, as far as search knows them.
+    pub(super) async fn total(&self, object: &str, lane: Lane) -> Result<u64, Failure> {
+        let body = json!({ "filterGroups": [], "properties": ["hs_object_id"], "limit": 1 });
+        let total = |found: &Answered<Value>| {
+            let total = found.body.get("total").and_then(Value::as_u64);
+            total.ok_or_else(|| senseless("a search answered without a total"))
+        };
+        self.ask_search(object, &body, lane, total).await
+    }
+
+    async fn ask_search<T>(
+        &self,
+        object: &str,
+        body: &Value,
+        lane: Lane,
+        read: impl Fn(&Answered<Value>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let request = Request::ask(body.to_string().into_bytes());
         let endpoint = Endpoint::new(format!("/crm/v3/objects/{object}/search"), 1);
         let mut attempts = Attempts::new(self.patience, self.caller.throttle().cancelled());
@@ -78,7 +98,7 @@ impl HubSpot {
             let turn = self.searches.turn(&endpoint, Paid::in_lane(lane).read()).await?;
             attempts.begin();
             match self.searches.send(turn, &request).await {
-                Ok(answer) => match answered::<Value>(&answer).and_then(|found| ids_after(&found, after)) {
+                Ok(answer) => match answered::<Value>(&answer).and_then(|found| read(&found)) {
                     Ok(found) => return Ok(found),
                     Err(failure) => attempts.unreadable(failure).await?,
                 },

@@ -11,10 +11,14 @@
 //! - `api`: the calls, their two quotas, and what failures mean
 //! - `properties`: which properties there are, how values are spelt, and making missing ones
 //! - `read`: feeds, sweeps, direct reads
+//! - `lifecycle`: making and archiving records
+//! - `lookup`: finding records by a value
 //! - `rows`: what answers show of records
 //! - `write`: batches of updates, and what became of each record
 
 mod api;
+mod lifecycle;
+mod lookup;
 mod properties;
 mod read;
 mod rows;
@@ -31,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::properties::Property;
 use super::paid::Paid;
-use super::{Connector, Dating, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
+use super::{Connector, Dating, FieldWanted, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Quota, Reservation};
 use crate::http::{Caller, Client, Credential, FixedQuota, SecretProvider, Throttle, ThrottleSettings};
 use crate::model::{Failure, FieldType, Key, Observed, Outcome, Side, Timestamp, Write};
 
@@ -151,12 +155,16 @@ impl HubSpot {
 
     /// What the properties were found to be; looked at now if they never were.
     async fn properties(&self) -> Result<Arc<Vec<Option<Property>>>, Failure> {
-        let known = self.properties.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(known) = known {
+        if let Some(known) = self.known() {
             return Ok(known);
         }
         self.find_properties(false).await?;
-        Ok(self.properties.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default())
+        Ok(self.known().unwrap_or_default())
+    }
+
+    /// What the last look found.
+    fn known(&self) -> Option<Arc<Vec<Option<Property>>>> {
+        self.properties.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -228,6 +236,14 @@ impl Connector for HubSpot {
 
     async fn write(&self, batch: &[Write], reservation: &dyn Reservation) -> Vec<Outcome> {
         self.update(batch, reservation).await
+    }
+
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        Some(self)
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
     }
 
     fn quota(&self) -> Option<Quota> {

@@ -31,6 +31,8 @@ pub(super) struct Property {
     pub(super) place: Place,
     pub(super) spelling: Spelling,
     pub(super) writable: bool,
+    /// Whether records can be found by it, whatever the case of its letters: of choices it counts.
+    pub(super) finds: bool,
 }
 
 /// Where a field's value is.
@@ -115,7 +117,8 @@ impl Described {
         let writable = own && !self.calculated && !self.modification_metadata.read_only_value;
         let max_chars = (holds == Holds::Text).then_some(TEXT_CHARS_MAX);
         let shape = FieldShape { holds, max_chars, writable, clearable: writable, refuses_nul: true };
-        Some((Property { place, spelling, writable }, shape))
+        let finds = own && self.kind == "string";
+        Some((Property { place, spelling, writable, finds }, shape))
     }
 }
 
@@ -128,7 +131,7 @@ impl HubSpot {
         for (name, kind) in self.names.iter().zip(&self.kinds) {
             let (property, state) = if name == "@key" {
                 let shape = FieldShape { writable: false, clearable: false, ..FieldShape::TEXT };
-                let property = Property { place: Place::Key, spelling: Spelling::Text, writable: false };
+                let property = Property { place: Place::Key, spelling: Spelling::Text, writable: false, finds: true };
                 (Some(property), DefinitionState::Usable(shape))
             } else if name.starts_with(COMPANY_PREFIX) && self.object != "contacts" {
                 let why = format!("`{name}`: only contacts have a primary company, and `object` is `{}`", self.object);
@@ -194,7 +197,8 @@ impl HubSpot {
         let path = format!("/crm/v3/properties/{}", self.object);
         match self.change(&path, &body, Paid::in_lane(Lane::Fresh)).await {
             Ok(_) => {
-                let property = Property { place: Place::Own(name.to_owned()), spelling, writable: true };
+                let finds = native == "string";
+                let property = Property { place: Place::Own(name.to_owned()), spelling, writable: true, finds };
                 Ok((Some(property), DefinitionState::Created(shape)))
             }
             Err(failure) if failure.class == Class::Rejected && failure.status != Some(409) => {

@@ -27,7 +27,7 @@ const ROWS_PER_LIST: usize = 100;
 const ARCHIVED_PAGES_MAX: usize = 10;
 
 /// The most values of one condition of a search.
-const VALUES_PER_FILTER: usize = 100;
+pub(super) const VALUES_PER_FILTER: usize = 100;
 
 type Properties = Arc<Vec<Option<Property>>>;
 

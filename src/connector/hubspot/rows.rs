@@ -21,6 +21,8 @@ pub(super) struct Row {
     #[serde(default)]
     properties_with_history: HashMap<String, Vec<Version>>,
     updated_at: Option<String>,
+    /// What the one who made it called its creation.
+    pub(super) object_write_trace_id: Option<String>,
     pub(super) archived_at: Option<String>,
 }
 
@@ -52,6 +54,11 @@ pub(super) struct Problem {
 }
 
 impl Problem {
+    /// Whether it says that there is such a record already.
+    pub(super) fn says_it_is_there(&self) -> bool {
+        ["CONFLICT", "OBJECT_ALREADY_EXISTS"].contains(&self.category.as_str()) || existing(&self.message).is_some()
+    }
+
     /// Whether it says that a record is not there.
     pub(super) fn is_missing(&self) -> bool {
         self.category == "OBJECT_NOT_FOUND"
@@ -159,4 +166,28 @@ pub(super) fn own(property: &Property, name: &str, row: &Row) -> Cell {
 fn dated(row: &Row, name: &str) -> Option<Timestamp> {
     let versions = row.properties_with_history.get(name)?;
     versions.iter().filter_map(|version| version.timestamp.as_deref().and_then(Timestamp::parse)).max()
+}
+
+/// The record that is in the way of a new one: `Contact already exists. Existing ID: 2926551`.
+pub(super) fn existing(message: &str) -> Option<Key> {
+    let (_, rest) = message.split_once("Existing ID: ")?;
+    let id: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some(Key::new(id)).filter(|key| id_of(key).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_in_the_way_is_named() {
+        for (message, id) in [
+            ("Contact already exists. Existing ID: 2926551", Some("2926551")),
+            ("A contact with email a@example.com already exists. Existing ID: 7.", Some("7")),
+            ("Contact already exists. Existing ID: unknown", None),
+            ("Property values were not valid", None),
+        ] {
+            assert_eq!(existing(message), id.map(Key::new), "{message}");
+        }
+    }
 }

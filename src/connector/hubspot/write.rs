@@ -179,13 +179,13 @@ impl HubSpot {
     }
 }
 
-fn own_name(properties: &[Option<Property>], field: usize) -> Option<&str> {
+pub(super) fn own_name(properties: &[Option<Property>], field: usize) -> Option<&str> {
     match &properties.get(field)?.as_ref()?.place {
         Place::Own(name) => Some(name),
         _ => None,
     }
 }
 
-fn batch_refused() -> Failure {
+pub(super) fn batch_refused() -> Failure {
     Failure::new(Class::Rejected, "HubSpot refused some of a batch without saying which value; the others go again")
 }

@@ -54,6 +54,8 @@ pub(super) struct Relation {
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) spelling: Spelling,
+    /// Whether records can be found by its text: not where Odoo computes it as it is shown, nor by the words of a list.
+    pub(super) finds: bool,
 }
 
 /// How values are spelt.
@@ -173,7 +175,8 @@ impl Described<'_> {
             clearable: has_empty && !self.is("required"),
             refuses_nul: true,
         };
-        Some((Column { name: self.name.to_owned(), spelling }, shape))
+        let finds = ["char", "text"].contains(&self.text("type")) && self.is("searchable");
+        Some((Column { name: self.name.to_owned(), spelling, finds }, shape))
     }
 }
 
@@ -190,7 +193,7 @@ impl Odoo {
             }
             failure
         })?;
-        let may_write = self.may_write(protocol).await?;
+        let may_write = self.may(protocol, "write").await?;
         let mut relations: Vec<Relation> = Vec::new();
         let mut linked: BTreeMap<&str, Result<Map<String, Value>, Failure>> = BTreeMap::new();
         let (mut fields, mut states) = (Vec::new(), Vec::new());
@@ -308,7 +311,7 @@ impl Odoo {
 
     /// Every field of a model that this user may see.
     async fn describe(&self, protocol: Protocol, model: &str) -> Result<(Map<String, Value>, Timestamp), Failure> {
-        let attributes = ["type", "string", "readonly", "required", "relation", "size"];
+        let attributes = ["type", "string", "readonly", "required", "relation", "size", "searchable"];
         let call = Call::new(model, "fields_get", json!({ "attributes": attributes }));
         let answered = self.ask(protocol, &call, Paid::in_lane(Lane::Fresh)).await?;
         match answered.result {
@@ -317,13 +320,13 @@ impl Odoo {
         }
     }
 
-    /// Whether this user may write records of the model at all. Its rules may still forbid single ones.
-    pub(super) async fn may_write(&self, protocol: Protocol) -> Result<bool, Failure> {
+    /// Whether this user may do this with records of the model at all. Its rules may still forbid single ones.
+    pub(super) async fn may(&self, protocol: Protocol, operation: &str) -> Result<bool, Failure> {
         let no_records: &[i64] = &[];
         let now =
-            Call { ids: Some(no_records), ..Call::new(&self.model, "has_access", json!({ "operation": "write" })) };
+            Call { ids: Some(no_records), ..Call::new(&self.model, "has_access", json!({ "operation": operation })) };
         let before_18 =
-            Call::new(&self.model, "check_access_rights", json!({ "operation": "write", "raise_exception": false }));
+            Call::new(&self.model, "check_access_rights", json!({ "operation": operation, "raise_exception": false }));
         let mut refusal = None;
         for call in [now, before_18] {
             match self.ask(protocol, &call, Paid::in_lane(Lane::Fresh)).await {
@@ -351,7 +354,7 @@ mod tests {
     use super::*;
 
     fn column(spelling: Spelling) -> Column {
-        Column { name: "x".to_owned(), spelling }
+        Column { name: "x".to_owned(), spelling, finds: false }
     }
 
     fn value(text: &str) -> Seen {

@@ -8,9 +8,13 @@
 //! - `rpc`: calls in both protocols, and what exceptions mean
 //! - `fields`: which fields a model has, and how their values are spelt
 //! - `read`: the feed, the sweep, direct reads, related records
+//! - `lifecycle`: making and archiving records
+//! - `lookup`: finding records by a value
 //! - `write`: batches of `load`, and what became of each record
 
 mod fields;
+mod lifecycle;
+mod lookup;
 mod read;
 mod rpc;
 #[cfg(test)]
@@ -31,7 +35,7 @@ use self::fields::Model;
 pub use self::rpc::TIMEOUTS;
 use self::rpc::{Call, Protocol};
 use super::paid::Paid;
-use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
+use super::{Connector, FieldWanted, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Quota, Reservation};
 use crate::http::{Caller, Client, Credential, FixedQuota, SecretProvider, Throttle, ThrottleSettings};
 use crate::model::{Class, Failure, Key, Observed, Outcome, Side, Timestamp, Write};
 
@@ -142,10 +146,15 @@ impl Odoo {
 
     /// What the model was found to be; looked at now if it never was.
     async fn ready(&self) -> Result<Arc<Ready>, Failure> {
-        if let Some(ready) = self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            return Ok(ready);
+        match self.known() {
+            Some(ready) => Ok(ready),
+            None => Ok(self.look().await?.0),
         }
-        Ok(self.look().await?.0)
+    }
+
+    /// What the last look found.
+    fn known(&self) -> Option<Arc<Ready>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks at the server and remembers what was found.
@@ -267,6 +276,14 @@ impl Connector for Odoo {
 
     async fn write(&self, batch: &[Write], reservation: &dyn Reservation) -> Vec<Outcome> {
         self.load(batch, reservation).await
+    }
+
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        Some(self)
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
     }
 
     fn quota(&self) -> Option<Quota> {

@@ -127,7 +127,7 @@ impl Odoo {
         Ok((answered, rows))
     }
 
-    fn rows_of(&self, result: Value) -> Result<Rows, Failure> {
+    pub(super) fn rows_of(&self, result: Value) -> Result<Rows, Failure> {
         let Value::Array(rows) = result else { return Err(self.senseless("search_read")) };
         rows.into_iter()
             .map(|row| match row {

@@ -34,7 +34,7 @@ pub(super) struct Call<'a> {
     pub(super) method: &'static str,
     /// The records whose method it is; none: the model's.
     pub(super) ids: Option<&'a [i64]>,
-    /// By name.
+    /// By name; a `context` is added to that of every call.
     pub(super) arguments: Map<String, Value>,
 }
 
@@ -150,7 +150,11 @@ impl Odoo {
 
     fn request(&self, protocol: Protocol, call: &Call<'_>) -> (Endpoint, Request) {
         let mut arguments = call.arguments.clone();
-        arguments.insert("context".to_owned(), context(call.method));
+        let mut context = context(call.method);
+        if let (Some(context), Some(Value::Object(more))) = (context.as_object_mut(), arguments.remove("context")) {
+            context.extend(more);
+        }
+        arguments.insert("context".to_owned(), context);
         match protocol {
             Protocol::Json2 => {
                 if let Some(ids) = call.ids {

@@ -12,7 +12,7 @@ use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::{Odoo, Settings};
-use crate::connector::{Connector, FieldWanted, Lane, Page, Unreserved};
+use crate::connector::{Connector, Created, FieldWanted, Lane, Lifecycle, NewRecord, Page, Removed, Unreserved};
 use crate::http::{Client, Timeouts};
 use crate::model::{Cell, Class, Existence, Failure, FieldType, Key, Outcome, Timestamp, Value, Write};
 
@@ -116,7 +116,11 @@ async fn what_became_of_a_write_is_told_by_the_answer_and_not_by_its_status() {
     let nameless = || json!({ "ids": false, "messages": [{ "type": "error", "message": "bob@" }] });
     let gone =
         || json!({ "ids": false, "messages": [{ "type": "error", "record": 1, "field": ".id", "message": "?" }] });
-    let cases: [(&str, ResponseTemplate, [&str; 2]); 12] = [
+    // What is said of the whole comes first, as if it were of the first row.
+    let said = |row: usize| json!({ "type": "error", "record": row, "message": "bob@" });
+    let of_all = || json!({ "ids": false, "messages": [said(0), said(1)] });
+    let cases: [(&str, ResponseTemplate, [&str; 2]); 13] = [
+        ("all of them, then one", good(of_all()), ["batch", "rejected"]),
         ("both written", good(json!({ "ids": [1, 2], "messages": [] })), ["written", "written"]),
         ("a bad value", good(refusal()), ["rejected", "batch"]),
         ("no name", good(nameless()), ["batch", "batch"]),
@@ -314,4 +318,76 @@ async fn windows_have_no_zone_and_no_end() {
     let existence: Vec<_> = pages[0].observed.iter().map(|record| record.existence.clone()).collect();
     assert_eq!(existence, [Existence::Present, Existence::Gone], "archived is gone");
     assert!(pages[0].clock < Timestamp::parse("2026-01-06T10:00:00Z").unwrap());
+}
+
+fn record(token: &str) -> NewRecord {
+    NewRecord { token: token.to_owned(), values: vec![(0, Value::text("Buyer"))] }
+}
+
+#[tokio::test]
+async fn what_became_of_a_creation_is_told_by_the_answer_and_not_by_its_status() {
+    let messages = |messages: Json| good(json!({ "ids": false, "messages": messages }));
+    let about = |row: usize, words: &str| json!({ "type": "error", "record": row, "message": words });
+    let cases: [(&str, ResponseTemplate, [&str; 2]); 11] = [
+        ("both made", good(json!({ "ids": [7, 8], "messages": [] })), ["made 7", "made 8"]),
+        ("one is refused", messages(json!([about(1, "bob@")])), ["batch", "rejected"]),
+        // What is said of the first comes first, and again of the one that it is about.
+        ("all of them, then one", messages(json!([about(0, "bob@"), about(1, "bob@")])), ["batch", "rejected"]),
+        ("one is there", messages(json!([about(0, "The name must be unique!")])), ["exists", "batch"]),
+        ("no name", messages(json!([{ "type": "error", "message": "bob@" }])), ["batch", "batch"]),
+        ("fewer ids", good(json!({ "ids": [7], "messages": [] })), ["unknown", "unknown"]),
+        ("another shape", good(json!([])), ["unknown", "unknown"]),
+        ("an exception for good", exception(500, "builtins.ValueError"), ["batch", "batch"]),
+        ("a passing one", exception(500, "psycopg2.errors.SerializationFailure"), ["not sent", "not sent"]),
+        ("what stands in between", ResponseTemplate::new(502).set_body_string("<html>"), ["unknown", "unknown"]),
+        ("no answer in time", good(json!({})).set_delay(Duration::from_secs(5)), ["unknown", "unknown"]),
+    ];
+    for (what, answer, expected) in cases {
+        let server = server(move |method, body| {
+            assert_eq!(method, "load", "{what}");
+            assert_eq!(body["fields"], json!(["id", "function", "active"]));
+            assert_eq!(body["data"], json!([["attune.a_1", "Buyer", "1"], ["attune.b_2", "Buyer", "1"]]));
+            assert_eq!((&body["context"]["mode"], &body["context"]["noupdate"]), (&json!("update"), &json!(true)));
+            answer.clone()
+        })
+        .await;
+        let outcomes = server.connector().create(&[record("a_1"), record("b_2")], NOW).await;
+        let words: Vec<String> = outcomes
+            .iter()
+            .map(|outcome| match outcome {
+                Created::Made(key) => format!("made {key}"),
+                Created::Exists(_) => "exists".to_owned(),
+                Created::Rejected(why) => {
+                    assert!(!why.contains("bob@"), "{why}");
+                    "rejected".to_owned()
+                }
+                Created::BatchRejected(failure) => {
+                    is_quiet(failure);
+                    "batch".to_owned()
+                }
+                Created::NotSent(_) => "not sent".to_owned(),
+                Created::Unknown(failure) => {
+                    assert!(failure.may_have_happened, "{what}");
+                    "unknown".to_owned()
+                }
+            })
+            .collect();
+        assert_eq!(words, expected, "{what}");
+        assert_eq!(server.asked(), ["load"], "{what}: sent once");
+    }
+}
+
+#[tokio::test]
+async fn a_removal_whose_answer_was_lost_is_unknown() {
+    let server = server(|method, body| match method {
+        "search_read" => good(json!([row(1, "a"), row(2, "b")])),
+        _ => {
+            assert_eq!((method, &body["vals"]), ("write", &json!({ "active": false })));
+            ResponseTemplate::new(502).set_body_string("<html>")
+        }
+    })
+    .await;
+    let outcomes = server.connector().remove(&[Key::new("1"), Key::new("2")], NOW).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Removed::Unknown(_))), "{outcomes:?}");
+    assert_eq!(server.asked(), ["search_read", "write"], "nothing is sent twice");
 }

@@ -14,7 +14,7 @@ use super::{Odoo, ROWS_PER_LOAD, Ready};
 use crate::connector::batch::{by_record, fill};
 use crate::connector::paid::Paid;
 use crate::connector::{Lane, Reservation};
-use crate::model::{Class, Failure, Outcome, Write};
+use crate::model::{Class, Failure, Outcome, Value as Text, Write};
 
 /// The names that one link is looked up by, of which the right one is among the first few: others may have it as their e-mail
 /// or reference.
@@ -41,7 +41,7 @@ struct Rows {
 }
 
 /// What a record that is linked is called, and its number; or why there is none.
-type Numbers = HashMap<(usize, String), Result<i64, String>>;
+pub(super) type Numbers = HashMap<(usize, String), Result<i64, String>>;
 
 impl Odoo {
     /// Sends one batch, once.
@@ -62,7 +62,8 @@ impl Odoo {
         reservation: &dyn Reservation,
         outcomes: &mut [Option<Outcome>],
     ) {
-        let numbers = match self.numbers(ready, batch, reservation).await {
+        let values = batch.iter().filter_map(|write| Some((write.field, write.value.as_ref()?)));
+        let numbers = match self.numbers(ready, values, reservation).await {
             Ok(numbers) => numbers,
             Err(failure) => return fill(outcomes, &Outcome::NotSent(failure)),
         };
@@ -73,7 +74,8 @@ impl Odoo {
         let data: Vec<Vec<String>> = rows
             .iter()
             .map(|(id, places)| {
-                let cells = places.iter().map(|place| cell(ready, &batch[*place], &numbers));
+                let cells = places.iter().map(|place| &batch[*place]);
+                let cells = cells.map(|write| cell(ready, write.field, write.value.as_ref(), &numbers));
                 std::iter::once(id.to_string()).chain(cells).collect()
             })
             .collect();
@@ -84,7 +86,7 @@ impl Odoo {
                 Some(Value::Array(ids)) if ids.len() == rows.len() => {
                     self.written(ready, batch, &fields, &rows, outcomes).await;
                 }
-                Some(Value::Bool(false)) if self.is_about_rights(ready, &result).await => {
+                Some(Value::Bool(false)) if self.is_about_rights(ready, "write", &result).await => {
                     fill(outcomes, &Outcome::NotSent(forbidden()));
                 }
                 Some(Value::Bool(false)) => self.refused(&result, batch, &rows, outcomes),
@@ -95,7 +97,7 @@ impl Odoo {
                 let is_refused = match failure.class {
                     Class::Rejected => true,
                     // A rule that forbids one record forbids the batch that it is in; a right that is gone, everything.
-                    Class::Auth => is_forbidden(&failure) && self.may_write(ready.protocol).await.unwrap_or(false),
+                    Class::Auth => is_forbidden(&failure) && self.may(ready.protocol, "write").await.unwrap_or(false),
                     _ => false,
                 };
                 if is_refused {
@@ -163,12 +165,17 @@ impl Odoo {
     }
 
     /// The numbers of the records that links are set to by name: one call for each name, not for each record.
-    async fn numbers(&self, ready: &Ready, batch: &[Write], reservation: &dyn Reservation) -> Result<Numbers, Failure> {
+    pub(super) async fn numbers(
+        &self,
+        ready: &Ready,
+        values: impl Iterator<Item = (usize, &Text)>,
+        reservation: &dyn Reservation,
+    ) -> Result<Numbers, Failure> {
         let mut numbers = Numbers::new();
-        for write in batch {
-            let (Some(column), Some(value)) = (own(ready, write.field), &write.value) else { continue };
+        for (field, value) in values {
+            let Some(column) = own(ready, field) else { continue };
             let (Spelling::LinkByName(model), name) = (&column.spelling, value.display()) else { continue };
-            if numbers.contains_key(&(write.field, name.clone())) {
+            if numbers.contains_key(&(field, name.clone())) {
                 continue;
             }
             let arguments = json!({ "name": name, "operator": "=", "limit": SAME_NAMES_MAX });
@@ -189,7 +196,7 @@ impl Odoo {
                 format!("`{}` cannot be set to this value, for {why} in `{model}` of Odoo; correct the value, or map `{}:id`", column.name, column.name
                 )
             });
-            numbers.insert((write.field, name), number);
+            numbers.insert((field, name), number);
         }
         Ok(numbers)
     }
@@ -223,31 +230,18 @@ impl Odoo {
     }
 
     /// Whether a refusal that names no field is one of the user: rows are said to be forbidden in words alone.
-    async fn is_about_rights(&self, ready: &Ready, result: &Value) -> bool {
+    pub(super) async fn is_about_rights(&self, ready: &Ready, operation: &str, result: &Value) -> bool {
         let messages = result.get("messages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         messages.iter().all(|message| message.get("field").is_none())
-            && !self.may_write(ready.protocol).await.unwrap_or(true)
+            && !self.may(ready.protocol, operation).await.unwrap_or(true)
     }
 
     /// Nothing was written: the rows that stood in the way are refused, the others go again.
     fn refused(&self, result: &Value, batch: &[Write], rows: &[(i64, Vec<usize>)], outcomes: &mut [Option<Outcome>]) {
-        let messages = result.get("messages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let failure = Failure::new(
-            Class::Rejected,
-            "Odoo refused a batch of records for what one of them holds; the others go again",
-        );
-        for message in messages {
-            // What Odoo says quotes the value.
-            let said = message.get("message").and_then(Value::as_str).unwrap_or_default();
-            tracing::debug!(target: "attune", "{failure}: {said}");
-        }
+        let (failure, messages) = (batch_refused(), complaints(result));
         let alone = rows.len() == 1;
         for (index, (_, places)) in rows.iter().enumerate() {
-            let own: Vec<&Value> = messages
-                .iter()
-                .filter(|message| message.get("type").and_then(Value::as_str) != Some("warning"))
-                .filter(|message| message.get("record").and_then(Value::as_u64) == Some(index as u64))
-                .collect();
+            let own: Vec<&Value> = messages.iter().filter(|message| is_about(message, index)).copied().collect();
             let field_of = |message: &&Value| message.get("field").and_then(Value::as_str).map(str::to_owned);
             let named: BTreeSet<String> = own.iter().filter_map(field_of).collect();
             for place in places {
@@ -270,26 +264,54 @@ impl Odoo {
     }
 }
 
-fn own(ready: &Ready, field: usize) -> Option<&super::fields::Column> {
+pub(super) fn batch_refused() -> Failure {
+    Failure::new(Class::Rejected, "Odoo refused a batch of records for what one of them holds; the others go again")
+}
+
+/// What Odoo complains of. Where single rows are complained of, what it says first of the first row may be what it said of all
+/// of them: that is left out.
+pub(super) fn complaints(result: &Value) -> Vec<&Value> {
+    let messages = result.get("messages").and_then(Value::as_array).into_iter().flatten();
+    let mut messages: Vec<&Value> =
+        messages.filter(|message| message.get("type").and_then(Value::as_str) != Some("warning")).collect();
+    for message in &messages {
+        // What Odoo says quotes the value.
+        tracing::debug!(target: "attune", "{}: {}", batch_refused(), said(message));
+    }
+    if messages.len() > 1 && is_about(messages[0], 0) && messages[0].get("field").is_none() {
+        messages.remove(0);
+    }
+    messages
+}
+
+/// Whether a complaint is about this row.
+pub(super) fn is_about(message: &Value, row: usize) -> bool {
+    message.get("record").and_then(Value::as_u64) == Some(row as u64)
+}
+
+pub(super) fn said(message: &Value) -> &str {
+    message.get("message").and_then(Value::as_str).unwrap_or_default()
+}
+
+pub(super) fn own(ready: &Ready, field: usize) -> Option<&super::fields::Column> {
     match ready.model.fields.get(field) {
         Some(Field::Own(column, _)) => Some(column),
         _ => None,
     }
 }
 
-fn cell(ready: &Ready, write: &Write, numbers: &Numbers) -> String {
-    let Some(column) = own(ready, write.field) else { return String::new() };
-    let number = write.value.as_ref().and_then(|value| numbers.get(&(write.field, value.display())));
-    match number {
+pub(super) fn cell(ready: &Ready, field: usize, value: Option<&Text>, numbers: &Numbers) -> String {
+    let Some(column) = own(ready, field) else { return String::new() };
+    match value.and_then(|value| numbers.get(&(field, value.display()))) {
         Some(Ok(number)) => number.to_string(),
-        _ => column.cell(write.value.as_ref()),
+        _ => column.cell(value),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cell, Key, Value as Text};
+    use crate::model::{Cell, Key};
 
     fn write(key: usize, field: usize) -> Write {
         let key = Key::new(key.to_string());

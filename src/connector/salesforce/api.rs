@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -77,8 +76,11 @@ pub(super) struct Me {
 
 /// The rows of a query, as far as one answer has them.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Rows {
     pub(super) done: bool,
+    /// How many rows there are in all; of a count, what was counted.
+    pub(super) total_size: Option<u64>,
     pub(super) records: Vec<Map<String, Value>>,
 }
 
@@ -143,12 +145,11 @@ impl Salesforce {
     }
 
     /// Changes something, once.
-    pub(super) async fn change(&self, path: &str, body: &Value, paid: Paid<'_>) -> Result<Answer, Failure> {
+    pub(super) async fn change(&self, path: &str, request: &Request, paid: Paid<'_>) -> Result<Answer, Failure> {
         self.is_quiet()?;
         let endpoint = Endpoint::new(path.to_owned(), 1);
         let turn = self.caller.turn(&endpoint, paid.write()).await?;
-        let request = Request::change(Method::PATCH, "", Some(body.to_string().into_bytes()));
-        let answer = self.caller.send(turn, &request).await.map_err(|failure| self.explained(failure))?;
+        let answer = self.caller.send(turn, request).await.map_err(|failure| self.explained(failure))?;
         self.learn(&answer);
         Ok(answer)
     }

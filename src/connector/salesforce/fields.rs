@@ -22,6 +22,8 @@ pub(super) struct Object {
     pub(super) names_master: bool,
     /// The user that we are, for questions about rights.
     pub(super) user: String,
+    /// The field that holds the token of a creation, as Salesforce spells it.
+    pub(super) external_id: Option<String>,
 }
 
 /// One field of the connector, as it was found.
@@ -30,6 +32,11 @@ pub(super) struct Field {
     pub(super) path: String,
     pub(super) spelling: Spelling,
     pub(super) writable: bool,
+    /// Whether a new record can be given a value of it.
+    pub(super) creatable: bool,
+    /// Whether records can be found by it, whatever the case of its letters: not by long texts, by choices, or where it is told
+    /// apart.
+    pub(super) finds: bool,
 }
 
 impl Field {
@@ -134,7 +141,15 @@ struct Described {
     #[serde(default)]
     updateable: bool,
     #[serde(default)]
+    createable: bool,
+    #[serde(default)]
+    external_id: bool,
+    #[serde(default)]
     nillable: bool,
+    #[serde(default)]
+    filterable: bool,
+    #[serde(default)]
+    case_sensitive: bool,
     relationship_name: Option<String>,
     #[serde(default)]
     reference_to: Vec<String>,
@@ -157,7 +172,10 @@ impl Described {
         let max_chars = (holds == Holds::Text && self.length > 0).then_some(self.length);
         let clearable = writable && self.nillable && spelling != Spelling::Boolean;
         let shape = FieldShape { holds, max_chars, writable, clearable, refuses_nul: true };
-        Some((Field { path, spelling, writable }, shape))
+        let is_text = ["string", "textarea", "email", "phone", "url"].contains(&self.kind.as_str());
+        let finds = is_text && self.filterable && !self.case_sensitive && !path.contains('.');
+        let creatable = self.createable && !path.contains('.');
+        Some((Field { path, spelling, writable, creatable, finds }, shape))
     }
 }
 
@@ -170,7 +188,16 @@ impl Salesforce {
         for name in &self.names {
             let found = if name == "@key" {
                 let shape = FieldShape { writable: false, clearable: false, ..FieldShape::TEXT };
-                Ok((Field { path: "Id".to_owned(), spelling: Spelling::Id, writable: false }, shape))
+                Ok((
+                    Field {
+                        path: "Id".to_owned(),
+                        spelling: Spelling::Id,
+                        writable: false,
+                        creatable: false,
+                        finds: true,
+                    },
+                    shape,
+                ))
             } else if let Some((relationship, field)) = name.split_once('.') {
                 let named = |described: &&Described| {
                     described.relationship_name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(relationship))
@@ -211,8 +238,25 @@ impl Salesforce {
             fields.push(field);
             definitions.push(Definition { id: None, state });
         }
+        let external_id = self.external_id.as_deref().map(|name| self.external_id_in(name, &object)).transpose()?;
         let names_master = object.fields.iter().any(|described| described.name == "MasterRecordId");
-        Ok((Object { fields, relationships, names_master, user }, definitions, clock))
+        Ok((Object { fields, relationships, names_master, user, external_id }, definitions, clock))
+    }
+
+    /// The field that is to hold the tokens of creations.
+    fn external_id_in(&self, name: &str, object: &Description) -> Result<String, Failure> {
+        let found = object.fields.iter().find(|described| described.name.eq_ignore_ascii_case(name));
+        let wrong = match found {
+            None => "is not there, or the user may not see it",
+            Some(found) if !found.external_id || found.kind != "string" => "is no external id of text",
+            Some(found) if !found.createable => "may not be set by the user",
+            Some(found) => return Ok(found.name.clone()),
+        };
+        let why = format!(
+            "`{name}` of `{}` of Salesforce {wrong}; correct `external_id` in [crm.{}], or the field",
+            self.object, self.name
+        );
+        Err(Failure::new(Class::Misconfigured, why))
     }
 
     async fn describe(&self, object: &str) -> Result<Answered<Description>, Failure> {

@@ -12,10 +12,14 @@
 //! - `api`: the calls, the org's daily limit, and what error codes mean
 //! - `fields`: which fields an object has, how values are spelt, ids of 15 and 18 characters
 //! - `read`: windows, sweeps, direct reads
+//! - `lifecycle`: making and deleting records
+//! - `lookup`: finding records by a value
 //! - `write`: collections of 200, and what became of each record
 
 mod api;
 mod fields;
+mod lifecycle;
+mod lookup;
 mod read;
 mod token;
 mod write;
@@ -34,7 +38,7 @@ use self::fields::Object;
 pub use self::token::Grant;
 use self::token::Tokens;
 use super::paid::Paid;
-use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
+use super::{Connector, FieldWanted, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Quota, Reservation};
 use crate::http::{Caller, Client, Credential, FixedQuota, SecretSource, Throttle, ThrottleSettings};
 use crate::model::{Failure, Key, Observed, Outcome, Side, Timestamp, Write};
 
@@ -63,6 +67,8 @@ pub struct Settings {
     pub grant: Grant,
     /// The object: `Contact`.
     pub object: String,
+    /// The object's external id field that holds the token of a creation; none: creations leave no token.
+    pub external_id: Option<String>,
     /// A quota to keep to.
     pub quota: Option<FixedQuota>,
     /// The fields, in the order that cells and writes index.
@@ -79,6 +85,7 @@ pub struct Settings {
 pub struct Salesforce {
     name: String,
     object: String,
+    external_id: Option<String>,
     names: Vec<String>,
     patience: Duration,
     caller: Caller,
@@ -114,8 +121,12 @@ impl Salesforce {
             settings.client.clone(),
             settings.cancel.clone(),
         )?;
-        let options = HeaderValue::from_static("batchSize=2000");
-        let headers: HeaderMap = [(HeaderName::from_static("sforce-query-options"), options)].into_iter().collect();
+        // Rules that hand a new record to somebody also write to them.
+        let headers = [("sforce-query-options", "batchSize=2000"), ("sforce-auto-assign", "FALSE")];
+        let headers: HeaderMap = headers
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .into_iter()
+            .collect();
         let caller = Caller::new(crate::http::Settings {
             client: settings.client,
             base: settings.url,
@@ -131,6 +142,7 @@ impl Salesforce {
         Ok(Self {
             name: settings.name,
             object: settings.object,
+            external_id: settings.external_id,
             names: settings.fields.into_iter().map(|field| field.name).collect(),
             patience: settings.patience,
             caller,
@@ -141,11 +153,15 @@ impl Salesforce {
 
     /// What the object was found to be; looked at now if it never was.
     async fn found(&self) -> Result<Arc<Object>, Failure> {
-        let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match known {
+        match self.known() {
             Some(known) => Ok(known),
             None => Ok(self.look().await?.0),
         }
+    }
+
+    /// What the last look found.
+    fn known(&self) -> Option<Arc<Object>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn look(&self) -> Result<(Arc<Object>, Prepared), Failure> {
@@ -215,6 +231,14 @@ impl Connector for Salesforce {
 
     async fn write(&self, batch: &[Write], reservation: &dyn Reservation) -> Vec<Outcome> {
         self.update(batch, reservation).await
+    }
+
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        Some(self)
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
     }
 
     /// The org's own limit, over a day that slides.

@@ -179,7 +179,7 @@ fn names(object: &Object, fields: Option<&[usize]>) -> Vec<String> {
     names.into_iter().collect()
 }
 
-fn id_in(row: &Map<String, Value>) -> Result<String, Failure> {
+pub(super) fn id_in(row: &Map<String, Value>) -> Result<String, Failure> {
     row.get("Id").and_then(Value::as_str).map(id18).ok_or_else(|| senseless("a query answered a record without its id"))
 }
 

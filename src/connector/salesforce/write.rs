@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -12,6 +13,7 @@ use super::{ROWS_PER_WRITE, Salesforce};
 use crate::connector::batch::{by_record, fill, refuse};
 use crate::connector::paid::Paid;
 use crate::connector::{Lane, Reservation};
+use crate::http::Request;
 use crate::model::{Class, Failure, Outcome, Write};
 
 /// Packs writes: all of one record in one batch.
@@ -24,21 +26,53 @@ type Sent = BTreeMap<String, Vec<usize>>;
 
 /// What became of one record.
 #[derive(Deserialize)]
-struct RowResult {
-    success: bool,
+pub(super) struct RowResult {
+    pub(super) id: Option<String>,
+    pub(super) success: bool,
     #[serde(default)]
-    errors: Vec<Problem>,
+    pub(super) errors: Vec<Problem>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Problem {
+pub(super) struct Problem {
     #[serde(default)]
-    status_code: String,
+    pub(super) status_code: String,
     #[serde(default)]
-    message: String,
+    pub(super) message: String,
     #[serde(default)]
-    fields: Vec<String>,
+    pub(super) fields: Vec<String>,
+}
+
+impl RowResult {
+    /// Why it was refused, in Salesforce's own word.
+    pub(super) fn code(&self) -> &str {
+        code_of(&self.errors)
+    }
+
+    /// Whether it says that the record is not there any more.
+    pub(super) fn is_missing(&self) -> bool {
+        says_missing(&self.errors)
+    }
+}
+
+fn code_of(problems: &[Problem]) -> &str {
+    problems.first().map(|problem| problem.status_code.as_str()).unwrap_or_default()
+}
+
+fn says_missing(problems: &[Problem]) -> bool {
+    ["ENTITY_IS_DELETED", "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY", "MALFORMED_ID"].contains(&code_of(problems))
+        && problems.iter().all(|problem| problem.fields.is_empty())
+}
+
+/// Whether a refusal goes away by itself.
+pub(super) fn is_passing(code: &str) -> bool {
+    ["UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "PROCESSING_HALTED", "TXN_SECURITY_METERING_ERROR"].contains(&code)
+}
+
+/// A code as it may be shown.
+pub(super) fn shown(code: &str) -> &str {
+    if is_code(code) { code } else { "no reason" }
 }
 
 impl Salesforce {
@@ -90,7 +124,8 @@ impl Salesforce {
             .collect();
         let body = json!({ "allOrNone": false, "records": records });
         let paid = Paid::by(reservation, reservation.lane());
-        let answer = match self.change(&format!("{DATA}/composite/sobjects"), &body, paid).await {
+        let request = Request::change(Method::PATCH, "", Some(body.to_string().into_bytes()));
+        let answer = match self.change(&format!("{DATA}/composite/sobjects"), &request, paid).await {
             Ok(answer) => answer,
             Err(failure) => return refuse("Salesforce", batch.len(), failure, outcomes),
         };
@@ -157,8 +192,8 @@ impl Salesforce {
             // What Salesforce says may quote the value.
             tracing::debug!(target: "attune", "Salesforce refused a record ({}): {}", problem.status_code, problem.message);
         }
-        let code = problems.first().map(|problem| problem.status_code.as_str()).unwrap_or_default();
-        let shown = if is_code(code) { code } else { "no reason" };
+        let code = code_of(problems);
+        let shown = shown(code);
         let again = |class: Class| {
             Failure::new(class, format!("Salesforce did not write a record ({shown}); what is not to blame goes again"))
         };
@@ -167,20 +202,14 @@ impl Salesforce {
         };
         for place in places {
             let Some(field) = own(object, batch[*place].field) else { continue };
-            outcomes[*place] = Some(match code {
-                "ENTITY_IS_DELETED" | "NOT_FOUND" | "INVALID_CROSS_REFERENCE_KEY" | "MALFORMED_ID"
-                    if problems.iter().all(|problem| problem.fields.is_empty()) =>
-                {
-                    Outcome::Gone
-                }
-                "UNABLE_TO_LOCK_ROW" | "SERVER_UNAVAILABLE" | "PROCESSING_HALTED" | "TXN_SECURITY_METERING_ERROR" => {
-                    Outcome::NotSent(again(Class::Retry))
-                }
-                _ if places.len() == 1 || named(field) => Outcome::Rejected(format!(
+            outcomes[*place] = Some(match () {
+                () if says_missing(problems) => Outcome::Gone,
+                () if is_passing(code) => Outcome::NotSent(again(Class::Retry)),
+                () if places.len() == 1 || named(field) => Outcome::Rejected(format!(
                     "Salesforce does not take this value for `{}` ({shown}); correct it where it comes from, or lift the rule",
                     field.path
                 )),
-                _ => Outcome::BatchRejected(again(Class::Rejected)),
+                () => Outcome::BatchRejected(again(Class::Rejected)),
             });
         }
     }

@@ -8,6 +8,8 @@
 mod cells;
 mod dialect;
 mod fault;
+mod lifecycle;
+mod lookup;
 mod read;
 mod related;
 mod table;
@@ -27,7 +29,7 @@ use self::dialect::{Dialect, Statements};
 use self::fault::Label;
 pub use self::related::Relation;
 use self::table::Table;
-use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Reservation, Unreserved};
+use super::{Connector, FieldWanted, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Reservation, Unreserved};
 use crate::model::{Failure, Key, Observed, Outcome, Timestamp, Write};
 
 /// The one feed of a table: its rows by their modification time.
@@ -131,10 +133,15 @@ impl Sql {
 
     /// What the schema was found to be; looked at now if it never was.
     async fn ready(&self) -> Result<Arc<Ready>, Failure> {
-        if let Some(ready) = self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            return Ok(ready);
+        match self.known() {
+            Some(ready) => Ok(ready),
+            None => Ok(self.look().await?.0),
         }
-        Ok(self.look().await?.0)
+    }
+
+    /// What the last look at the schema found.
+    fn known(&self) -> Option<Arc<Ready>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks at the schema and remembers what was found.
@@ -224,5 +231,13 @@ impl Connector for Sql {
 
     async fn write(&self, batch: &[Write], _reservation: &dyn Reservation) -> Vec<Outcome> {
         self.send(batch).await
+    }
+
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        Some(self)
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
     }
 }

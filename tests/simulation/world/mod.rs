@@ -1,6 +1,7 @@
 //! The outside: systems with records whose whole past is kept, people who edit them, and faults between them and us.
 
 mod crm;
+mod life;
 mod read;
 mod store;
 mod system;
@@ -82,6 +83,14 @@ pub struct World {
     pub unauthorized: BTreeMap<usize, i64>,
     /// How often the feeds of a system showed anything.
     pub reads: Vec<u64>,
+    /// Records that we made, by system and token.
+    pub made: BTreeMap<(usize, String), u64>,
+    /// Records that we made without knowing it.
+    pub made_unknown: BTreeSet<(usize, u64)>,
+    /// Keys kept for records that nobody made: by system and person.
+    pub kept_keys: Vec<(usize, u64, u64)>,
+    /// How often a system showed nothing.
+    pub silences: u64,
     /// When something last happened that keeps the world from rest.
     pub stirred_at: i64,
     pub hash: u64,
@@ -149,6 +158,10 @@ impl Hub {
             crash: false,
             misses_injected: false,
             unauthorized: BTreeMap::new(),
+            made: BTreeMap::new(),
+            made_unknown: BTreeSet::new(),
+            kept_keys: script.absent.clone(),
+            silences: 0,
             stirred_at: BEGIN_MS,
             hash: 0,
             tell,

@@ -215,6 +215,44 @@ pub async fn fetch(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) 
     Ok(found)
 }
 
+/// How many records there are.
+pub async fn count(hub: &Shared, system: usize) -> Result<u64, Failure> {
+    Ok(u64::try_from(find_where(hub, system, "count", |_| true).await?.len()).unwrap())
+}
+
+/// The records that hold one of these values, whatever the case of their letters.
+pub async fn find(hub: &Shared, system: usize, field: usize, values: &[String]) -> Result<Vec<Key>, Failure> {
+    let values: Vec<String> = values.iter().map(|value| value.to_lowercase()).collect();
+    let holds_one = |state: &State| {
+        state.cells[field].value.as_ref().is_some_and(|value| values.contains(&value.trim().to_lowercase()))
+    };
+    find_where(hub, system, "find", holds_one).await
+}
+
+async fn find_where(
+    hub: &Shared,
+    system: usize,
+    what: &str,
+    is_meant: impl Fn(&State) -> bool + Send,
+) -> Result<Vec<Key>, Failure> {
+    let (before, after, fails) = delays(hub, system, what);
+    hub.sleep(before).await;
+    let found: Vec<Key> = {
+        let now = hub.now();
+        let mut world = hub.world();
+        let view = view(&mut world, system, what, now);
+        let silent = world.is_silent(system);
+        let there = |state: &&State| !state.gone && !silent && is_meant(state);
+        let records = world.systems[system].records.iter();
+        let found = records.filter(|(_, record)| record.at(view).filter(there).is_some());
+        let found: Vec<Key> = found.map(|(number, _)| Key::new(number.to_string())).collect();
+        world.say(now, format!("{what} in system {system}: {found:?} as of {}", now - view));
+        found
+    };
+    hub.sleep(after).await;
+    fails.map_or(Ok(found), Err)
+}
+
 /// How long a call is on its way and back, and whether it comes to nothing.
 pub fn delays(hub: &Shared, system: usize, what: &str) -> (i64, i64, Option<Failure>) {
     let now = hub.now();

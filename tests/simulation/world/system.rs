@@ -255,6 +255,40 @@ impl World {
         self.systems[system].records.insert(key, record);
     }
 
+    /// A record appears that we made. `carried`: the acts that its values carry; what nobody said begins here.
+    pub fn add_made(
+        &mut self,
+        now: i64,
+        system: usize,
+        (key, person): (u64, u64),
+        values: &[Option<String>],
+        carried: &[Option<usize>],
+    ) {
+        let date = self.systems[system].stamp(now);
+        let mut cells = Vec::new();
+        for (field, (value, carries)) in values.iter().zip(carried).enumerate() {
+            let value = self.systems[system].store(field, value.clone());
+            let number = carries.unwrap_or_else(|| {
+                let number = self.acts.len();
+                let (knows, value) = (Arc::new(BTreeSet::from([number])), value.clone());
+                self.acts.push(Act { at: now, origin: Origin::Beginning, system, key, person, field, value, knows });
+                number
+            });
+            let knows = Arc::clone(&self.acts[number].knows);
+            let target = &mut self.systems[system];
+            target.versions += 1;
+            let version = target.versions;
+            cells.push(CellState { value, date, id: version, version, carries: number, knows, ours: true });
+        }
+        let state = State { at: now, gone: false, modified: date, cells };
+        self.systems[system].records.insert(key, Record { person, merged_into: None, states: vec![state] });
+    }
+
+    /// A number that no call before has had.
+    pub fn versions(&self) -> u64 {
+        self.systems.iter().map(|system| system.versions).sum()
+    }
+
     /// A person changes a field; it takes effect now, whenever it is dated.
     pub fn edit(&mut self, now: i64, system: usize, key: u64, field: usize, value: Option<String>, dated: i64) {
         let Some(record) = self.systems[system].records.get(&key).filter(|record| !record.now().gone) else { return };

@@ -12,13 +12,13 @@ use crate::plan::{QUARANTINE_MS, Refuses};
 use crate::random::hash;
 
 /// A write leaves at most this long after its target was read again.
-const WINDOW_MS: i64 = 2_000;
+pub const WINDOW_MS: i64 = 2_000;
 
 /// A clear leaves at most this long after its origin was read again: the slowest reads of both sides.
 const CONFIRMED_WITHIN_MS: i64 = 15_000;
 
 /// What a fault makes of one call.
-enum Fate {
+pub enum Fate {
     /// It lands and is answered.
     Answered,
     /// No connection, 401 or 429.
@@ -81,27 +81,7 @@ fn send(hub: &Shared, system: usize, batch: &[Write], sent: i64) -> (Fate, i64, 
         world.say(sent, format!("write to system {system}: {} field {} := {value:?}", write.key, write.field));
     }
     check(&mut world, system, batch, sent);
-    let faults = world.plan.faults.clone();
-    let mut random = world.decide("write", &about);
-    let (before, after) = (random.between(5, 400), random.between(5, 400));
-    let refused = super::read::refusal(&mut world, sent, system);
-    let fate = if let Some(failure) = refused {
-        Fate::NotSent(failure.class)
-    } else if world.strikes("not sent", &about, faults.write_not_sent) {
-        Fate::NotSent(Class::Retry)
-    } else if world.strikes("lost", &about, faults.write_lost) {
-        if random.chance(300) {
-            Fate::Lost(None)
-        } else if random.chance(faults.write_late) {
-            Fate::Lost(Some(random.between(1_000, QUARANTINE_MS - 5_000)))
-        } else {
-            Fate::Lost(Some(before))
-        }
-    } else if world.strikes("cut", &about, faults.answer_cut) {
-        Fate::Cut
-    } else {
-        Fate::Answered
-    };
+    let (fate, before, after) = draw_fate(&mut world, system, ("write", &about), sent);
     for write in batch {
         let cell = (system, key_of(write), write.field);
         world.unknown.insert(cell, sent);
@@ -117,6 +97,32 @@ fn send(hub: &Shared, system: usize, batch: &[Write], sent: i64) -> (Fate, i64, 
             world.doubtful.extend((&all - &sure).into_iter().chain(acts).map(|act| (write.field, act)));
         }
     }
+    (fate, before, after)
+}
+
+/// What becomes of a call, and how long it is on its way and back.
+pub fn draw_fate(world: &mut World, system: usize, (what, about): (&str, &str), sent: i64) -> (Fate, i64, i64) {
+    let faults = world.plan.faults.clone();
+    let mut random = world.decide(what, about);
+    let (before, after) = (random.between(5, 400), random.between(5, 400));
+    let refused = super::read::refusal(world, sent, system);
+    let fate = if let Some(failure) = refused {
+        Fate::NotSent(failure.class)
+    } else if world.strikes("not sent", about, faults.write_not_sent) {
+        Fate::NotSent(Class::Retry)
+    } else if world.strikes("lost", about, faults.write_lost) {
+        if random.chance(300) {
+            Fate::Lost(None)
+        } else if random.chance(faults.write_late) {
+            Fate::Lost(Some(random.between(1_000, QUARANTINE_MS - 5_000)))
+        } else {
+            Fate::Lost(Some(before))
+        }
+    } else if world.strikes("cut", about, faults.answer_cut) {
+        Fate::Cut
+    } else {
+        Fate::Answered
+    };
     (fate, before, after)
 }
 

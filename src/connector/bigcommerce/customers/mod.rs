@@ -122,7 +122,7 @@ impl CustomerField {
     }
 
     /// What of a row of the call holds this value (an empty text clears); the error is a sentence without the value.
-    fn entries(self, value: Option<&Value>) -> Result<Vec<(&'static str, Json)>, String> {
+    pub(super) fn entries(self, value: Option<&Value>) -> Result<Vec<(&'static str, Json)>, String> {
         let text = match value {
             None => "",
             Some(Value::Text(text)) => text,

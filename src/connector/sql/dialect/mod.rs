@@ -22,9 +22,12 @@ use sqlx::{Connection, Database};
 use super::Settings;
 use super::cells::RawCell;
 use super::fault::{Label, Meaning};
+use super::lifecycle::NewRow;
+use super::lookup::Sought;
 use super::related::RowPointsTo;
 use super::table::{Layout, Table};
 use super::times::{TimeSample, Times};
+use crate::connector::lookup::KEYS_FOUND_MAX;
 use crate::model::{Class, Failure, Timestamp};
 
 /// The most rows of a page.
@@ -216,9 +219,35 @@ impl UpdateError {
     }
 }
 
+/// Finding rows by what they hold.
+#[async_trait]
+pub(super) trait Find {
+    /// How many rows there are that are not marked as deleted.
+    async fn count_rows(&self, table: &Table) -> Result<u64, sqlx::Error>;
+
+    /// The keys of the rows that hold what is sought and are not marked as deleted. The database compares what is printable
+    /// ASCII; whatever else a row holds is compared here, for no two databases agree on what letters and white space are.
+    async fn find(&self, table: &Table, sought: Sought) -> Result<Vec<String>, sqlx::Error>;
+}
+
+/// Making and removing rows.
+#[async_trait]
+pub(super) trait Make {
+    /// Inserts rows in one transaction, each on its own: the key of each, none where the database does not tell it (then it was
+    /// not made), or the error by which the database refused it. A failure is one of all.
+    async fn insert(&self, table: &Table, rows: &[NewRow]) -> Result<Vec<InsertedRow>, UpdateError>;
+
+    /// Deletes the rows with these keys in one transaction, each on its own, or marks them where the table has a column for
+    /// that: for each the error by which the database refused it, if it did. One that is not there is no error.
+    async fn remove(&self, table: &Table, keys: &[&str]) -> Result<Vec<Option<sqlx::Error>>, UpdateError>;
+}
+
+/// What became of one row: its key, or the refusal.
+pub(super) type InsertedRow = Result<Option<String>, sqlx::Error>;
+
 /// One kind of database.
 #[async_trait]
-pub(super) trait Dialect: Send + Sync {
+pub(super) trait Dialect: Find + Make + Send + Sync {
     /// Its name, for people.
     fn name(&self) -> &'static str;
 
@@ -334,6 +363,38 @@ async fn page_of<R>(
         }
     }
     Ok(page)
+}
+
+/// Collects the keys of rows that hold what is sought; `read` makes the key and what the row holds of each.
+async fn keys_of<R>(
+    mut rows: impl Stream<Item = Result<R, sqlx::Error>> + Unpin,
+    sought: &Sought,
+    read: impl Fn(&R) -> Result<(String, RawCell), sqlx::Error>,
+) -> Result<Vec<String>, sqlx::Error> {
+    let mut keys = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        let (key, held) = read(&row)?;
+        if sought.is(held) {
+            keys.push(key);
+        }
+        if keys.len() == KEYS_FOUND_MAX {
+            break;
+        }
+    }
+    Ok(keys)
+}
+
+/// One statement about one row, with the texts to bind.
+struct RowStatement {
+    sql: String,
+    values: Vec<String>,
+    /// Whether it must tell the row's key: one that does not is undone.
+    tells_key: bool,
+}
+
+/// Whether a database refused a row for what it is, so that others are not touched by it.
+fn is_about_the_row(dialect: &dyn Dialect, error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if dialect.meaning(error.as_ref()).class == Class::Rejected)
 }
 
 /// The conditions for the rows of a window, each of which an index finds: the table's own window (`window` makes it, for a

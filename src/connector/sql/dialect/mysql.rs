@@ -4,6 +4,9 @@
 //! Neither database answers an `UPDATE` with its rows, and both compare text by collations that ignore case and blanks.
 //! So a batch is one transaction: its rows are read and locked, compared here to the byte, written, and read back.
 
+mod find;
+mod make;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -671,9 +674,11 @@ fn meaning(error: &dyn DatabaseError) -> Meaning {
     };
     match number(error) {
         1045 | 1698 => Meaning::new(Class::Auth, "the user or the password is refused", "correct `url`"),
-        1044 | 1142 | 1143 | 1227 | 1370 => {
-            Meaning::new(Class::Auth, "this user has no right to do this", "grant SELECT and UPDATE on the table")
-        }
+        1044 | 1142 | 1143 | 1227 | 1370 => Meaning::new(
+            Class::Auth,
+            "this user has no right to do this",
+            "give it those that docs/connectors/sql.md names",
+        ),
         1046 => Meaning::new(Class::Misconfigured, "`url` names no database", "write it behind the host: …/DATABASE"),
         1049 => Meaning::new(Class::Misconfigured, "there is no such database", "correct `url`"),
         1146 | 1054 => Meaning::new(

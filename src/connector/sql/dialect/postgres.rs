@@ -3,6 +3,9 @@
 //!
 //! A batch goes in as one array a column (`UNNEST`), so that its text is the same whatever the batch holds.
 
+mod find;
+mod make;
+
 use std::fmt::Write as _;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -318,15 +321,7 @@ impl Dialect for Postgres {
         let written = match written {
             Ok(written) => written,
             Err(error) => {
-                let may_have_happened = match &error {
-                    sqlx::Error::Database(error) => {
-                        let code = error.code().unwrap_or_default();
-                        // Connections that broke, servers that stopped, and "completion unknown": the commit may have
-                        // been made. Any other error rolled the statement back.
-                        code.starts_with("08") || code.starts_with("57P") || code == "40003"
-                    }
-                    _ => true,
-                };
+                let may_have_happened = loses_answers(&error);
                 if may_have_happened {
                     drop(connection.detach());
                 }
@@ -345,6 +340,18 @@ impl Dialect for Postgres {
             }
         };
         Ok(Updated { written, changed })
+    }
+}
+
+/// Whether an error leaves open what became of a commit: connections that broke, servers that stopped, and "completion
+/// unknown". Any other error rolled it back.
+fn loses_answers(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            code.starts_with("08") || code.starts_with("57P") || code == "40003"
+        }
+        _ => true,
     }
 }
 
@@ -547,9 +554,11 @@ fn meaning(error: &dyn DatabaseError) -> Meaning {
     };
     match code.as_ref() {
         "28P01" | "28000" => Meaning::new(Class::Auth, "the user or the password is refused", "correct `url`"),
-        "42501" => {
-            Meaning::new(Class::Auth, "this user has no right to do this", "grant SELECT and UPDATE on the table")
-        }
+        "42501" => Meaning::new(
+            Class::Auth,
+            "this user has no right to do this",
+            "give it those that docs/connectors/sql.md names",
+        ),
         "3D000" => Meaning::new(Class::Misconfigured, "there is no such database", "correct `url`"),
         "42P01" | "42703" | "3F000" => Meaning::new(
             Class::Misconfigured,

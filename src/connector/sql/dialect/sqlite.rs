@@ -5,6 +5,9 @@
 //! what is no text. One value a row is several times cheaper than one a column, because the driver copies each value and
 //! hands it to another thread. A batch of writes goes in the same way.
 
+mod find;
+mod make;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::str::FromStr;
