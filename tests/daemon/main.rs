@@ -8,6 +8,9 @@ mod sharing;
 mod stopping;
 mod world;
 
+#[path = "../openapi/traffic.rs"]
+mod traffic;
+
 use std::time::Duration;
 
 use attune::model::Side;

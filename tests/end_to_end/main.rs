@@ -21,3 +21,6 @@ mod resources;
 mod restored;
 mod tryton;
 mod world;
+
+#[path = "../openapi/traffic.rs"]
+mod traffic;
