@@ -180,7 +180,7 @@ fn the_full_example_says_nothing_but_the_defaults() {
 #[test]
 fn the_full_example_accepts_what_it_leaves_out() {
     let text = fs::read_to_string(example("full.toml")).unwrap();
-    assert_eq!(text.matches("# none: ").count(), 4);
+    assert_eq!(text.matches("# none: ").count(), 5);
     let config = accepted(&text.replace("# none: ", ""));
     assert_eq!(config.log.format, Some(LogFormat::Json));
     let CrmKind::Sql(sql) = &config.crms["erp"].kind else { panic!("another kind") };
@@ -1075,17 +1075,19 @@ fn store_fields_are_known() {
         ("atribute:A", "there are no store fields `atribute:…`; did you mean `attribute:A`?"),
         (
             "Job title",
-            "not a store field: expected `attribute:NAME`, `customer:NAME` or `form_field:NAME`; did you mean \
+            "not a store field: expected `address:NAME`, `attribute:NAME`, `customer:NAME`, `form_field:NAME`, \
+             `metafield:NAMESPACE/KEY`, `segment:NAME`, `segments` or `subscriber:CONSENT`; did you mean \
              `attribute:Job title`?",
         ),
         ("attribute:", "expected `attribute:NAME`"),
         ("attribute: A", "expected `attribute:NAME`, with no space"),
         ("form_field:", "expected `form_field:NAME`, with no space around the form field's name"),
-        ("metafield:a/b", "`metafield:…` is not supported yet"),
-        ("address:city", "`address:…` is not supported yet"),
-        ("subscriber:a", "`subscriber:…` is not supported yet"),
-        ("segment:a", "`segment:…` is not supported yet"),
-        ("segments", "the list of segments is not supported yet"),
+        ("metafield:a", "expected `metafield:NAMESPACE/KEY`, each of 1 to 64 characters without commas"),
+        ("metafield:a,b/c", "expected `metafield:NAMESPACE/KEY`"),
+        ("address:town", "an address has no field `town`"),
+        ("address:country", "`address:country` is read-only (BigCommerce takes it from `address:country_code`)"),
+        ("subscriber:all", "there is no consent `all`: there are `marketing_newsletter` and `abandoned_cart`"),
+        ("segment:", "expected `segment:NAME`, with no space around the segment's name"),
         ("", "empty"),
     ] {
         refused_field(&format!("store = \"{store}\", crm = \"x\""), ".store", &[says]);
@@ -1093,12 +1095,72 @@ fn store_fields_are_known() {
     for store in ["customer:id", "customer:email", "customer:store_credit", "customer:channel_ids"] {
         accepted(&with_field(&format!("store = \"{store}\", crm = \"x\", {to_crm}")));
     }
-    for store in ["customer:company", "customer:group", "form_field:Size", "customer:name"] {
+    let written = ["customer:company", "customer:group", "form_field:Size", "customer:name", "metafield:erp/a/b"];
+    for store in written.into_iter().chain(["address:city", "address:country_code"]) {
         accepted(&with_field(&format!("store = \"{store}\", crm = \"x\"")));
     }
     for store in ["customer:email", "customer:channel_ids"] {
         let config = accepted(&with_field(&format!("store = \"{store}\", crm = \"x\", allow_side_effects = true")));
         assert!(config.mappings["b2b"].fields[0].options.allow_side_effects, "{store}");
+    }
+}
+
+#[test]
+fn segments_and_consents_have_their_types_and_options() {
+    let newsletter = "store = \"subscriber:marketing_newsletter\", crm = \"x\", type = \"boolean\"";
+    let gold = "store = \"segment:Gold\", crm = \"x\", type = \"boolean\"";
+    let list = "store = \"segments\", crm = \"x\", type = \"list\"";
+    for sound in [newsletter, gold] {
+        accepted(&with_field(sound));
+    }
+    let config = accepted(&with_field(&format!("{list}, among = [\"Silver\", \"Gold\"]")));
+    assert_eq!(config.mappings["b2b"].fields[0].options.among, ["Gold", "Silver"]);
+    for (field, place, says) in [
+        ("store = \"segment:Gold\", crm = \"x\"".to_owned(), "", "`segment:Gold` needs type = \"boolean\""),
+        (gold.replace("boolean", "list"), ".type", "needs type = \"boolean\": somebody is in a segment or is not"),
+        (newsletter.replace("boolean", "string"), ".type", "somebody consented or did not"),
+        (format!("{}, among = [\"A\"]", list.replace("list", "string")), ".type", "needs type = \"list\""),
+        (list.to_owned(), "", "`among` is missing: which segments the list is about"),
+        (format!("{list}, among = []"), ".among", "empty"),
+        (format!("{list}, among = [\"A\", \"A\"]"), ".among", "each once"),
+        (format!("{gold}, among = [\"A\"]"), ".among", "belongs to `segments` alone"),
+        (format!("{gold}, permission_set = \"read\""), ".permission_set", "belongs to `metafield:…` alone"),
+        (format!("{newsletter}, conflict = \"crm\""), ".conflict", "a refusal wins every conflict"),
+        (format!("{newsletter}, overwrite = false"), ".overwrite", "a refusal always goes through"),
+        (format!("{newsletter}, on_clear = \"restore\""), ".on_clear", "consent is never restored"),
+    ] {
+        refused_field(&field, place, &[says]);
+    }
+    let metafield = "store = \"metafield:erp/id\", crm = \"x\"";
+    let config = accepted(&with_field(&format!("{metafield}, permission_set = \"write\"")));
+    assert_eq!(config.mappings["b2b"].fields[0].options.permission_set.as_deref(), Some("write"));
+    refused_field(&format!("{metafield}, permission_set = \"all\""), ".permission_set", &["expected `app_only`"]);
+    // One segment can narrow who takes part; a list of them cannot.
+    let only =
+        |store: &str| with("[mapping.b2b]", &format!("[mapping.b2b]\nonly = {{ store = {{ {store} = [\"true\"] }} }}"));
+    accepted(&only("\"segment:Gold\""));
+    assert!(load_text(&only("segments")).unwrap_err().contains("name one segment here, `segment:NAME`"));
+}
+
+#[test]
+fn which_address_is_meant_is_said_by_the_mapping() {
+    let city = with_field("store = \"address:city\", crm = \"x\"");
+    let with_address = |address: &str| city.replace("[mapping.b2b]", &format!("[mapping.b2b]\naddress = {address}"));
+    for (address, mark) in
+        [("\"first\"", None), ("{ form_field = \"Kind\", value = \"Billing\" }", Some(("Kind", "Billing")))]
+    {
+        let config = accepted(&with_address(address));
+        let meant = config.mappings["b2b"].fields[0].options.address.as_ref();
+        assert_eq!(meant.map(|mark| (mark.form_field.as_str(), mark.value.as_str())), mark);
+    }
+    for (address, says) in [
+        ("\"last\"", "expected \"first\", or the form field that says which"),
+        ("{ form_field = \"Kind\" }", "`value` is missing"),
+        ("{ form_fields = \"Kind\", value = \"B\" }", "unknown key"),
+        ("3", "expected a table"),
+    ] {
+        let said = load_text(&with_address(address)).unwrap_err();
+        assert!(said.contains(says), "{said}");
     }
 }
 

@@ -4,7 +4,7 @@ use crate::model::{Direction, FieldOptions};
 
 use super::nearest;
 use super::reader::Reader;
-use super::tree::Node;
+use super::tree::{Node, Value};
 
 /// No system has longer names.
 const MAX_CHARS: usize = 255;
@@ -32,6 +32,25 @@ const CUSTOMER: [&str; 16] = [
     "date_modified",
 ];
 
+/// What an address has, by BigCommerce's names.
+const ADDRESS: [&str; 12] = [
+    "first_name",
+    "last_name",
+    "company",
+    "address1",
+    "address2",
+    "city",
+    "state_or_province",
+    "postal_code",
+    "country_code",
+    "country",
+    "phone",
+    "address_type",
+];
+
+/// What somebody can consent to.
+const CONSENTS: [&str; 2] = ["marketing_newsletter", "abandoned_cart"];
+
 /// What is never written, and why.
 const CUSTOMER_READ_ONLY: [(&str, &str); 5] = [
     ("id", "BigCommerce sets it"),
@@ -50,18 +69,45 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
     let name = any(reader, node)?;
     let Some((prefix, rest)) = name.split_once(':') else {
         if name == "segments" {
-            reader.not_yet(node, "the list of segments", "map attributes, customer fields and form fields");
+            reader.problem(
+                node,
+                "the list of segments is mapped, and nothing else: name one segment here, `segment:NAME`",
+            );
         } else {
-            let known = nearest::list(["attribute:NAME", "customer:NAME", "form_field:NAME"], "or");
+            let names = [
+                "address:NAME",
+                "attribute:NAME",
+                "customer:NAME",
+                "form_field:NAME",
+                "metafield:NAMESPACE/KEY",
+                "segment:NAME",
+                "segments",
+                "subscriber:CONSENT",
+            ];
+            let known = nearest::list(names, "or");
             reader.problem(node, format!("not a store field: expected {known}; did you mean `attribute:{name}`?"));
         }
         return None;
     };
     match prefix {
-        "attribute" | "form_field" if rest.trim() == rest && !rest.is_empty() => Some(name),
-        "attribute" | "form_field" => {
-            let what = if prefix == "attribute" { "attribute" } else { "form field" };
+        "attribute" | "form_field" | "segment" if rest.trim() == rest && !rest.is_empty() => Some(name),
+        "attribute" | "form_field" | "segment" => {
+            let what = if prefix == "form_field" { "form field" } else { prefix };
             reader.problem(node, format!("expected `{prefix}:NAME`, with no space around the {what}'s name"));
+            None
+        }
+        "metafield" => {
+            let fits = |part: &str| (1..=64).contains(&part.chars().count()) && !part.contains(',');
+            if !rest.split_once('/').is_some_and(|(namespace, key)| fits(namespace) && fits(key)) {
+                let what = "expected `metafield:NAMESPACE/KEY`, each of 1 to 64 characters without commas";
+                reader.problem(node, what);
+                return None;
+            }
+            Some(name)
+        }
+        "subscriber" if CONSENTS.contains(&rest) => Some(name),
+        "subscriber" => {
+            reader.problem(node, format!("there is no consent `{rest}`: there are {}", nearest::list(CONSENTS, "and")));
             None
         }
         "customer" if CUSTOMER.contains(&rest) => Some(name),
@@ -71,8 +117,11 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
             reader.problem(node, format!("a customer has no field `{rest}`{hint}"));
             None
         }
-        _ if PREFIXES.contains(&prefix) => {
-            reader.not_yet(node, &format!("`{prefix}:…`"), "map attributes, customer fields and form fields");
+        "address" if ADDRESS.contains(&rest) => Some(name),
+        "address" => {
+            let hint =
+                nearest(rest, ADDRESS).map_or_else(String::new, |near| format!("; did you mean `address:{near}`?"));
+            reader.problem(node, format!("an address has no field `{rest}`{hint}"));
             None
         }
         _ => {
@@ -86,7 +135,18 @@ pub(super) fn store(reader: &Reader, node: &Node) -> Option<String> {
 
 /// The store field of a mapped field.
 pub(super) fn mapped(reader: &Reader, node: &Node, direction: Direction, options: &FieldOptions) -> Option<String> {
+    if matches!(&node.value, Value::Text(text) if text == "segments") {
+        return any(reader, node);
+    }
     let name = store(reader, node)?;
+    if direction != Direction::ToCrm && name == "address:country" {
+        reader.problem(
+            node,
+            "`address:country` is read-only (BigCommerce takes it from `address:country_code`), and this field would write \
+             it: set direction = \"to_crm\"",
+        );
+        return None;
+    }
     if direction != Direction::ToCrm
         && let Some(field) = name.strip_prefix("customer:")
         && !may_write(reader, node, field, options)

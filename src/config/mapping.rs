@@ -8,9 +8,10 @@ use super::reader::Reader;
 use super::tree::Node;
 use super::{field_name, field_options};
 
-const KEYS: [&str; 7] = ["match", "only", "create", "on_delete", "create_attributes", "create_groups", "field"];
+const KEYS: [&str; 8] =
+    ["match", "only", "create", "on_delete", "create_attributes", "create_groups", "field", "address"];
 
-const FIELD_KEYS: [&str; 11] = [
+const FIELD_KEYS: [&str; 13] = [
     "store",
     "crm",
     "type",
@@ -22,6 +23,8 @@ const FIELD_KEYS: [&str; 11] = [
     "values",
     "separator",
     "allow_side_effects",
+    "among",
+    "permission_set",
 ];
 
 /// First and last name, and what each is by itself.
@@ -54,7 +57,15 @@ pub(super) fn read<'n>(reader: &Reader, name: &str, node: &'n Node) -> Option<Re
     let create_groups = fields.get_or("create_groups", false, |node| reader.boolean(node));
     let rules =
         fields.require("field", "the fields that correspond, each a [[mapping.….field]] with `store` and `crm`");
-    let rules = rules.map_or_else(Vec::new, |node| field_rules(reader, node));
+    let mut rules = rules.map_or_else(Vec::new, |node| field_rules(reader, node));
+    if let Some(node) = fields.get("address") {
+        let mark = field_options::address(reader, node);
+        let mut addresses = rules.iter_mut().filter(|(_, rule)| rule.store.starts_with("address:")).peekable();
+        if addresses.peek().is_none() {
+            reader.warning(node, "has no effect on a mapping without fields `address:…`: take it out");
+        }
+        addresses.for_each(|(_, rule)| rule.options.address.clone_from(&mark));
+    }
     written_once(reader, &rules);
     let (nodes, rules) = rules.into_iter().unzip();
     let mapping = Mapping {
@@ -190,6 +201,9 @@ fn field_rule(reader: &Reader, node: &Node) -> Option<FieldRule> {
     let store = fields
         .require("store", "the store's field, such as \"attribute:Job title\"")
         .and_then(|node| field_name::mapped(reader, node, direction, &options));
+    if let Some(store) = &store {
+        field_options::belong(reader, &fields, store, kind);
+    }
     let crm = fields.require("crm", "the CRM's field").and_then(|node| field_name::crm(reader, node, Some(direction)));
     Some(FieldRule { store: store?, crm: crm?, kind, direction, conflict, on_clear, overwrite, trim, values, options })
 }

@@ -138,7 +138,9 @@ pub(super) async fn draw_source(
 fn want(wanted: &mut Wanted, side: Side, mapping: &Mapping) {
     let name = |store: &str, crm: &str| if side == Side::Store { store.to_owned() } else { crm.to_owned() };
     for rule in &mapping.fields {
-        wanted.fields.insert(name(&rule.store, &rule.crm), (rule.kind, rule.options.clone()));
+        let (kind, options) = wanted.fields.entry(name(&rule.store, &rule.crm)).or_default();
+        *kind = rule.kind;
+        *options = std::mem::take(options).and(rule.options.clone());
     }
     for rule in &mapping.matches {
         let field = name(&rule.store, &rule.crm);

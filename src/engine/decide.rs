@@ -10,7 +10,9 @@ use super::{Engine, Error, Pair, PairField};
 use crate::checkpoint::{Behind, HeldRow, HeldState, LinkRow, SeenRecord, Transaction};
 use crate::connector::Dating;
 use crate::merge::{self, Decision, Facts, Intent, Target};
-use crate::model::{Agreed, Canonical, Conflict, Direction, FieldRule, HeldReason, Seen, Side, Timestamp, Value, Why};
+use crate::model::{
+    Agreed, Canonical, Conflict, Direction, FieldRule, FieldType, HeldReason, Seen, Side, Timestamp, Value, Why,
+};
 use crate::proof::Fault;
 
 /// Flips within this time are counted.
@@ -352,6 +354,8 @@ impl Context {
         let from = intent.to.other();
         // Only what moved can have returned: a value that is put back or restored has not.
         let moved = *agreed != Agreed::Unknown && *agreed != Agreed::on(intent.value.clone());
+        // And what is true or false has nowhere else to go.
+        let moved = moved && field.rule.kind != FieldType::Boolean;
         let before = |value: &Canonical| self.superseded.contains(&(link.id, field.mapped, value.clone()));
         let returned = intent.value.as_ref().is_some_and(|value| moved && before(value)).then_some(from);
         if let Some(side) = returned.filter(|_| !asked_for)
@@ -361,7 +365,7 @@ impl Context {
         }
         let source = pair.source(from);
         let never_agreed = *agreed == Agreed::Unknown && old.is_some();
-        let cleared = intent.value.is_none() && !source.connector.limits().shows_nulls;
+        let cleared = intent.taken == merge::Taken::Clear && !source.connector.limits().shows_nulls;
         let mut due = Due {
             confirm: never_agreed || cleared,
             edited: edited(pair, link, field, from),
@@ -439,7 +443,8 @@ fn sticks(reason: HeldReason, held: Option<&HeldRow>) -> bool {
 
 /// A value as it is compared; one that has no canonical form, as it is.
 pub(super) fn as_compared(rule: &FieldRule, side: Side, value: Option<&Value>) -> Option<Canonical> {
-    value.and_then(|value| merge::canonical(rule, side, value).unwrap_or_else(|_| Some(Canonical(value.clone()))))
+    let Some(value) = value else { return merge::nothing(rule) };
+    merge::canonical(rule, side, value).unwrap_or_else(|_| Some(Canonical(value.clone())))
 }
 
 /// What a side of a link holds in a field, as it is compared.

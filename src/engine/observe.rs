@@ -1,7 +1,7 @@
 //! What a read shows becomes what is remembered: equal values cost nothing, older ones wait for a second look, and a
 //! read that began before our own acknowledged write of a field says nothing about it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::{Engine, Error, Source};
@@ -43,6 +43,8 @@ pub(super) struct Recorded {
 /// What one observation does to one record.
 struct Working {
     id: Option<i64>,
+    /// It was shown to be there: what only belongs to it may outlive it.
+    shown: bool,
     gone: bool,
     merged_into: Option<Key>,
     seen: SeenRecord,
@@ -125,18 +127,22 @@ impl Engine {
         sweep: bool,
     ) -> Result<(), Error> {
         let mut met: Vec<i64> = Vec::new();
+        let mut newly_met: BTreeSet<Key> = BTreeSet::new();
         let mut saves = Vec::new();
         for (key, row) in keys.iter().zip(working) {
             // A record that was never seen and is gone is nothing to remember.
             if row.id.is_none() && row.gone {
                 continue;
             }
-            if sweep && !row.gone {
+            if sweep && row.shown && !row.gone {
                 met.extend(row.id);
             }
             let rematch = row.rematch || row.id.is_none() || source.reindexes();
             if row.dirty || row.id.is_none() || (sweep && source.reindexes()) {
                 let matches = rematch.then(|| source.match_values(&row.seen));
+                if sweep && row.shown && row.id.is_none() {
+                    newly_met.insert((*key).clone());
+                }
                 saves.push(RecordSave {
                     is_new: row.id.is_none(),
                     key: (*key).clone(),
@@ -150,9 +156,7 @@ impl Engine {
         if !saves.is_empty() {
             let change = transaction.next_change().await?;
             let ids = transaction.save_records(source.id, change, &saves).await?;
-            if sweep {
-                met.extend(ids.iter().map(|(_, id)| *id));
-            }
+            met.extend(ids.iter().filter(|(key, _)| newly_met.contains(key)).map(|(_, id)| *id));
         }
         if sweep {
             met.sort_unstable();
@@ -164,12 +168,21 @@ impl Engine {
 
 impl Working {
     const fn new() -> Self {
-        Self { id: None, gone: false, merged_into: None, seen: SeenRecord::EMPTY, dirty: false, rematch: false }
+        Self {
+            id: None,
+            shown: false,
+            gone: false,
+            merged_into: None,
+            seen: SeenRecord::EMPTY,
+            dirty: false,
+            rematch: false,
+        }
     }
 
     fn of(row: RecordRow) -> Self {
         Self {
             id: Some(row.id),
+            shown: false,
             gone: row.gone,
             merged_into: row.merged_into,
             seen: row.seen,
@@ -201,6 +214,7 @@ fn absorb(
         Existence::MergedInto(key) => (true, Some(key.clone())),
         Existence::NotSaid => (record.gone, record.merged_into.clone()),
     };
+    record.shown |= shown.existence == Existence::Present;
     if record.gone != gone || record.merged_into != merged_into {
         record.gone = gone;
         record.merged_into = merged_into;

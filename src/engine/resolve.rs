@@ -147,10 +147,9 @@ const THIRD: &str = "the outcome of a write stayed unknown, and the target now h
 
 /// Whether a side shows the attempted value.
 fn shows(rule: &crate::model::FieldRule, side: Side, value: Option<&Value>, attempted: Option<&Canonical>) -> bool {
-    match (value, attempted) {
-        (None, None) => true,
-        (None, Some(_)) => false,
-        (Some(value), attempted) => match merge::canonical(rule, side, value) {
+    match value {
+        None => merge::nothing(rule).as_ref() == attempted,
+        Some(value) => match merge::canonical(rule, side, value) {
             Ok(canonical) => canonical.as_ref() == attempted,
             Err(_) => false,
         },

@@ -106,13 +106,19 @@ impl fmt::Debug for Caller {
 #[derive(Debug)]
 pub struct Endpoint {
     path: Cow<'static, str>,
-    gate: Semaphore,
+    gate: Arc<Semaphore>,
 }
 
 impl Endpoint {
     /// A path below the system's base, beginning with a slash.
     pub fn new(path: impl Into<Cow<'static, str>>, in_flight_max: usize) -> Self {
-        Self { path: path.into(), gate: Semaphore::new(in_flight_max) }
+        Self { path: path.into(), gate: Arc::new(Semaphore::new(in_flight_max)) }
+    }
+
+    /// Another path whose calls count together with these: that of one thing of a kind.
+    #[must_use]
+    pub fn at(&self, path: impl Into<Cow<'static, str>>) -> Self {
+        Self { path: path.into(), gate: Arc::clone(&self.gate) }
     }
 
     /// The path.
@@ -152,6 +158,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// Whether nothing changes by it, whatever the method: it is given up when Attune stops.
     pub reads: bool,
+    /// Whether a 422 may answer a batch of which a part was done: with a body that tells which, it is an answer like any other.
+    pub partly: bool,
     /// The words in the body that stand for the secret, where a system wants it there and not in a header; they are inside a
     /// JSON string.
     pub secret_place: Option<&'static str>,
@@ -170,7 +178,15 @@ impl Request {
 
     /// A call that changes something; once it has left it is waited for.
     pub fn change(method: Method, query: impl Into<String>, body: Option<Vec<u8>>) -> Self {
-        Self { method, query: query.into(), body, headers: HeaderMap::new(), reads: false, secret_place: None }
+        Self {
+            method,
+            query: query.into(),
+            body,
+            headers: HeaderMap::new(),
+            reads: false,
+            partly: false,
+            secret_place: None,
+        }
     }
 
     /// The body as it is sent.
@@ -323,7 +339,8 @@ impl Caller {
             failure.request_id.clone_from(&request_id);
             failure
         };
-        if !(200..300).contains(&status) {
+        let is_answer = (200..300).contains(&status) || (request.partly && status == 422);
+        if !is_answer {
             // The quota is learned before the body is read: others should not run into the same wall meanwhile.
             let told = super::told::Told::read(status, &headers);
             running.answered(status, &headers);

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::day::{canonical_day, is_day};
 use super::number::canonical_number;
-use crate::model::{Canonical, FieldRule, FieldShape, FieldType, Holds, Side, Value};
+use crate::model::{Canonical, FieldRule, FieldShape, FieldType, Holds, Meaning, Side, Value};
 use crate::proof::Fault;
 
 /// Why a value cannot be brought over: a sentence without the value itself.
@@ -47,6 +47,14 @@ pub fn canonical(rule: &FieldRule, side: Side, value: &Value) -> Result<Option<C
         },
     };
     Ok(canonical_text(rule, side, text)?.map(|text| Canonical(Value::Text(text))))
+}
+
+/// What a side that holds nothing is compared as: nothing, but where that means the same as false.
+pub fn nothing(rule: &FieldRule) -> Option<Canonical> {
+    match rule.meaning() {
+        Meaning::Membership => Some(Canonical(Value::text("false"))),
+        Meaning::Plain | Meaning::Consent => None,
+    }
 }
 
 /// What to send to `side` so that it holds `value`, in that side's words.

@@ -6,12 +6,13 @@
 //! | **CRM changed** | write to the store ([`Field::follow`]) | equal: agree; else [`Field::both_changed`] |
 //! | **agreed unknown** | equal: agree; one absent: fill it; else the policy ([`Field::first_meeting`]) | |
 //!
-//! One-way fields have no table: the target ends equal to the source ([`Field::one_way`]).
+//! One-way fields have no table: the target ends equal to the source ([`Field::one_way`]). For consent to be sent mail the
+//! table is another one where somebody could be sent mail who does not want it: see [`super::consent`].
 
-use super::canonical::{CannotBeTaken, as_written, canonical, encode, fits, spell};
+use super::canonical::{CannotBeTaken, as_written, canonical, encode, fits, nothing, spell};
 use crate::model::{
-    Agreed, Canonical, Conflict, Direction, FieldRule, FieldShape, HeldReason, OnClear, Seen, Side, Timestamp, Value,
-    Why,
+    Agreed, Canonical, Conflict, Direction, FieldRule, FieldShape, HeldReason, Meaning, OnClear, Seen, Side, Timestamp,
+    Value, Why,
 };
 use crate::proof::Fault;
 
@@ -88,7 +89,8 @@ pub enum Taken {
     Free,
 }
 
-/// Decides what to do about one field. Total, pure, symmetric: swapping the sides and mirroring the policy mirrors it.
+/// Decides what to do about one field. Total, pure, symmetric: swapping the sides and mirroring the policy mirrors it
+/// (but for segments, where the store alone cannot say that nobody decided).
 pub fn decide(facts: &Facts<'_>) -> Decision {
     let field = match Field::read(facts) {
         Ok(field) => field,
@@ -115,24 +117,24 @@ pub fn obstacle(facts: &Facts<'_>, to: Side) -> Option<CannotBeTaken> {
 }
 
 /// What a side holds: nothing, or something.
-type Held = Option<Form>;
+pub(super) type Held = Option<Form>;
 
 /// A value in the form in which it is compared.
 #[derive(Clone, Debug)]
-struct Form {
-    value: Canonical,
+pub(super) struct Form {
+    pub(super) value: Canonical,
     /// The problem, where the value has no canonical form (text in a number). It still differs from every other
     /// value, equals itself on the other side, and can be overwritten; what it cannot is be written anywhere.
     unreadable: Option<CannotBeTaken>,
 }
 
 /// One field, both sides seen, in comparable form.
-struct Field<'a> {
-    facts: &'a Facts<'a>,
+pub(super) struct Field<'a> {
+    pub(super) facts: &'a Facts<'a>,
     /// None: unknown.
-    agreed: Option<Held>,
-    store: Held,
-    crm: Held,
+    pub(super) agreed: Option<Held>,
+    pub(super) store: Held,
+    pub(super) crm: Held,
 }
 
 impl<'a> Field<'a> {
@@ -141,7 +143,7 @@ impl<'a> Field<'a> {
         let rule = facts.rule;
         let held = |side: Side, seen: &Seen| match seen {
             Seen::Unseen => Err(side),
-            Seen::Absent => Ok(None),
+            Seen::Absent => Ok(Form::nothing(rule)),
             Seen::Value(value) => Ok(Form::of(rule, side, value)),
         };
         Ok(Self {
@@ -150,7 +152,7 @@ impl<'a> Field<'a> {
             crm: held(Side::Crm, facts.crm.seen)?,
             agreed: match facts.agreed {
                 Agreed::Unknown => None,
-                Agreed::Absent => Some(None),
+                Agreed::Absent => Some(Form::nothing(rule)),
                 Agreed::Value(value) => Some(Form::of(rule, Side::Store, value.value())),
             },
         })
@@ -161,9 +163,18 @@ impl<'a> Field<'a> {
         if self.store == self.crm {
             return self.settle();
         }
-        if !rule.overwrite && self.store.is_some() && self.crm.is_some() {
+        if rule.meaning() == Meaning::Consent {
+            return self.decide_consent();
+        }
+        if !rule.overwrite && !self.is_blank(Side::Store) && !self.is_blank(Side::Crm) {
             return Decision::Kept;
         }
+        self.by_direction()
+    }
+
+    /// The sides differ, and may be overwritten.
+    pub(super) fn by_direction(&self) -> Decision {
+        let rule = self.facts.rule;
         match rule.direction {
             Direction::Both => self.both_ways(),
             Direction::ToStore => self.one_way(Side::Store),
@@ -197,7 +208,7 @@ impl<'a> Field<'a> {
         format!("merge: {:?}, agreed {agreed}, store {store}, CRM {crm}{equal}: {what}", self.facts.rule.direction)
     }
 
-    const fn held(&self, side: Side) -> &Held {
+    pub(super) const fn held(&self, side: Side) -> &Held {
         match side {
             Side::Store => &self.store,
             Side::Crm => &self.crm,
@@ -229,11 +240,11 @@ impl<'a> Field<'a> {
 
     /// Nothing was ever agreed, the sides differ.
     fn first_meeting(&self) -> Decision {
-        match (&self.store, &self.crm) {
-            (None, Some(_)) if crate::proof::has(Fault::FirstMeetingClears) => self.send(Side::Crm, Why::Cleared),
-            (None, _) => self.write(Side::Store, Why::Filled),
-            (_, None) => self.write(Side::Crm, Why::Filled),
-            (Some(_), Some(_)) => match self.facts.rule.conflict {
+        match (self.is_blank(Side::Store), self.is_blank(Side::Crm)) {
+            (true, false) if crate::proof::has(Fault::FirstMeetingClears) => self.send(Side::Crm, Why::Cleared),
+            (true, _) => self.write(Side::Store, Why::Filled),
+            (_, true) => self.write(Side::Crm, Why::Filled),
+            (false, false) => match self.facts.rule.conflict {
                 Conflict::Store => self.write(Side::Crm, Why::FirstMeeting),
                 Conflict::Crm => self.write(Side::Store, Why::FirstMeeting),
                 Conflict::Newest | Conflict::Hold => Decision::Hold(HeldReason::FirstMeeting),
@@ -291,12 +302,13 @@ impl<'a> Field<'a> {
         match (source_held, &self.agreed) {
             // The source never had a value: the target keeps its own.
             (None, None | Some(None)) => Decision::Kept,
+            (Some(_), None) if self.shows_nothing(target.other()) => Decision::Kept,
             (None, Some(Some(_))) => match self.facts.rule.on_clear {
                 OnClear::Propagate => self.write(target, Why::Cleared),
                 OnClear::Restore => Decision::Kept,
                 OnClear::Hold => Decision::Hold(HeldReason::Conflict),
             },
-            (Some(_), None) if self.held(target).is_none() => self.write(target, Why::Filled),
+            (Some(_), None) if self.is_blank(target) => self.write(target, Why::Filled),
             (Some(_), None) => self.write(target, Why::FirstMeeting),
             (Some(_), Some(agreed)) if self.held(target) == agreed => self.write(target, Why::Changed),
             (Some(_), Some(_)) => self.write(target, Why::PutBack),
@@ -305,14 +317,15 @@ impl<'a> Field<'a> {
 
     /// Makes `to` equal to the other side, as far as `overwrite` lets it.
     fn write(&self, to: Side, why: Why) -> Decision {
-        if !self.facts.rule.overwrite && self.held(to).is_some() {
+        let rule = self.facts.rule;
+        if !rule.overwrite && rule.meaning() != Meaning::Consent && !self.is_blank(to) {
             return Decision::Kept;
         }
         self.send(to, why)
     }
 
     /// Makes `to` equal to the other side, if it can take that.
-    fn send(&self, to: Side, why: Why) -> Decision {
+    pub(super) fn send(&self, to: Side, why: Why) -> Decision {
         let Ok(encoded) = self.encoded_for(to) else {
             return Decision::Hold(HeldReason::CannotBeTaken);
         };
@@ -320,11 +333,28 @@ impl<'a> Field<'a> {
         let taken = match (&value, self.held(to), &self.agreed) {
             _ if why == Why::Resolved => Taken::Free,
             (None, _, _) => Taken::Clear,
-            (Some(_), None, None) => Taken::Fill,
-            (Some(_), Some(_), None) => Taken::Clear,
+            // Where nothing counts as something, it is carried over as a clear all the same.
+            _ if self.shows_nothing(to.other()) => Taken::Clear,
+            (Some(_), _, None) if self.is_blank(to) => Taken::Fill,
+            (Some(_), _, None) => Taken::Clear,
             (Some(_), _, Some(_)) => Taken::Write,
         };
         Decision::Write(Intent { to, value, encoded, why, taken })
+    }
+
+    /// Whether a side has nothing that filling it could lose. Of who is in no segment the store cannot tell whether somebody
+    /// decided so.
+    fn is_blank(&self, side: Side) -> bool {
+        let held = self.held(side);
+        let is_member = || held.as_ref().is_some_and(|form| form.value.value() != &Value::text("false"));
+        held.is_none()
+            || (self.facts.rule.meaning() == Meaning::Membership
+                && (self.shows_nothing(side) || (side == Side::Store && !is_member())))
+    }
+
+    fn shows_nothing(&self, side: Side) -> bool {
+        let seen = if side == Side::Store { self.facts.store.seen } else { self.facts.crm.seen };
+        *seen == Seen::Absent
     }
 
     /// What the other side holds, as `to` writes it; none clears.
@@ -360,6 +390,10 @@ impl PartialEq for Form {
 }
 
 impl Form {
+    fn nothing(rule: &FieldRule) -> Held {
+        nothing(rule).map(|value| Self { value, unreadable: None })
+    }
+
     fn of(rule: &FieldRule, side: Side, value: &Value) -> Held {
         match canonical(rule, side, value) {
             Ok(canonical) => canonical.map(|value| Self { value, unreadable: None }),

@@ -3,6 +3,7 @@
 //! Must not know: connectors, the checkpoint, the engine, tokio.
 
 mod canonical;
+mod consent;
 mod day;
 mod decide;
 mod number;
@@ -11,10 +12,12 @@ mod rails;
 #[cfg(test)]
 mod canonical_test;
 #[cfg(test)]
+mod consent_test;
+#[cfg(test)]
 mod laws_test;
 #[cfg(test)]
 mod table_test;
 
-pub use canonical::{CannotBeTaken, canonical, encode, fits};
+pub use canonical::{CannotBeTaken, canonical, encode, fits, nothing};
 pub use decide::{Decision, Facts, Intent, Taken, Target, decide, obstacle, resolve};
 pub use rails::{Counts, Crossed, crossed};

@@ -1,6 +1,6 @@
 //! What a person configured about one pair, checked: which fields, which way, which policy, which limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -117,9 +117,38 @@ pub struct FieldOptions {
     /// Whether a store field may be written whose writes do more than change it: log-ins, e-mails.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub allow_side_effects: bool,
+    /// The segments that a list of segments is limited to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub among: Vec<String>,
+    /// Who sees and changes metafields that we make; none: we.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permission_set: Option<String>,
+    /// What tells which of a customer's addresses is meant; none: the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<AddressMark>,
+}
+
+/// A form field of an address that says which one is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AddressMark {
+    /// Its name.
+    pub form_field: String,
+    /// What it says.
+    pub value: String,
 }
 
 impl FieldOptions {
+    /// What two mappings of one field say together: whatever either allows is allowed.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            separator: self.separator.or(other.separator),
+            allow_side_effects: self.allow_side_effects || other.allow_side_effects,
+            among: self.among.into_iter().chain(other.among).collect::<BTreeSet<_>>().into_iter().collect(),
+            permission_set: self.permission_set.or(other.permission_set),
+            address: self.address.or(other.address),
+        }
+    }
+
     /// Whether the table says nothing of these.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
@@ -140,6 +169,28 @@ impl FieldRule {
             trim: true,
             values: BTreeMap::new(),
             options: FieldOptions::default(),
+        }
+    }
+}
+
+/// What a field means beyond its value: what stands before the colon of its store name says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// A value, and nothing else.
+    Plain,
+    /// Whether somebody is in a segment. Nobody is in one halfway: nothing is the same as false.
+    Membership,
+    /// Whether somebody agreed to be sent mail. Nothing is not the same as false: nobody was asked.
+    Consent,
+}
+
+impl FieldRule {
+    /// What the field means beyond its value.
+    pub fn meaning(&self) -> Meaning {
+        match self.store.split_once(':') {
+            Some(("segment", _)) => Meaning::Membership,
+            Some(("subscriber", _)) => Meaning::Consent,
+            _ => Meaning::Plain,
         }
     }
 }

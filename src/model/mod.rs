@@ -13,8 +13,8 @@ mod write;
 pub use api::{Api, ApiBody, ApiKeyIs, ApiList, ApiPaging, ApiRead, ApiWrite};
 pub use failure::{Class, Failure};
 pub use mapping::{
-    Conflict, Create, Direction, FieldOptions, FieldRule, FieldType, Mapping, MatchRule, Mode, OnClear, OnDelete, Only,
-    Rail, Rails,
+    AddressMark, Conflict, Create, Direction, FieldOptions, FieldRule, FieldType, Mapping, MatchRule, Meaning, Mode,
+    OnClear, OnDelete, Only, Rail, Rails,
 };
 pub use record::{Cell, Definition, DefinitionState, Existence, FieldShape, Holds, Key, Observed, Side};
 pub use time::Timestamp;

@@ -15,6 +15,8 @@ const ERROR_TYPE: &str = "https://developer.bigcommerce.com/api-docs/getting-sta
 pub(super) enum Answer {
     /// 200 with this JSON.
     Json(Vec<u8>),
+    /// 201 with this JSON.
+    Created(Vec<u8>),
     /// 204.
     NoContent,
 }
@@ -30,12 +32,14 @@ pub(super) struct Refusal {
     pub(super) errors: Vec<(String, String)>,
     /// Set if no correct client ever makes this call, whatever the data: it is counted and listed.
     pub(super) violation: bool,
+    /// The whole body, where it is not the usual one: a batch of which a part was done.
+    pub(super) whole: Option<Vec<u8>>,
 }
 
 impl Refusal {
     /// A refusal that a correct client may meet.
     pub(super) fn new(status: u16, title: impl Into<String>) -> Self {
-        Self { status, title: title.into(), errors: Vec::new(), violation: false }
+        Self { status, title: title.into(), errors: Vec::new(), violation: false, whole: None }
     }
 
     /// With one more entry in `errors`.
@@ -52,6 +56,9 @@ impl Refusal {
 
     /// The body: an object in version 3 of the API, a list in version 2.
     pub(super) fn body(&self, is_v2: bool) -> Vec<u8> {
+        if let Some(whole) = &self.whole {
+            return whole.clone();
+        }
         let body = if is_v2 {
             json!([{ "status": self.status, "message": self.title }])
         } else {
@@ -149,4 +156,44 @@ pub(super) fn rows<T: Serialize>(data: &[T], meta: Meta) -> Answer {
 pub(super) fn json_answer(body: &impl Serialize) -> Answer {
     // What is written here are plain structs of ours, which cannot fail to serialise.
     Answer::Json(serde_json::to_vec(body).unwrap_or_default())
+}
+
+/// 201 with rows.
+pub(super) fn created<T: Serialize>(data: &[T]) -> Answer {
+    Answer::Created(serde_json::to_vec(&Rows { data, meta: Meta::default() }).unwrap_or_default())
+}
+
+/// Why one row of a batch was refused, as it is shown beside the rows that were done.
+#[derive(Debug, Serialize)]
+pub(super) struct RowError {
+    /// The status it would have been alone.
+    pub(super) status: u16,
+    /// The title.
+    pub(super) title: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Index → what is wrong.
+    pub(super) errors: serde_json::Map<String, serde_json::Value>,
+}
+
+impl RowError {
+    /// About the row at an index of the batch.
+    pub(super) fn new(status: u16, title: &str, index: usize, what: &str) -> Self {
+        let errors = [(index.to_string(), json!(what))].into_iter().collect();
+        Self { status, title: title.to_owned(), kind: ERROR_TYPE, errors }
+    }
+}
+
+/// A batch of which some rows were done, and others not: `{data, errors, meta: {total, success, failed}}`.
+pub(super) fn partly<T: Serialize>(status: u16, data: &[T], errors: &[RowError]) -> Refusal {
+    let meta = json!({ "total": data.len() + errors.len(), "success": data.len(), "failed": errors.len() });
+    let whole = json!({ "data": data, "errors": errors, "meta": meta }).to_string().into_bytes();
+    Refusal { whole: Some(whole), ..Refusal::new(status, errors.first().map_or("", |error| &error.title)) }
+}
+
+/// A batch all of whose rows were done, in the same form.
+pub(super) fn wholly<T: Serialize>(data: &[T]) -> Vec<u8> {
+    let meta = json!({ "total": data.len(), "success": data.len(), "failed": 0 });
+    let nothing: [u8; 0] = [];
+    json!({ "data": data, "errors": nothing, "meta": meta }).to_string().into_bytes()
 }

@@ -130,6 +130,7 @@ impl<T> Checked<T> {
             title: title.to_owned(),
             errors: self.errors.clone(),
             violation: false,
+            whole: None,
         })
     }
 }

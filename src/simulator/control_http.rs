@@ -14,6 +14,11 @@
 //! | PUT `…/customers/{id}` | the same fields without `attributes`, and `tax_exempt_category`, `customer_group_id`, `accepts_emails`, `store_credit`, `channel_ids` | edits what is given |
 //! | DELETE `…/customers/{id}` | | deletes it |
 //! | PUT `…/customers/{id}/values` | `{"NAME":"VALUE","NAME":null}` | sets values, clears those that are null |
+//! | GET, PUT `…/customers/{id}/segments` | `{"NAME":true,"NAME":false}` | its segments; puts it in, takes it out |
+//! | PUT `…/customers/{id}/metafields` | `{"NAMESPACE/KEY":"VALUE","NAMESPACE/KEY":null}` | sets those of the store's token, deletes those that are null |
+//! | GET, POST `…/customers/{id}/addresses` | texts by name; other names are form fields | its addresses; adds one: `{"id":N}` |
+//! | PUT `…/customers/{id}/addresses/{id}` | the same | edits it; `{}` deletes it |
+//! | PUT `…/subscribers` | `{"EMAIL":["marketing_newsletter"],"EMAIL":null}` | who consents to what; deletes those that are null |
 //! | GET `…/attributes` | | all definitions |
 //! | POST `…/attributes` | `{"name","type"}` | adds one: `{"id":N}` |
 //! | POST `…/attributes/rename` | `{"from","to"}` | renames one |
@@ -47,6 +52,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::control::{ControlError, StoreControl};
+use super::control_http_beside;
 use super::faults::FaultRule;
 use super::form_fields::FormFieldKind;
 use super::people::{CustomerEdit, NewCustomer};
@@ -55,7 +61,7 @@ use super::server::Shared;
 use super::settings::{AttributeSettings, Behaviour, Scope};
 
 /// Why an order could not be carried out.
-struct Problem(StatusCode, String);
+pub(super) struct Problem(pub(super) StatusCode, pub(super) String);
 
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
@@ -142,11 +148,11 @@ fn nothing(method: &str, path: &[&str]) -> Problem {
     Problem(StatusCode::NOT_FOUND, format!("there is no {method} /_simulator/{}", path.join("/")))
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem(StatusCode::BAD_REQUEST, format!("the body: {error}")))
 }
 
-fn written(value: impl serde::Serialize) -> Result<Value, Problem> {
+pub(super) fn written(value: impl serde::Serialize) -> Result<Value, Problem> {
     serde_json::to_value(value).map_err(|error| Problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
@@ -253,7 +259,10 @@ fn in_store(
         ("PUT", ["outage"]) => store.set_outage(read(body)?),
         ("PUT", ["token"]) => store.set_token(&read::<String>(body)?),
         ("PUT", ["scopes"]) => store.set_scopes(&read::<Vec<Scope>>(body)?),
-        _ => return Err(nothing(method, &[&["stores", store.hash()], path].concat())),
+        _ => {
+            let none = || Err(nothing(method, &[&["stores", store.hash()], path].concat()));
+            return control_http_beside::order(store, method, path, body).unwrap_or_else(none);
+        }
     }
     Ok(json!({}))
 }

@@ -4,12 +4,15 @@
 
 use serde::Serialize;
 
+use super::addresses::AddressRow;
 use super::answer::Refusal;
-use super::data::Customer;
+use super::data::{Customer, Data};
 use super::dates::Seconds;
 use super::form_fields::FormFieldRow;
 use super::query::{Query, invalid};
-use super::settings::{FormFieldsAnswered, IncludedAttributes, Readings, StoreCreditAmount};
+use super::settings::{
+    FormFieldsAnswered, IncludedAddresses, IncludedAttributes, IncludedSegments, Readings, StoreCreditAmount,
+};
 use super::values::ValueRow;
 
 /// How many values `include=attributes` shows where it is limited.
@@ -30,14 +33,14 @@ pub(super) struct CustomerRow<'data> {
     customer_group_id: u64,
     date_created: Seconds,
     date_modified: Seconds,
-    address_count: u64,
+    address_count: usize,
     attribute_count: usize,
     authentication: Authentication,
     accepts_product_review_abandoned_cart_emails: bool,
     origin_channel_id: u64,
     channel_ids: Option<&'data [u64]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    addresses: Option<[u8; 0]>,
+    addresses: Option<Vec<AddressRow<'data>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attributes: Option<Vec<ValueRow<'data>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,9 +48,9 @@ pub(super) struct CustomerRow<'data> {
     #[serde(skip_serializing_if = "Option::is_none")]
     store_credit_amounts: Option<[StoreCredit; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    shopper_profile_id: Option<&'static str>,
+    shopper_profile_id: Option<Option<&'data str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    segment_ids: Option<[u8; 0]>,
+    segment_ids: Option<Vec<&'data str>>,
 }
 
 #[derive(Serialize)]
@@ -95,7 +98,8 @@ impl Include {
     }
 
     /// From the query.
-    pub(super) fn parse(query: &Query<'_>) -> Result<Self, Refusal> {
+    pub(super) fn parse(query: &Query<'_>, readings: &Readings) -> Result<Self, Refusal> {
+        let segments = readings.included_segments == IncludedSegments::Shown;
         let mut include = Self::default();
         for name in query.texts("include")?.unwrap_or_default() {
             match name.as_str() {
@@ -103,8 +107,8 @@ impl Include {
                 "attributes" => include.attributes = true,
                 "formfields" => include.form_fields = true,
                 "storecredit" => include.store_credit = true,
-                "shopper_profile_id" => include.shopper_profile_id = true,
-                "segment_ids" => include.segment_ids = true,
+                "shopper_profile_id" if segments => include.shopper_profile_id = true,
+                "segment_ids" if segments => include.segment_ids = true,
                 _ => return Err(invalid("include")),
             }
         }
@@ -114,7 +118,11 @@ impl Include {
 
 impl<'data> CustomerRow<'data> {
     /// The customer with what was asked to be included.
-    pub(super) fn new(customer: &'data Customer, include: Include, readings: &Readings) -> Self {
+    pub(super) fn new(data: &'data Data, customer: &'data Customer, include: Include, readings: &Readings) -> Self {
+        let addresses = match readings.included_addresses {
+            IncludedAddresses::FirstTen => INCLUDED_MAX,
+            IncludedAddresses::All => usize::MAX,
+        };
         let shown = match readings.included_attributes {
             IncludedAttributes::All => usize::MAX,
             IncludedAttributes::FirstTen => INCLUDED_MAX,
@@ -132,22 +140,25 @@ impl<'data> CustomerRow<'data> {
             customer_group_id: customer.customer_group_id,
             date_created: customer.created,
             date_modified: customer.modified,
-            address_count: 0,
+            address_count: customer.addresses.len(),
             attribute_count: customer.values.len(),
             authentication: Authentication { force_password_reset: customer.force_password_reset },
             accepts_product_review_abandoned_cart_emails: customer.accepts_emails,
             origin_channel_id: customer.origin_channel_id,
             channel_ids: customer.channel_ids.as_deref(),
-            addresses: include.addresses.then_some([]),
+            addresses: include.addresses.then(|| {
+                let shown = customer.addresses.iter().take(addresses);
+                shown.map(|address| AddressRow::new(customer.id, address, false)).collect()
+            }),
             attributes: include
                 .attributes
                 .then(|| customer.values.iter().take(shown).map(|value| ValueRow::new(customer.id, value)).collect()),
+            shopper_profile_id: include.shopper_profile_id.then(|| data.beside().profile_of(customer.id)),
+            segment_ids: include.segment_ids.then(|| data.beside().segments_of(customer.id)),
             form_fields: include.form_fields.then(|| FormFieldRow::all(customer.id, &customer.form_fields)),
             store_credit_amounts: include
                 .store_credit
                 .then(|| [StoreCredit { amount: Amount::of(customer.store_credit, readings) }]),
-            shopper_profile_id: include.shopper_profile_id.then_some(""),
-            segment_ids: include.segment_ids.then_some([]),
         }
     }
 }

@@ -153,7 +153,9 @@ fn shown(records: &Records, request: &Request<'_>, ids: &[u64]) -> Answer {
     let customers: Vec<CustomerRow<'_>> = ids
         .iter()
         .filter_map(|&id| records.now().customer(id))
-        .map(|customer| CustomerRow::new(customer, Include::answered(&request.readings), &request.readings))
+        .map(|customer| {
+            CustomerRow::new(records.now(), customer, Include::answered(&request.readings), &request.readings)
+        })
         .collect();
     rows(&customers, Meta::default())
 }

@@ -129,7 +129,7 @@ pub(super) fn list(records: &mut Records, request: Request<'_>) -> Result<Answer
     let known = if offered { &PARAMETERS[..] } else { &PARAMETERS[..PARAMETERS.len() - 2] };
     let query = Query::parse(request.query, known)?;
     let paging = query.paging()?;
-    let include = Include::parse(&query)?;
+    let include = Include::parse(&query, readings)?;
     let filter = Filter::parse(&query, request.moment.date, readings)?;
     let sort = Sort::parse(&query)?;
     let position = Position::parse(&query)?;
@@ -183,13 +183,19 @@ pub(super) fn list(records: &mut Records, request: Request<'_>) -> Result<Answer
     let shown: Vec<CustomerRow<'_>> = ids
         .iter()
         .filter_map(|&id| data.customer(id))
-        .map(|customer| CustomerRow::new(customer, include, readings))
+        .map(|customer| CustomerRow::new(data, customer, include, readings))
         .collect();
     Ok(rows(&shown, meta))
 }
 
 /// The cursors of the page that shows `ids` out of `selected`.
-fn cursors(selected: &[u64], ids: &[u64], paging: Paging, others: &str, request: &Request<'_>) -> CursorPagination {
+pub(super) fn cursors(
+    selected: &[u64],
+    ids: &[u64],
+    paging: Paging,
+    others: &str,
+    request: &Request<'_>,
+) -> CursorPagination {
     let more_before = ids.first().is_some_and(|first| selected.first().is_some_and(|lowest| lowest < first));
     let more_after = ids.last().is_some_and(|last| {
         request.repeating
@@ -216,7 +222,7 @@ fn cursors(selected: &[u64], ids: &[u64], paging: Paging, others: &str, request:
 
 /// Where a page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Position {
+pub(super) enum Position {
     /// By number.
     Page,
     /// After this id.
@@ -226,7 +232,8 @@ enum Position {
 }
 
 impl Position {
-    fn parse(query: &Query<'_>) -> Result<Self, Refusal> {
+    /// From the query.
+    pub(super) fn parse(query: &Query<'_>) -> Result<Self, Refusal> {
         let read = |name: &str| -> Result<Option<u64>, Refusal> {
             let Some(text) = query.text(name)? else { return Ok(None) };
             cursor::read(&text).map(Some).ok_or_else(|| invalid(name))

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::beside::Beside;
 use super::dates::Seconds;
 use super::form_fields::Entered;
 use super::settings::AttributeKind;
@@ -31,6 +32,8 @@ pub(super) struct Customer {
     pub(super) form_fields: Entered,
     /// In no order that means anything; few.
     pub(super) values: Vec<AttributeValue>,
+    /// By id.
+    pub(super) addresses: Vec<Address>,
 }
 
 impl Customer {
@@ -55,8 +58,19 @@ impl Customer {
             store_credit: 0.0,
             form_fields: Entered::new(),
             values: Vec::new(),
+            addresses: Vec::new(),
         }
     }
+}
+
+/// An address of a customer. Nothing dates it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Address {
+    pub(super) id: u64,
+    /// By BigCommerce's names, all of them but the id and the customer.
+    pub(super) texts: BTreeMap<&'static str, String>,
+    /// Form fields, by name.
+    pub(super) form_fields: BTreeMap<String, String>,
 }
 
 /// A value of a customer's attribute.
@@ -94,6 +108,7 @@ pub(super) struct Data {
     customers_by_modified: BTreeSet<(Seconds, u64)>,
     /// (modified, value) → attribute.
     values_by_modified: BTreeMap<(Seconds, u64), u64>,
+    beside: Beside,
     /// Counts changes: what was selected before the last one is stale.
     version: u64,
     selections: VecDeque<(String, u64, Arc<[u64]>)>,
@@ -115,9 +130,21 @@ impl Data {
             values_by_modified: values().map(|(_, value)| ((value.modified, value.id), value.attribute_id)).collect(),
             customers: customers.into_iter().map(|customer| (customer.id, customer)).collect(),
             definitions: definitions.into_iter().map(|definition| (definition.id, definition)).collect(),
+            beside: Beside::default(),
             version: 0,
             selections: VecDeque::new(),
         }
+    }
+
+    /// What is kept beside customers.
+    pub(super) const fn beside(&self) -> &Beside {
+        &self.beside
+    }
+
+    /// The same, to be changed.
+    pub(super) const fn beside_mut(&mut self) -> &mut Beside {
+        self.version += 1;
+        &mut self.beside
     }
 
     pub(super) fn customer(&self, id: u64) -> Option<&Customer> {

@@ -76,6 +76,10 @@ pub struct Flags {
     #[arg(long)]
     pub unlimited: bool,
 
+    /// The plan has no segments: calls about them are refused, as on all but Enterprise
+    #[arg(long)]
+    pub no_segments: bool,
+
     /// Answers carry no quota headers
     #[arg(long)]
     pub no_quota_headers: bool,
@@ -159,6 +163,7 @@ impl Flags {
             late_effect: LateEffectMs(millis(self.late_effect)),
             huge_body: HugeBodyBytes(self.huge_body),
             outage: false,
+            no_segments: self.no_segments,
             readings,
         };
         let population = Population {

@@ -16,13 +16,17 @@
 //! [violation]: crate::simulator::Report::violations
 //! [control_http]: crate::simulator::control_http
 
+mod addresses;
 mod answer;
 mod attributes;
+mod beside;
 mod body;
 mod clock;
 mod connection;
 mod control;
+mod control_beside;
 pub mod control_http;
+mod control_http_beside;
 mod control_resources;
 mod cursor;
 mod customer_row;
@@ -36,18 +40,22 @@ pub mod flags;
 mod form_fields;
 pub mod generate;
 mod groups;
+mod metafields;
 mod people;
 mod query;
 mod quota;
 mod random;
+mod readings;
 mod recorder;
 mod records;
 mod report;
 mod request;
+mod segments;
 mod server;
 pub mod settings;
 mod store;
 mod store_information;
+mod subscribers;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -67,6 +75,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::Timestamp;
 
 pub use control::{ControlError, StoreControl};
+pub use control_beside::MetafieldState;
 pub use faults::{Fault, FaultRule};
 pub use form_fields::FormFieldKind;
 pub use people::{AttributeState, CustomerEdit, CustomerState, NewCustomer, ValueState};

@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 
-use super::data::{AttributeValue, Customer, Data, Definition};
+use super::beside::Beside;
+use super::data::{Address, AttributeValue, Customer, Data, Definition};
 use super::dates::Seconds;
 use super::form_fields::FormField;
 use super::groups::{Group, Groups};
@@ -28,6 +29,7 @@ pub(super) struct Records {
     next_customer: u64,
     next_definition: u64,
     next_value: u64,
+    next_address: u64,
     /// Groups and questions are few and change seldom: no copy of them lags.
     groups: Groups,
     form_fields: Vec<FormField>,
@@ -45,6 +47,7 @@ struct Copy {
 enum Change {
     Customer(u64, Option<Box<Customer>>),
     Definition(u64, Option<Definition>),
+    Beside(Box<Beside>),
 }
 
 impl Copy {
@@ -53,6 +56,7 @@ impl Copy {
             match self.queue.pop_front() {
                 Some((_, Change::Customer(id, customer))) => self.data.put_customer(id, customer.map(|boxed| *boxed)),
                 Some((_, Change::Definition(id, definition))) => self.data.put_definition(id, definition),
+                Some((_, Change::Beside(beside))) => *self.data.beside_mut() = *beside,
                 None => {}
             }
         }
@@ -67,6 +71,7 @@ impl Records {
             next_customer: next(data.customers().map(|customer| customer.id).last()),
             next_definition: next(data.definitions().map(|definition| definition.id).last()),
             next_value: next(data.customers().flat_map(|customer| customer.values.iter().map(|value| value.id)).max()),
+            next_address: 1,
             data,
             replica: None,
             groups: Groups::new(),
@@ -126,6 +131,31 @@ impl Records {
             copy.queue.push_back((due, Change::Definition(id, definition.clone())));
         }
         self.data.put_definition(id, definition);
+    }
+
+    /// Changes what is kept beside customers.
+    pub(super) fn edit_beside<T>(&mut self, moment: Moment, edit: impl FnOnce(&mut Beside) -> T) -> T {
+        let made = edit(self.data.beside_mut());
+        if let Some(copy) = &mut self.replica {
+            let due = moment.elapsed_ms + copy.lag_ms;
+            copy.queue.push_back((due, Change::Beside(Box::new(self.data.beside().clone()))));
+        }
+        made
+    }
+
+    /// Changes the addresses of a customer, which does not date it. False: there is no such customer.
+    pub(super) fn edit_addresses(&mut self, moment: Moment, id: u64, edit: impl FnOnce(&mut Vec<Address>)) -> bool {
+        let Some(mut customer) = self.data.customer(id).cloned() else { return false };
+        edit(&mut customer.addresses);
+        self.put(moment, id, Some(customer));
+        true
+    }
+
+    /// The id of an address that is to be made.
+    pub(super) const fn next_address(&mut self) -> u64 {
+        let id = self.next_address;
+        self.next_address += 1;
+        id
     }
 
     /// A new customer under the next id, dated now.
@@ -191,6 +221,7 @@ impl Records {
         let known = self.data.customer(id).is_some();
         if known {
             self.put(moment, id, None);
+            self.edit_beside(moment, |beside| beside.customer_went(id));
         }
         known
     }

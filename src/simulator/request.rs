@@ -5,16 +5,20 @@
 use std::cell::RefCell;
 
 use super::answer::{Answer, Refusal};
-use super::endpoint::{Call, Endpoint, Method};
+use super::endpoint::{Call, Endpoint, Method, PathIds};
 use super::records::{Moment, Records};
 use super::settings::{IdsPerList, Readings};
-use super::{attributes, customers, form_fields, groups, store_information, values};
+use super::{
+    addresses, attributes, customers, form_fields, groups, metafields, segments, store_information, subscribers, values,
+};
 
 /// One call, admitted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'call> {
     /// Method and endpoint.
     pub(super) call: Call,
+    /// The ids in its path.
+    pub(super) ids: &'call PathIds,
     /// The query as it stands in the URL.
     pub(super) query: Option<&'call str>,
     /// The body.
@@ -29,6 +33,8 @@ pub(super) struct Request<'call> {
     pub(super) repeating: bool,
     /// The store's hash.
     pub(super) hash: &'call str,
+    /// Who calls: a token stands for its API account, which owns the metafields that it makes.
+    pub(super) client: &'call str,
     /// What no correct client does, though it is not refused.
     pub(super) violations: &'call RefCell<Vec<String>>,
 }
@@ -63,6 +69,32 @@ pub(super) fn answer(records: &mut Records, request: Request<'_>) -> Result<Answ
         (Endpoint::AttributeValues, Method::Get) => values::list(records, request),
         (Endpoint::AttributeValues, Method::Delete) => values::delete(records, request),
         (Endpoint::AttributeValues, _) => values::upsert(records, request),
+        (Endpoint::Segments, Method::Get) => segments::list(records, request),
+        (Endpoint::Segments, Method::Post) => segments::create(records, request),
+        (Endpoint::Segments, Method::Put) => segments::rename(records, request),
+        (Endpoint::Segments, Method::Delete) => segments::delete(records, request),
+        (Endpoint::SegmentMembers, Method::Get) => segments::members(records, request),
+        (Endpoint::SegmentMembers, Method::Delete) => segments::remove(records, request),
+        (Endpoint::SegmentMembers, _) => segments::add(records, request),
+        (Endpoint::ShopperProfiles, Method::Get) => segments::profiles(records, request),
+        (Endpoint::ShopperProfiles, Method::Delete) => segments::delete_profiles(records, request),
+        (Endpoint::ShopperProfiles, _) => segments::create_profiles(records, request),
+        (Endpoint::Metafields, Method::Get) => metafields::list(records, request),
+        (Endpoint::Metafields, Method::Post) => metafields::create(records, request),
+        (Endpoint::Metafields, _) => metafields::update(records, request),
+        (Endpoint::CustomerMetafields, _) => metafields::of_customer(records, request),
+        (Endpoint::CustomerMetafield, Method::Delete) => metafields::delete(records, request),
+        (Endpoint::CustomerMetafield, _) => metafields::one(records, request),
+        (Endpoint::Subscribers, Method::Get) => subscribers::list(records, request),
+        (Endpoint::Subscribers, Method::Post) => subscribers::create(records, request),
+        (Endpoint::Subscribers, _) => subscribers::delete_all(records, request),
+        (Endpoint::Subscriber, Method::Get) => subscribers::one(records, request),
+        (Endpoint::Subscriber, Method::Delete) => subscribers::delete(records, request),
+        (Endpoint::Subscriber, _) => subscribers::update(records, request),
+        (Endpoint::Addresses, Method::Get) => addresses::list(records, request),
+        (Endpoint::Addresses, Method::Post) => addresses::create(records, request),
+        (Endpoint::Addresses, Method::Put) => addresses::update(records, request),
+        (Endpoint::Addresses, Method::Delete) => addresses::delete(records, request),
         (Endpoint::FormFieldValues, _) => form_fields::list(records, request),
         (Endpoint::CustomerGroups, Method::Post) => groups::create(records, request),
         (Endpoint::CustomerGroups, _) => groups::list(records, request),

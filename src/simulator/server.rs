@@ -13,7 +13,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderName, HeaderValue, Request as HttpRequest, StatusCode, header, request::Parts};
 use axum::response::Response;
 
-use super::answer::{Answer, Meta, Refusal, rows};
+use super::answer::{Answer, Meta, Refusal, created, rows};
 use super::clock::Clock;
 use super::connection::{Connection, Gate};
 use super::control_http;
@@ -111,8 +111,8 @@ async fn serve(
         return exchange.finish(&store, Outcome::Reset);
     }
     let refusal = |refusal: Refusal| Outcome::Answer(Err(refusal));
-    let call = match endpoint::parse(parts.method.as_str(), &path) {
-        Ok(call) => call,
+    let (call, ids) = match endpoint::parse(parts.method.as_str(), &path) {
+        Ok(parsed) => parsed,
         Err(NoCall::Path) => {
             return exchange.finish(&store, refusal(Refusal::new(404, "The resource does not exist.").violating()));
         }
@@ -126,6 +126,7 @@ async fn serve(
     let text = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let incoming = Incoming {
         call,
+        ids,
         query: parts.uri.query().map(str::to_owned),
         body: body.to_vec(),
         token: text(HeaderName::from_static("x-auth-token")),
@@ -171,6 +172,7 @@ async fn serve(
         },
         Some(Fault::NoRows) => Outcome::Answer(done().map(|answer| match answer {
             Answer::Json(_) => rows::<u8>(&[], Meta::default()),
+            Answer::Created(_) => created::<u8>(&[]),
             Answer::NoContent => Answer::NoContent,
         })),
         Some(Fault::Html) => Outcome::Nonsense(
@@ -226,6 +228,7 @@ impl Exchange {
     fn finish(self, store: &Store, outcome: Outcome) -> Response {
         let status = match &outcome {
             Outcome::Answer(Ok(Answer::Json(_))) | Outcome::Truncated(_) | Outcome::Huge(_) => 200,
+            Outcome::Answer(Ok(Answer::Created(_))) => 201,
             Outcome::Answer(Ok(Answer::NoContent)) => 204,
             Outcome::Answer(Err(refusal)) => refusal.status,
             Outcome::Nonsense(status, _, _) => *status,
@@ -235,7 +238,9 @@ impl Exchange {
         self.record(status, &outcome);
         let json = "application/json";
         let (kind, length, body) = match outcome {
-            Outcome::Answer(Ok(Answer::Json(body))) => (json, body.len() as u64, Body::from(body)),
+            Outcome::Answer(Ok(Answer::Json(body) | Answer::Created(body))) => {
+                (json, body.len() as u64, Body::from(body))
+            }
             Outcome::Answer(Ok(Answer::NoContent)) => (json, 0, Body::empty()),
             Outcome::Answer(Err(refusal)) => {
                 let body = refusal.body(self.is_v2);
@@ -244,7 +249,7 @@ impl Exchange {
             Outcome::Nonsense(_, kind, text) => (kind, text.len() as u64, Body::from(text)),
             Outcome::Truncated(answer) => {
                 let body = match answer {
-                    Answer::Json(body) => body,
+                    Answer::Json(body) | Answer::Created(body) => body,
                     Answer::NoContent => Vec::new(),
                 };
                 (json, body.len().max(2) as u64, half(body))
@@ -302,7 +307,7 @@ impl Exchange {
     fn record(&self, status: u16, outcome: &Outcome) {
         let (Some(recorder), Some(asked)) = (&self.shared.recorder, &self.asked) else { return };
         let answer: Cow<'_, [u8]> = match outcome {
-            Outcome::Answer(Ok(Answer::Json(body))) => body.as_slice().into(),
+            Outcome::Answer(Ok(Answer::Json(body) | Answer::Created(body))) => body.as_slice().into(),
             Outcome::Answer(Err(refusal)) => refusal.body(self.is_v2).into(),
             Outcome::Nonsense(_, _, text) => text.as_bytes().into(),
             // Of these no whole body arrives.

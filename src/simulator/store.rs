@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::answer::{Answer, Refusal};
 use super::clock::Clock;
-use super::endpoint::{Call, Endpoint, Method};
+use super::endpoint::{Call, Endpoint, Method, PathIds};
 use super::faults::{Fault, FaultRule, Faults};
 use super::generate;
 use super::quota::{Spent, Window};
@@ -48,6 +48,7 @@ pub(super) struct State {
 #[derive(Debug)]
 struct LateCall {
     call: Call,
+    ids: PathIds,
     query: Option<String>,
     body: Vec<u8>,
 }
@@ -56,6 +57,7 @@ struct LateCall {
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) call: Call,
+    pub(super) ids: PathIds,
     pub(super) query: Option<String>,
     pub(super) body: Vec<u8>,
     pub(super) token: Option<String>,
@@ -162,6 +164,11 @@ impl Store {
         if !permitted(call, &state.scopes) {
             return refused(Refusal::new(403, "You don't have a required scope to access the endpoint"));
         }
+        let segments =
+            matches!(call.endpoint, Endpoint::Segments | Endpoint::SegmentMembers | Endpoint::ShopperProfiles);
+        if segments && state.behaviour.no_segments {
+            return refused(Refusal::new(403, "Exclusive enterprise feature"));
+        }
         let json = incoming.content_type.as_deref().is_some_and(|kind| kind.starts_with("application/json"));
         if matches!(call.method, Method::Post | Method::Put) && !json {
             return refused(Refusal::new(415, "Unsupported Media Type").violating());
@@ -171,6 +178,9 @@ impl Store {
         let concurrency = &state.behaviour.concurrency;
         let limit = match (call.endpoint, call.method) {
             (Endpoint::Customers, Method::Post) => concurrency.create_customers,
+            (Endpoint::Segments | Endpoint::SegmentMembers | Endpoint::Addresses, Method::Post) => {
+                concurrency.create_others
+            }
             (_, Method::Get) => concurrency.reads,
             _ => concurrency.writes,
         };
@@ -205,7 +215,7 @@ impl Store {
         state.carry_out(
             &self.hash,
             moment,
-            incoming.call,
+            (incoming.call, &incoming.ids),
             (incoming.query.as_deref(), &incoming.body),
             behind,
             fault == Some(Fault::RepeatPage),
@@ -216,7 +226,7 @@ impl Store {
     pub(super) fn answer_later(&self, incoming: Incoming) {
         let (mut state, moment) = self.now();
         let due = moment.elapsed_ms + state.behaviour.late_effect.0;
-        let late = LateCall { call: incoming.call, query: incoming.query, body: incoming.body };
+        let late = LateCall { call: incoming.call, ids: incoming.ids, query: incoming.query, body: incoming.body };
         state.late.push((due, late));
     }
 
@@ -244,7 +254,8 @@ impl State {
             let ago_s = i64::try_from((moment.elapsed_ms - at) / 1000).unwrap_or(0);
             let then = Moment { date: super::dates::Seconds(moment.date.0 - ago_s), elapsed_ms: at };
             // Nobody waits for the answer any more.
-            let _ = self.carry_out(hash, then, late.call, (late.query.as_deref(), &late.body), false, false);
+            let _ =
+                self.carry_out(hash, then, (late.call, &late.ids), (late.query.as_deref(), &late.body), false, false);
         }
     }
 
@@ -252,14 +263,26 @@ impl State {
         &mut self,
         hash: &str,
         moment: Moment,
-        call: Call,
+        (call, ids): (Call, &PathIds),
         (query, body): (Option<&str>, &[u8]),
         behind: bool,
         repeating: bool,
     ) -> Result<Answer, Refusal> {
         let violations = RefCell::new(Vec::new());
         let readings = self.behaviour.readings;
-        let request = Request { call, query, body, moment, readings, behind, repeating, hash, violations: &violations };
+        let request = Request {
+            call,
+            ids,
+            query,
+            body,
+            moment,
+            readings,
+            behind,
+            repeating,
+            hash,
+            client: &self.token,
+            violations: &violations,
+        };
         let answer = request::answer(&mut self.records, request);
         for note in violations.into_inner() {
             self.report.violation(note);
@@ -296,6 +319,8 @@ impl State {
 fn permitted(call: Call, scopes: &[Scope]) -> bool {
     match call.endpoint {
         Endpoint::Time | Endpoint::Store => scopes.contains(&Scope::InformationRead),
+        // The one list that needs the scope to change things.
+        Endpoint::SegmentMembers => scopes.contains(&Scope::CustomersModify),
         _ if call.writes() => scopes.contains(&Scope::CustomersModify),
         _ => scopes.contains(&Scope::CustomersModify) || scopes.contains(&Scope::CustomersRead),
     }

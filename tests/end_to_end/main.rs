@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod addresses;
 mod bad_answers;
 mod bad_checkpoint;
 mod bad_definitions;
@@ -13,12 +14,15 @@ mod links;
 mod lost_answers;
 mod mapping;
 mod merging;
+mod metafields;
 mod odoo;
 mod operators;
 mod promises;
 mod related;
 mod resources;
 mod restored;
+mod segments;
+mod subscribers;
 mod tryton;
 mod world;
 

@@ -2,7 +2,7 @@
 //! two scenarios from BigCommerce's guides.
 
 use attune::simulator::settings::Readings;
-use attune::simulator::{CustomerEdit, CustomerState, FormFieldKind, NewCustomer};
+use attune::simulator::{CustomerEdit, CustomerState, FormFieldKind};
 use serde_json::{Value as Json, json};
 
 use crate::world::{Config, World, text, unlimited};
@@ -113,29 +113,54 @@ async fn a_name_is_split_and_its_parts_are_never_empty() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_e_mail_that_another_customer_has_is_held_and_the_others_go() {
-    let world = World::new().await;
-    for id in 1..=4 {
-        world.store().add_customer(NewCustomer::new(&format!("p{id}@example.com"), [])).unwrap();
-        world.contact(id, &format!("'p{id}@example.com'"), &[("grade", "'1'")]).await;
+    for readings in [Readings::default(), Readings::opposite()] {
+        let world = World::with(unlimited(readings)).await;
+        for _ in 0..4 {
+            world.person(&[], &[("grade", "'1'")]).await;
+        }
+        let mail = r#"store = "customer:email", crm = "email", allow_side_effects = true"#;
+        world.configure(&Config::new(&[mail, PHONE]));
+        world.run("sync").await.ended(0);
+        world.edit("email = 'p4@example.com', grade = '2'", "id = 2").await;
+        world.edit("email = 'new@example.com', grade = '2'", "id = 3").await;
+        world.run("sync").await.ended(1);
+        assert_eq!(customer(&world, 3).email, "new@example.com");
+        assert_eq!(customer(&world, 2).email, "p2@example.com");
+        assert_eq!((customer(&world, 2).phone, customer(&world, 3).phone), ("2".to_owned(), "2".to_owned()));
+        let (field, reason, all) = the_held(&world).await;
+        assert_eq!((field.as_str(), reason.as_str()), ("customer:email", "rejected"), "{all}");
+        assert!(all.contains("another customer may have it"), "{all}");
+        world.is_quiet(1).await;
+        // A link is by keys, whatever becomes of the e-mail it was found by.
+        world.edit("email = 'p2.new@example.com'", "id = 2").await;
+        world.run("sync").await.ended(0);
+        assert_eq!(customer(&world, 2).email, "p2.new@example.com");
+        world.is_quiet(0).await;
     }
-    let mail = r#"store = "customer:email", crm = "email", allow_side_effects = true"#;
-    let config = Config::new(&[mail, PHONE]);
-    world.configure(&config);
-    world.run("sync").await.ended(0);
-    world.edit("email = 'p4@example.com', grade = '2'", "id = 2").await;
-    world.edit("email = 'new@example.com', grade = '2'", "id = 3").await;
-    world.run("sync").await.ended(1);
-    assert_eq!(customer(&world, 3).email, "new@example.com");
-    assert_eq!(customer(&world, 2).email, "p2@example.com");
-    assert_eq!((customer(&world, 2).phone, customer(&world, 3).phone), ("2".to_owned(), "2".to_owned()));
-    let (field, reason, all) = the_held(&world).await;
-    assert_eq!((field.as_str(), reason.as_str()), ("customer:email", "rejected"), "{all}");
-    world.is_quiet(1).await;
-    // A link is by keys, whatever becomes of the e-mail it was found by.
-    world.edit("email = 'p2.new@example.com'", "id = 2").await;
-    world.run("sync").await.ended(0);
-    assert_eq!(customer(&world, 2).email, "p2.new@example.com");
-    world.is_quiet(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_answer_is_lost_is_read_back_and_nothing_is_written_twice() {
+    for fault in ["reset-after", "no-rows", "5xx-after", "truncated"] {
+        for readings in [Readings::default(), Readings::opposite()] {
+            let world = with_values(readings).await;
+            world.store().add_group("Wholesale");
+            world.configure(&Config::new(&[SIZE, r#"store = "customer:group", crm = "grade""#, TAX]));
+            world.run("sync").await.ended(0);
+            world.edit("title = 'XL', grade = 'Wholesale', code = 'B'", "true").await;
+            world.store().add_fault(format!("{fault}*1@PUT customers").parse().unwrap()).unwrap();
+            world.run("sync").await;
+            world.settle().await;
+            for id in 1..=2 {
+                let now = customer(&world, id);
+                assert_eq!((now.customer_group_id, now.tax_exempt_category.as_str()), (1, "B"), "{fault}");
+                assert_eq!(world.store().form_field(id, "Size"), Some(json!("XL")), "{fault}");
+            }
+            let written = world.history().await.iter().filter(|write| write["outcome"] == "written").count();
+            assert!(written >= 6, "{fault}");
+            world.is_quiet(0).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

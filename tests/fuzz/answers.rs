@@ -63,17 +63,54 @@ fn value_row() -> BoxedStrategy<Entries> {
 }
 
 fn customer_row() -> BoxedStrategy<Entries> {
-    (id(), shown(), date(), prop::collection::vec(value_row(), 0..4), 0_usize..4)
-        .prop_map(|(id, email, date, values, count)| {
+    let form_field = (select(vec!["Size", "Other"]), prop_oneof![3 => shown(), 1 => json()])
+        .prop_map(|(name, value)| format!(r#"{{"name":"{name}","value":{value}}}"#));
+    let own = (shown(), id(), prop::collection::vec(form_field, 0..3), prop_oneof![3 => shown(), 1 => json()]);
+    (id(), shown(), date(), prop::collection::vec(value_row(), 0..4), 0_usize..4, own)
+        .prop_map(|(id, email, date, values, count, (company, group, form_fields, channels))| {
             let values: Vec<String> = values.iter().map(written).collect();
             let entry = |key: &str, value: String| (key.to_owned(), value);
             vec![
                 entry("id", id),
                 entry("email", email),
                 entry("first_name", quoted("Ada")),
+                entry("company", company),
+                entry("customer_group_id", group),
+                entry("form_fields", format!("[{}]", form_fields.join(","))),
+                entry("channel_ids", format!("[{channels}]")),
                 entry("date_modified", date),
                 entry("attribute_count", count.to_string()),
                 entry("attributes", format!("[{}]", values.join(","))),
+            ]
+        })
+        .boxed()
+}
+
+/// A row of any of the lists beside the customers.
+fn row_beside() -> BoxedStrategy<Entries> {
+    let word = |words: [&'static str; 3]| {
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        prop_oneof![6 => select(words), 1 => shown()]
+    };
+    let consents = prop_oneof![
+        3 => Just(r#"["marketing_newsletter"]"#.to_owned()), 1 => Just("[]".to_owned()), 1 => json()
+    ];
+    let holder = prop_oneof![3 => Just("7".to_owned()), 1 => id()];
+    (id(), holder, word(["Gold", "erp", "a@example.com"]), shown(), date(), consents)
+        .prop_map(|(id, holder, name, value, date, consents)| {
+            let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+            vec![
+                entry("id", &id),
+                entry("customer_id", &holder),
+                entry("resource_id", &holder),
+                entry("name", &name),
+                entry("namespace", &quoted("erp")),
+                entry("key", &quoted("id")),
+                entry("value", &value),
+                entry("city", &value),
+                entry("email", &name),
+                entry("consents", &consents),
+                entry("date_modified", &date),
             ]
         })
         .boxed()
@@ -127,7 +164,8 @@ fn meta() -> BoxedStrategy<String> {
 }
 
 fn listing() -> BoxedStrategy<String> {
-    let row = prop_oneof![altered(value_row()), altered(customer_row()), altered(definition_row())];
+    let row =
+        prop_oneof![altered(value_row()), altered(customer_row()), altered(definition_row()), altered(row_beside())];
     (prop::collection::vec(row, 0..5), meta(), 0_u8..24, json())
         .prop_map(|(rows, meta, change, other)| {
             let rows = format!("[{}]", rows.join(","));

@@ -22,7 +22,7 @@ const TABLES: [&str; 9] = [
     "crm.erp.relation.account",
 ];
 
-const KEYS: [&str; 41] = [
+const KEYS: [&str; 47] = [
     "store_hash",
     "access_token",
     "api_url",
@@ -50,6 +50,12 @@ const KEYS: [&str; 41] = [
     "create",
     "on_delete",
     "create_attributes",
+    "create_groups",
+    "separator",
+    "allow_side_effects",
+    "among",
+    "permission_set",
+    "address",
     "field",
     "listen",
     "format",

@@ -43,6 +43,12 @@ impl StoreClock {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Told { clock, at });
     }
 
+    /// The store's time now, as the last answers let it be known; never later than the truth.
+    pub(super) fn just_now(&self) -> Option<Timestamp> {
+        let now = Instant::now();
+        self.told(now)?.clock_at(now)
+    }
+
     /// What is known now, while it lasts.
     fn told(&self, now: Instant) -> Option<Told> {
         let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,11 @@
 //! Which store fields exist: each belongs to the room of its resource, which reads the rest of its name. Here is where the
 //! rooms are listed; what a field can hold, shows and takes is theirs to know.
 
+use super::addresses::AddressField;
 use super::customers::CustomerField;
-use super::{attributes, customers};
+use super::metafields::Metafield;
+use super::subscribers::Consent;
+use super::{addresses, attributes, customers, metafields, segments};
 use crate::connector::{Dating, Destination, FieldWanted, PerCall};
 
 /// One store field, read from its name.
@@ -16,6 +19,16 @@ pub(super) enum Field {
     Group,
     /// A form field of the customer, by its name.
     Form(String),
+    /// Whether the customer is in the segment of this name.
+    Segment(String),
+    /// In which of several segments the customer is.
+    Segments,
+    /// A metafield of the customer.
+    Metafield(Metafield),
+    /// Whether somebody with the customer's e-mail consented to be sent mail.
+    Subscriber(Consent),
+    /// A field of one of the customer's addresses.
+    Address(AddressField),
     /// A sentence that says why it cannot be used.
     Unusable(String),
 }
@@ -27,10 +40,18 @@ pub(super) enum Writer {
     AttributeValues,
     /// `PUT /v3/customers`: the customer's own fields, its group, its form fields.
     Customers,
+    /// Joining and leaving segments.
+    Segments,
+    /// Metafields are made, changed and deleted.
+    Metafields,
+    /// Subscribers, one at a time.
+    Subscribers,
+    /// Addresses are made and changed.
+    Addresses,
 }
 
-/// Kinds of store fields that the configuration knows and this connector does not serve yet.
-const KINDS_TO_COME: [&str; 5] = ["metafield", "address", "subscriber", "segment", "segments"];
+const STORE_FIELDS: &str = "`attribute:NAME`, `customer:NAME`, `form_field:NAME`, `address:NAME`, `segment:NAME`, `segments`, \
+                            `metafield:NAMESPACE/KEY` and `subscriber:CONSENT`";
 
 impl Field {
     /// Reads `attribute:Job title`, `customer:email`.
@@ -46,14 +67,14 @@ impl Field {
         match kind {
             "attribute" => named("attribute", Self::Attribute),
             "form_field" => named("form field", Self::Form),
+            "segment" => named("segment", Self::Segment),
+            "metafield" => Metafield::parse(name).map_or_else(Self::Unusable, Self::Metafield),
+            "subscriber" => Consent::parse(name).map_or_else(Self::Unusable, Self::Subscriber),
+            "address" => AddressField::parse(name).map_or_else(Self::Unusable, Self::Address),
+            "segments" if name.is_empty() => Self::Segments,
             "customer" if name == "group" => Self::Group,
             "customer" => CustomerField::parse(name).map_or_else(Self::Unusable, Self::Customer),
-            _ if KINDS_TO_COME.contains(&kind) => Self::Unusable(format!(
-                "`{text}` is not supported yet; store fields are `attribute:…`, `customer:…` and `form_field:…`"
-            )),
-            _ => Self::Unusable(format!(
-                "`{text}` is not a store field; store fields are `attribute:NAME`, `customer:NAME` and `form_field:NAME`"
-            )),
+            _ => Self::Unusable(format!("`{text}` is not a store field; store fields are {STORE_FIELDS}")),
         }
     }
 
@@ -62,20 +83,35 @@ impl Field {
         match self {
             Self::Attribute(_) => Some(Writer::AttributeValues),
             Self::Customer(_) | Self::Group | Self::Form(_) => Some(Writer::Customers),
+            Self::Segment(_) | Self::Segments => Some(Writer::Segments),
+            Self::Metafield(_) => Some(Writer::Metafields),
+            Self::Subscriber(_) => Some(Writer::Subscribers),
+            Self::Address(_) => Some(Writer::Addresses),
             Self::Unusable(_) => None,
         }
     }
 
     /// Whether the customer must be read to see it.
     pub(super) const fn is_on_customer(&self) -> bool {
-        matches!(self, Self::Customer(_) | Self::Group | Self::Form(_))
+        matches!(
+            self,
+            Self::Customer(_) | Self::Group | Self::Form(_) | Self::Segment(_) | Self::Segments | Self::Address(_)
+        )
+    }
+
+    /// Whether it is about segments.
+    pub(super) const fn is_about_segments(&self) -> bool {
+        matches!(self, Self::Segment(_) | Self::Segments)
     }
 
     /// What tells when it changed. Whether a change of a form field or of store credit dates the customer is not documented.
     pub(super) const fn dating(&self) -> Dating {
         match self {
-            Self::Attribute(_) => Dating::Itself,
-            Self::Form(_) | Self::Customer(CustomerField::StoreCredit) | Self::Unusable(_) => Dating::Nothing,
+            Self::Attribute(_) | Self::Metafield(_) | Self::Subscriber(_) => Dating::Itself,
+            Self::Form(_) | Self::Customer(CustomerField::StoreCredit) | Self::Segment(_) | Self::Segments => {
+                Dating::Nothing
+            }
+            Self::Address(_) | Self::Unusable(_) => Dating::Nothing,
             Self::Customer(_) | Self::Group => Dating::Record,
         }
     }
@@ -89,6 +125,10 @@ impl Writer {
                 Destination { number: 0, per_call: PerCall::Writes(attributes::VALUES_PER_UPSERT) }
             }
             Self::Customers => Destination { number: 1, per_call: PerCall::Records(customers::CUSTOMERS_PER_PUT) },
+            Self::Segments => Destination { number: 2, per_call: PerCall::Writes(segments::PROFILES_PER_CALL) },
+            Self::Addresses => Destination { number: 5, per_call: PerCall::Records(addresses::ADDRESSES_PER_CALL) },
+            Self::Subscribers => Destination { number: 4, per_call: PerCall::Records(1) },
+            Self::Metafields => Destination { number: 3, per_call: PerCall::Writes(metafields::METAFIELDS_PER_CALL) },
         }
     }
 }
@@ -135,8 +175,10 @@ mod tests {
             ("attribute: ", "names no attribute"),
             ("form_field:", "names no form field"),
             ("customer:e-mail", "`customer:email`"),
-            ("address:city", "not supported yet"),
-            ("segments", "not supported yet"),
+            ("address:town", "its fields are"),
+            ("segment:", "names no segment"),
+            ("metafield:erp", "NAMESPACE/KEY"),
+            ("subscriber:everything", "abandoned_cart"),
             ("email", "not a store field"),
         ] {
             let Field::Unusable(sentence) = Field::parse(wrong) else { panic!("{wrong}") };

@@ -52,8 +52,8 @@ pub(super) enum Stored {
 struct Holder<'a> {
     #[serde(default, deserialize_with = "optional_number")]
     customer_id: Option<u64>,
-    #[serde(borrow)]
-    value: &'a RawValue,
+    #[serde(borrow, default)]
+    value: Option<&'a RawValue>,
 }
 
 /// What is shown of a form field.
@@ -154,13 +154,15 @@ impl FormFields {
 /// The cell of a form field of a customer that shows these; its token is all of them, which a write needs.
 pub(super) fn cell(name: &str, shown: Option<&[FormFieldRow<'_>]>, token: Option<&str>) -> Cell {
     let Some(shown) = shown else { return Cell::default() };
-    let seen = shown.iter().find(|row| row.name == name).map_or(Seen::Absent, |row| seen(row.value));
+    let value = shown.iter().find(|row| row.name == name).and_then(|row| row.value);
+    let seen = value.map_or(Seen::Absent, seen);
     Cell { seen, modified: None, token: token.map(str::to_owned) }
 }
 
-/// All that a customer shows, to be sent again.
+/// All that a customer has entered, to be sent again.
 pub(super) fn token(shown: &[FormFieldRow<'_>]) -> Option<String> {
-    serde_json::to_string(shown).ok()
+    let entered: Vec<&FormFieldRow<'_>> = shown.iter().filter(|row| row.value.is_some()).collect();
+    serde_json::to_string(&entered).ok()
 }
 
 impl BigCommerce {
@@ -226,7 +228,8 @@ impl BigCommerce {
             let Object(listing) = answer.json::<Object<Listing<Holder<'_>>>>()?;
             // Of addresses' form fields of the same name nothing is known here but that the name exists.
             let of_customer = listing.data.iter().find(|holder| holder.customer_id.is_some());
-            Ok(of_customer.or(listing.data.first()).map(|holder| Stored::of(holder.value)))
+            let value = |holder: &Holder<'_>| holder.value.map_or(Stored::Text, Stored::of);
+            Ok(of_customer.or(listing.data.first()).map(value))
         };
         self.read(&self.endpoints.form_field_values, &query, paid, parse).await
     }

@@ -18,7 +18,8 @@ use super::wire::{Object, number};
 use super::write::NotPut;
 use super::{BigCommerce, Lane, PAGE_ROWS, Paid, Reservation, explained};
 use crate::http::{Answer, Pay, Request};
-use crate::model::{Cell, Class, Failure, FieldShape, Seen, Value, Write};
+use crate::model::{Cell, Class, Failure, FieldShape, Seen, Side, Value, Write};
+use crate::telemetry::{Source, note_of};
 
 /// Nobody has as many.
 const PAGES_MAX: usize = 100;
@@ -26,12 +27,18 @@ const PAGES_MAX: usize = 100;
 /// How long a group that was asked to be made may take to appear: meanwhile it is not asked for again.
 const APPEARS_WITHIN: Duration = Duration::from_secs(120);
 
+/// More groups are not made in a day: a column of anything else, mapped by mistake, must not become groups.
+const GROUPS_PER_DAY: usize = 20;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// What is known of a store's groups.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     listed: RwLock<Arc<Listed>>,
     /// Names are looked up one batch after the other, so that a group is made once.
     turn: tokio::sync::Mutex<()>,
+    /// What was asked to be made today, and when.
     asked_for: Mutex<HashMap<String, Instant>>,
 }
 
@@ -136,6 +143,9 @@ impl BigCommerce {
     ) -> HashMap<usize, Result<u64, NotPut>> {
         let is_group = |write: &Write| self.fields.get(write.field) == Some(&Field::Group);
         let mut ids = HashMap::new();
+        if !batch.iter().any(is_group) {
+            return ids;
+        }
         let _turn = self.groups.turn.lock().await;
         let paid = Paid::by(reservation, Lane::Fresh);
         let mut looked_again = false;
@@ -182,6 +192,14 @@ impl BigCommerce {
         }
     }
 
+    /// The name stays out of it: it is text that came from a CRM.
+    fn say_created(&self, named: &[u64]) {
+        let ids: Vec<String> = named.iter().map(u64::to_string).collect();
+        let text =
+            format!("customer group {} was created, because a contact names it (create_groups = true)", ids.join(", "));
+        note_of(tracing::Level::INFO, Source::of(Side::Store, &self.name), &text);
+    }
+
     /// Makes one group, with one call that is never repeated: whatever it answers, a listing says what there is.
     async fn create_group(&self, name: &str, paid: Paid<'_>) -> Result<Vec<u64>, NotPut> {
         let not_yet = || {
@@ -193,9 +211,15 @@ impl BigCommerce {
         };
         {
             let mut asked_for = self.groups.asked_for.lock().unwrap_or_else(PoisonError::into_inner);
-            asked_for.retain(|_, at| at.elapsed() < APPEARS_WITHIN);
-            if asked_for.contains_key(name) {
+            asked_for.retain(|_, at| at.elapsed() < DAY);
+            if asked_for.get(name).is_some_and(|at| at.elapsed() < APPEARS_WITHIN) {
                 return Err(not_yet());
+            }
+            if asked_for.len() >= GROUPS_PER_DAY {
+                return Err(NotPut::Refused(format!(
+                    "the store has no customer group of this name, and {GROUPS_PER_DAY} were created within a day already; \
+                     create it in BigCommerce if it is meant, or correct the mapping"
+                )));
             }
             asked_for.insert(name.to_owned(), Instant::now());
         }
@@ -219,7 +243,7 @@ impl BigCommerce {
         let named = self.list_groups(paid).await.map_err(NotPut::Failed)?.named(name);
         match (named.is_empty(), refused) {
             (false, _) => {
-                forget();
+                self.say_created(&named);
                 Ok(named)
             }
             (true, true) => {

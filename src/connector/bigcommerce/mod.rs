@@ -7,6 +7,7 @@
 //! What every resource shares:
 //!
 //! - `clock`: the store's time where answers are not dated
+//! - `endpoints`: what may be called, and how often at once
 //! - `field`: which store fields exist, whose each is, and who writes it
 //! - `wire`: the JSON, borrowed from the answer
 //! - `query`: query strings, written by hand
@@ -14,6 +15,8 @@
 //! - `read`: customers: feed, sweep, direct reads
 //! - `write`: packs writes by who writes them
 //! - `lookup`, `lifecycle`: customers found by e-mail, made and deleted
+//! - `beside`: what a sweep reads before the customers
+//! - `ids`: what a DELETE names, which is never nothing
 //!
 //! A room for each resource, with what its fields hold, how they are shown and how they are written:
 //!
@@ -21,21 +24,32 @@
 //! - `customers`: the customer's own fields
 //! - `groups`: its group, by name
 //! - `form_fields`: what it entered at sign-up
+//! - `metafields`: what apps keep about it
+//! - `addresses`: one of its addresses
+//! - `subscribers`: which mail its e-mail consented to
+//! - `segments`: which segments it is in, by its shopper profile
 //!
 //! A new one adds a variant to `field::Field` (and to `field::Writer`, where its calls are its own); the compiler names the
 //! places that must know it.
 
+mod addresses;
 mod attributes;
+mod beside;
 mod clock;
 mod customers;
+mod endpoints;
 mod field;
 mod form_fields;
 mod groups;
+mod ids;
 mod lifecycle;
 mod lookup;
+mod metafields;
 mod paging;
 mod query;
 mod read;
+mod segments;
+mod subscribers;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -43,7 +57,7 @@ mod write;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -55,9 +69,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::attributes::Attributes;
 use self::clock::StoreClock;
+use self::endpoints::{Endpoints, IN_FLIGHT_PER_ENDPOINT};
 use self::field::{Field, Fields, Writer};
 use self::form_fields::FormFields;
 use self::groups::Groups;
+pub use self::ids::{Ids, deletion};
+use self::segments::{Roster, Segments};
 use super::paid::Paid;
 use super::retry::Attempts;
 use super::{
@@ -74,11 +91,17 @@ pub const FEED_CUSTOMERS: &str = "customers";
 /// The feed of attribute values: a change of a value does not date its customer.
 pub const FEED_ATTRIBUTE_VALUES: &str = "attribute_values";
 
+/// The feed of who is in which segment: nothing dates it.
+pub const FEED_SEGMENTS: &str = "segments";
+
+/// The feed of metafields, which date themselves.
+pub const FEED_METAFIELDS: &str = "metafields";
+
+/// The feed of subscribers, who are customers by their e-mails.
+pub const FEED_SUBSCRIBERS: &str = "subscribers";
+
 /// The rows of a page; 250 is the documented maximum.
 const PAGE_ROWS: usize = 250;
-
-/// BigCommerce allows 3 concurrent writes to attribute values, and is said to allow 3 of most other calls.
-const IN_FLIGHT_PER_ENDPOINT: usize = 3;
 
 /// All endpoints of a store together.
 const IN_FLIGHT_MAX: usize = 8;
@@ -111,6 +134,7 @@ pub struct Settings {
 
 /// One BigCommerce store.
 pub struct BigCommerce {
+    name: String,
     store_hash: String,
     names: Vec<String>,
     fields: Fields,
@@ -129,20 +153,14 @@ pub struct BigCommerce {
     attributes: RwLock<Option<Arc<Attributes>>>,
     groups: Groups,
     form_fields: FormFields,
-}
-
-/// Reads and writes of one path count apart; upserts and deletes of values count together.
-struct Endpoints {
-    customers: Endpoint,
-    customer_writes: Endpoint,
-    groups: Endpoint,
-    group_writes: Endpoint,
-    form_field_values: Endpoint,
-    attributes: Endpoint,
-    attribute_writes: Endpoint,
-    values: Endpoint,
-    value_writes: Endpoint,
-    time: Endpoint,
+    /// The same of segments.
+    segments: RwLock<Option<Arc<Segments>>>,
+    /// Whether customers were seen to show their segments.
+    segments_shown: AtomicBool,
+    roster: Mutex<Roster>,
+    /// How many pages all mapped metafields fill, as the last sweep found.
+    metafield_pages: AtomicU64,
+    subscribers: Mutex<subscribers::Known>,
 }
 
 impl fmt::Debug for BigCommerce {
@@ -175,7 +193,7 @@ impl BigCommerce {
         let throttle = Throttle::new(
             ThrottleSettings {
                 side: Side::Store,
-                name: settings.name,
+                name: settings.name.clone(),
                 share: settings.share,
                 fixed: None,
                 in_flight_max: IN_FLIGHT_MAX,
@@ -194,14 +212,23 @@ impl BigCommerce {
             throttle,
             body_bytes_max: None,
         })?;
-        let endpoint = |path| Endpoint::new(path, IN_FLIGHT_PER_ENDPOINT);
         let names = settings.fields.iter().map(|field| field.name.clone()).collect();
         let fields = Fields::new(settings.fields);
         let mut feeds = vec![FEED_CUSTOMERS];
         if fields.iter().any(|field| field.writer() == Some(Writer::AttributeValues)) {
             feeds.push(FEED_ATTRIBUTE_VALUES);
         }
+        if fields.iter().any(Field::is_about_segments) {
+            feeds.push(FEED_SEGMENTS);
+        }
+        if fields.iter().any(|field| matches!(field, Field::Metafield(_))) {
+            feeds.push(FEED_METAFIELDS);
+        }
+        if fields.iter().any(|field| matches!(field, Field::Subscriber(_))) {
+            feeds.push(FEED_SUBSCRIBERS);
+        }
         Ok(Self {
+            name: settings.name,
             store_hash: hash,
             names,
             fields,
@@ -210,24 +237,18 @@ impl BigCommerce {
             create_groups: settings.create_groups,
             patience: settings.patience,
             caller,
-            endpoints: Endpoints {
-                customers: endpoint("/v3/customers"),
-                customer_writes: endpoint("/v3/customers"),
-                groups: endpoint("/v2/customer_groups"),
-                group_writes: endpoint("/v2/customer_groups"),
-                form_field_values: endpoint("/v3/customers/form-field-values"),
-                attributes: endpoint("/v3/customers/attributes"),
-                attribute_writes: endpoint("/v3/customers/attributes"),
-                values: endpoint("/v3/customers/attribute-values"),
-                value_writes: endpoint("/v3/customers/attribute-values"),
-                time: endpoint("/v2/time"),
-            },
+            endpoints: Endpoints::new(),
             clock: StoreClock::default(),
             ids_per_call: AtomicUsize::new(PAGE_ROWS),
             asked_for: Mutex::default(),
             attributes: RwLock::new(None),
             groups: Groups::default(),
             form_fields: FormFields::default(),
+            segments: RwLock::default(),
+            segments_shown: AtomicBool::new(false),
+            roster: Mutex::default(),
+            metafield_pages: AtomicU64::new(u64::MAX),
+            subscribers: Mutex::default(),
         })
     }
 
@@ -255,7 +276,9 @@ impl BigCommerce {
         let paid = Paid::in_lane(Lane::Fresh);
         let (mut attributes, clock) = self.define_attributes(known, may_create).await?;
         self.find_groups(paid).await?;
-        let (mut form_fields, warnings) = self.define_form_fields(known, paid).await?;
+        let (mut form_fields, mut warnings) = self.define_form_fields(known, paid).await?;
+        let (mut segments, more) = self.define_segments(known, may_create).await?;
+        warnings.extend(more);
         let usable = |shape: FieldShape| Definition { id: None, state: DefinitionState::Usable(shape) };
         let mut definitions = Vec::with_capacity(self.fields.len());
         for (index, field, wanted) in self.fields.wanted() {
@@ -264,6 +287,10 @@ impl BigCommerce {
                 Field::Customer(field) => Some(usable(field.shape(&wanted.options))),
                 Field::Group => Some(usable(groups::shape())),
                 Field::Form(_) => form_fields.remove(&index),
+                Field::Segment(_) | Field::Segments => segments.remove(&index),
+                Field::Metafield(_) => Some(usable(metafields::shape())),
+                Field::Subscriber(_) => Some(usable(subscribers::shape())),
+                Field::Address(field) => Some(usable(field.shape())),
                 Field::Unusable(sentence) => {
                     Some(Definition { id: None, state: DefinitionState::Unusable(sentence.clone()) })
                 }
@@ -376,7 +403,7 @@ impl Connector for BigCommerce {
     }
 
     fn everything(&self) -> BoxStream<'_, Result<Page, Failure>> {
-        self.read_customers(None, Lane::Sweep)
+        self.read_everything()
     }
 
     async fn fetch(

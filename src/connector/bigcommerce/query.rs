@@ -54,6 +54,54 @@ pub(super) fn values_of(customers: &[u64], attributes: &[u64]) -> String {
     query
 }
 
+/// Metafields by a filter, all or those that changed since.
+pub(super) fn metafields(filter: &str, since: Option<Timestamp>) -> String {
+    let mut query = format!("limit={PAGE_ROWS}{filter}");
+    if let Some(since) = since {
+        push(&mut query, "date_modified:min", &since.to_seconds_text());
+    }
+    query
+}
+
+/// Subscribers: all, those that changed since, or those of an e-mail, percent-encoded.
+pub(super) fn subscribers(since: Option<Timestamp>, email: Option<&str>) -> String {
+    let mut query = format!("limit={PAGE_ROWS}");
+    if let Some(since) = since {
+        push(&mut query, "date_modified:min", &since.to_seconds_text());
+    }
+    if let Some(email) = email {
+        push(&mut query, "email", email);
+    }
+    query
+}
+
+/// The customers who have one of these e-mails, each percent-encoded.
+pub(super) fn customers_by_email(emails: &[String]) -> String {
+    let mut query = customers(None, &[], PAGE_ROWS);
+    push(&mut query, "email:in", &emails.join(","));
+    query
+}
+
+/// Addresses of these customers.
+pub(super) fn addresses_of(customers: &[u64], form_fields: bool) -> String {
+    let mut query = format!("limit={PAGE_ROWS}");
+    push(&mut query, "customer_id:in", &joined(customers));
+    if form_fields {
+        query.push_str("&include=formfields");
+    }
+    query
+}
+
+/// As many of the first texts as fit into an address, but no more than `most`.
+pub(super) fn fitting_texts(texts: &[String], most: usize) -> (&[String], &[String]) {
+    let mut chars = 0;
+    let fitting = texts.iter().take(most).take_while(|text| {
+        chars += text.len() + 1;
+        chars <= ID_CHARS_MAX
+    });
+    texts.split_at(fitting.count().max(1).min(texts.len()))
+}
+
 /// As many of the first ids, of which there is one, as fit into an address beside `also`, but no more than `most`.
 pub(super) fn fitting<'a>(ids: &'a [u64], also: &[u64], most: usize) -> (&'a [u64], &'a [u64]) {
     let room = ID_CHARS_MAX.saturating_sub(joined(also).len());

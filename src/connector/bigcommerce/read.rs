@@ -6,13 +6,18 @@ use std::sync::atomic::Ordering;
 
 use futures::stream::{self, BoxStream, StreamExt};
 
-use super::attributes::{Attributes, Values, show_all};
+use super::addresses::Book;
+use super::attributes::{Attributes, show_all};
+use super::beside::SharedBeside;
 use super::customers::CustomerField;
 use super::field::Field;
 use super::form_fields;
 use super::paging::{Paging, Step};
 use super::wire::{CustomerRow, Listing, Meta, Object};
-use super::{BigCommerce, FEED_ATTRIBUTE_VALUES, FEED_CUSTOMERS, Lane, Paid, query};
+use super::{
+    BigCommerce, FEED_ATTRIBUTE_VALUES, FEED_CUSTOMERS, FEED_METAFIELDS, FEED_SEGMENTS, FEED_SUBSCRIBERS, Lane, Paid,
+    query,
+};
 use crate::connector::{End, Page};
 use crate::http::{Answer, Endpoint, is_too_large};
 use crate::model::{Cell, Class, Existence, Failure, Key, Observed, Timestamp};
@@ -26,13 +31,21 @@ pub(super) struct Included {
     pub(super) attributes: bool,
     pub(super) form_fields: bool,
     pub(super) store_credit: bool,
+    pub(super) segments: bool,
+    pub(super) addresses: bool,
 }
 
 impl Included {
     /// The words of the query.
-    fn words(self) -> Vec<&'static str> {
-        let words =
-            [(self.attributes, "attributes"), (self.form_fields, "formfields"), (self.store_credit, "storecredit")];
+    pub(super) fn words(self) -> Vec<&'static str> {
+        let words = [
+            (self.attributes, "attributes"),
+            (self.form_fields, "formfields"),
+            (self.store_credit, "storecredit"),
+            (self.segments, "shopper_profile_id"),
+            (self.segments, "segment_ids"),
+            (self.addresses, "addresses"),
+        ];
         words.into_iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word).collect()
     }
 }
@@ -43,6 +56,10 @@ pub(super) struct CustomersPage {
     pub(super) observed: Vec<Observed>,
     /// The id of each one's group, where it is shown; 0: none.
     pub(super) groups: Vec<Option<u64>>,
+    /// The e-mail of each one, where subscribers are mapped.
+    pub(super) emails: Vec<String>,
+    /// What each one shows of its addresses, where they are mapped.
+    pub(super) books: Vec<Book>,
     /// Those that do not show all their attribute values.
     incomplete: Vec<usize>,
     meta: Meta,
@@ -58,8 +75,11 @@ impl CustomersPage {
 impl BigCommerce {
     pub(super) fn read_changes(&self, feed: &'static str, since: Timestamp) -> BoxStream<'_, Result<Page, Failure>> {
         match feed {
-            FEED_CUSTOMERS => self.read_customers(Some(since), Lane::Fresh),
+            FEED_CUSTOMERS => self.read_customers(Some(since), Lane::Fresh, None),
             FEED_ATTRIBUTE_VALUES => self.read_values(since),
+            FEED_SEGMENTS => self.read_members(since),
+            FEED_SUBSCRIBERS => self.read_subscribers(since),
+            FEED_METAFIELDS => self.read_metafields(Some(since), Lane::Fresh, None),
             other => {
                 let sentence = format!("a BigCommerce store has no feed `{other}`; please report this as a defect");
                 stream::iter([Err(Failure::new(Class::Broken, sentence))]).boxed()
@@ -68,9 +88,15 @@ impl BigCommerce {
     }
 
     /// All customers, or those that changed since, with their mapped values.
-    pub(super) fn read_customers(&self, since: Option<Timestamp>, lane: Lane) -> BoxStream<'_, Result<Page, Failure>> {
-        stream::try_unfold(Some(Paging::default()), move |walk| async move {
-            let Some(mut paging) = walk else { return Ok(None) };
+    /// With `beside` also what others of their lists have shown or not.
+    pub(super) fn read_customers(
+        &self,
+        since: Option<Timestamp>,
+        lane: Lane,
+        beside: Option<SharedBeside>,
+    ) -> BoxStream<'_, Result<Page, Failure>> {
+        stream::try_unfold(Some((Paging::default(), beside)), move |walk| async move {
+            let Some((mut paging, beside)) = walk else { return Ok(None) };
             let attributes = self.attributes()?;
             let paid = Paid::in_lane(lane);
             let include = self.included(&attributes, |_| true).words();
@@ -81,12 +107,16 @@ impl BigCommerce {
                     read => break read?,
                 }
             };
-            let end = self.step(&mut paging, &self.endpoints.customers, &read.ids, &read.meta)?;
+            let mut end = self.step(&mut paging, &self.endpoints.customers, &read.ids, &read.meta)?;
             self.complete_values(&mut read, &attributes, paid).await?;
             self.complete_customers(&mut read, paid).await?;
+            if let Some(beside) = &beside {
+                let whole = self.show_beside(&mut read, beside);
+                end = end.map(|end| if whole { end } else { End::Torn });
+            }
             let Some(clock) = read.clock else { return Err(self.undated(&self.endpoints.customers)) };
             let page = Page { observed: read.observed, clock, end };
-            Ok(Some((page, end.is_none().then_some(paging))))
+            Ok(Some((page, end.is_none().then_some((paging, beside)))))
         })
         .boxed()
     }
@@ -109,7 +139,10 @@ impl BigCommerce {
         ids.dedup();
 
         let mut records: HashMap<u64, Observed> = HashMap::with_capacity(ids.len());
-        if asked.is_empty() || fields.iter().any(customer_asked) {
+        let metafields_asked = fields.iter().any(|field| matches!(self.fields.get(*field), Some(Field::Metafield(_))));
+        let consents_asked = fields.iter().any(|field| matches!(self.fields.get(*field), Some(Field::Subscriber(_))));
+        let by_itself = !asked.is_empty() || metafields_asked || consents_asked;
+        if !by_itself || fields.iter().any(customer_asked) {
             let include = self.included(&attributes, |field| fields.contains(&field));
             let mut rest = ids.as_slice();
             while !rest.is_empty() {
@@ -122,12 +155,21 @@ impl BigCommerce {
                 records.extend(found.into_iter().filter_map(|record| Some((id_of(&record.key)?, record))));
             }
         } else {
-            let mut values: Values = self.values_of(&ids, &asked, paid).await?;
-            for id in &ids {
-                let mut record = Observed { existence: Existence::NotSaid, ..self.blank(*id) };
-                show_all(&mut record, *id, &attributes, &mut values);
-                records.insert(*id, record);
+            let not_said = |id: &u64| (*id, Observed { existence: Existence::NotSaid, ..self.blank(*id) });
+            records.extend(ids.iter().map(not_said));
+            if !asked.is_empty() {
+                let mut values = self.values_of(&ids, &asked, paid).await?;
+                for (id, record) in &mut records {
+                    show_all(record, *id, &attributes, &mut values);
+                }
             }
+        }
+        if metafields_asked {
+            let cells = self.metafields_of(&ids, paid).await?;
+            self.show_metafields(&mut records, &cells);
+        }
+        if consents_asked {
+            self.show_subscribers(&mut records, paid).await?;
         }
         let answer = |key: &Key| {
             let record = id_of(key).and_then(|id| records.get(&id));
@@ -144,6 +186,11 @@ impl BigCommerce {
             record
         };
         Ok(keys.iter().map(answer).collect())
+    }
+
+    /// The most ids of one call.
+    pub(super) fn ids_per_call(&self) -> usize {
+        self.ids_per_call.load(Ordering::Relaxed)
     }
 
     /// How many ids one call takes is not documented: where many are refused, half as many are asked for, from then on.
@@ -172,7 +219,10 @@ impl BigCommerce {
                 Field::Attribute(_) => included.attributes |= attributes.of_field(index).is_some(),
                 Field::Form(_) => included.form_fields = true,
                 Field::Customer(CustomerField::StoreCredit) => included.store_credit = true,
-                Field::Customer(_) | Field::Group | Field::Unusable(_) => {}
+                Field::Segment(_) | Field::Segments => included.segments = true,
+                Field::Address(_) => included.addresses = true,
+                Field::Customer(_) | Field::Group | Field::Metafield(_) | Field::Subscriber(_) | Field::Unusable(_) => {
+                }
             }
         }
         included
@@ -223,17 +273,26 @@ impl BigCommerce {
             ids: Vec::with_capacity(listing.data.len()),
             observed: Vec::with_capacity(listing.data.len()),
             groups: Vec::with_capacity(listing.data.len()),
+            emails: Vec::new(),
+            books: Vec::new(),
             incomplete: Vec::new(),
             meta: listing.meta,
             clock: answer.clock,
         };
+        let (by_email, with_addresses) = (self.maps_subscribers(), self.maps_addresses());
         for row in &listing.data {
             let (record, complete) = self.record(row, attributes);
             if !complete {
                 page.incomplete.push(page.observed.len());
             }
             page.ids.push(row.id);
-            page.groups.push(row.customer_group_id);
+            if by_email {
+                page.emails.push(row.email.text().to_owned());
+            }
+            if with_addresses {
+                page.books.push(Book::of(row));
+            }
+            page.groups.push(row.group());
             page.observed.push(record);
         }
         Ok(page)
@@ -242,6 +301,7 @@ impl BigCommerce {
     /// What the rows of a page do not show by themselves, attribute values apart.
     pub(super) async fn complete_customers(&self, page: &mut CustomersPage, paid: Paid<'_>) -> Result<(), Failure> {
         self.show_groups(page, paid).await?;
+        self.show_addresses(page, paid).await?;
         self.doubt_form_fields(page, paid).await
     }
 
@@ -255,13 +315,17 @@ impl BigCommerce {
             row.attribute_count.is_some_and(|count| u64::try_from(shown.len()).is_ok_and(|shown| shown == count));
         let form_fields = row.form_fields.as_deref().filter(|_| self.maps_form_fields());
         let token = form_fields.and_then(form_fields::token);
+        let segments = self.segments();
         for (index, (field, cell)) in self.fields.iter().zip(&mut record.cells).enumerate() {
             match field {
                 Field::Customer(field) => *cell = field.cell(row),
                 Field::Attribute(_) if whole && attributes.of_field(index).is_some() => *cell = Cell::absent(),
                 Field::Form(name) => *cell = form_fields::cell(name, form_fields, token.as_deref()),
+                Field::Segment(_) | Field::Segments => *cell = segments.cell_of(index, field, row),
                 // Groups are known by their names: see `complete_customers`.
-                Field::Group | Field::Attribute(_) | Field::Unusable(_) => {}
+                // Metafields and subscribers have lists of their own.
+                Field::Metafield(_) | Field::Subscriber(_) => {}
+                Field::Group | Field::Address(_) | Field::Attribute(_) | Field::Unusable(_) => {}
             }
         }
         for value in shown {

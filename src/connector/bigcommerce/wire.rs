@@ -9,6 +9,7 @@ use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::addresses::AddressRow;
 use crate::model::{Cell, Seen, Timestamp, Value};
 
 /// A list: rows, and where the next ones are. Read as `Object<Listing<…>>`.
@@ -38,7 +39,9 @@ fn rows<'de, D: Deserializer<'de>, R: Deserialize<'de>>(deserializer: D) -> Resu
     Ok(rows.into_iter().map(|Object(row)| row).collect())
 }
 
-fn optional_rows<'de, D: Deserializer<'de>, R: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<R>>, D::Error> {
+pub(super) fn optional_rows<'de, D: Deserializer<'de>, R: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<R>>, D::Error> {
     let rows: Option<Vec<Object<R>>> = Deserialize::deserialize(deserializer)?;
     Ok(rows.map(|rows| rows.into_iter().map(|Object(row)| row).collect()))
 }
@@ -244,9 +247,8 @@ pub(super) struct CustomerRow<'a> {
     pub(super) tax_exempt_category: Shown<'a>,
     #[serde(borrow, default)]
     pub(super) accepts_product_review_abandoned_cart_emails: Shown<'a>,
-    /// 0: none.
-    #[serde(default, deserialize_with = "optional_number")]
-    pub(super) customer_group_id: Option<u64>,
+    #[serde(borrow, default)]
+    customer_group_id: Shown<'a>,
     #[serde(borrow, default)]
     pub(super) origin_channel_id: Shown<'a>,
     #[serde(borrow, default)]
@@ -263,6 +265,15 @@ pub(super) struct CustomerRow<'a> {
     pub(super) store_credit_amounts: Option<Vec<CreditRow<'a>>>,
     #[serde(borrow, default, deserialize_with = "optional_rows")]
     pub(super) form_fields: Option<Vec<FormFieldRow<'a>>>,
+    #[serde(default, deserialize_with = "optional_number")]
+    pub(super) address_count: Option<u64>,
+    #[serde(borrow, default, deserialize_with = "optional_rows")]
+    pub(super) addresses: Option<Vec<AddressRow<'a>>>,
+    /// Null or empty: none.
+    #[serde(borrow, default)]
+    pub(super) shopper_profile_id: Shown<'a>,
+    #[serde(borrow, default)]
+    pub(super) segment_ids: ShownList<'a>,
 }
 
 /// Store credit. There is one row of it.
@@ -277,11 +288,20 @@ pub(super) struct CreditRow<'a> {
 pub(super) struct FormFieldRow<'a> {
     #[serde(borrow)]
     pub(super) name: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) value: &'a RawValue,
+    #[serde(borrow, default)]
+    pub(super) value: Option<&'a RawValue>,
 }
 
 impl CustomerRow<'_> {
+    /// The id of its group, where it is shown; 0: none.
+    pub(super) fn group(&self) -> Option<u64> {
+        match &self.customer_group_id {
+            Shown::Missing => None,
+            Shown::Null => Some(0),
+            Shown::Text(id) => id.parse().ok(),
+        }
+    }
+
     pub(super) fn modified(&self) -> Option<Timestamp> {
         Timestamp::parse(self.date_modified.text())
     }

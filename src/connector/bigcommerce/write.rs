@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::field::{Field, Writer};
-use super::{BigCommerce, Lane, Paid, Reservation, attributes, customers, explained};
+use super::{
+    BigCommerce, Lane, Paid, Reservation, addresses, attributes, customers, explained, metafields, segments,
+    subscribers,
+};
 use crate::http::{Answer, Endpoint, Request};
 use crate::model::{Class, Failure, Outcome, Write};
 
@@ -26,6 +29,10 @@ impl BigCommerce {
         let packed = by_writer.into_iter().flat_map(|(writer, writes)| match writer {
             Some(Writer::AttributeValues) => attributes::batches(writes),
             Some(Writer::Customers) => customers::batches(writes),
+            Some(Writer::Segments) => segments::batches(writes),
+            Some(Writer::Metafields) => metafields::batches(writes),
+            Some(Writer::Subscribers) => subscribers::batches(writes),
+            Some(Writer::Addresses) => addresses::batches(writes),
             None => vec![writes],
         });
         packed.collect()
@@ -36,6 +43,10 @@ impl BigCommerce {
         let outcomes = match batch.first().and_then(|write| self.writer_of(write)) {
             Some(Writer::AttributeValues) => self.write_values(batch, reservation).await,
             Some(Writer::Customers) => self.put_customers(batch, reservation).await,
+            Some(Writer::Segments) => self.move_members(batch, reservation).await,
+            Some(Writer::Metafields) => self.write_metafields(batch, reservation).await,
+            Some(Writer::Subscribers) => self.write_subscriber(batch, reservation).await,
+            Some(Writer::Addresses) => self.write_addresses(batch, reservation).await,
             None => vec![Some(self.unsendable("its field cannot be written")); batch.len()],
         };
         let forgotten = || self.unsendable("it was left out of the call");

@@ -338,6 +338,7 @@ impl Push<'_> {
 fn held_in(rule: &FieldRule, side: Side, cell: &Cell) -> Result<Option<Canonical>, merge::CannotBeTaken> {
     match &cell.seen {
         Seen::Value(value) => merge::canonical(rule, side, value),
-        Seen::Absent | Seen::Unseen => Ok(None),
+        Seen::Absent => Ok(merge::nothing(rule)),
+        Seen::Unseen => Ok(None),
     }
 }

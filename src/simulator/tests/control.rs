@@ -16,6 +16,26 @@ impl Bench {
 }
 
 #[tokio::test]
+async fn a_script_can_do_what_people_do_to_what_belongs_to_a_customer() {
+    let bench = Bench::new().await;
+    let store = bench.store();
+    bench.done("PUT", "/customers/1/segments", json!({ "Gold": true, "Silver": false })).await;
+    assert_eq!(bench.done("GET", "/customers/1/segments", Value::Null).await, json!(["Gold"]));
+    bench.done("PUT", "/customers/1/metafields", json!({ "erp/id": "7", "erp/note": null })).await;
+    assert_eq!(store.metafields(1, "erp/id")[0].value, "7");
+    bench.done("PUT", "/subscribers", json!({ "a@example.com": ["abandoned_cart"], "b@example.com": null })).await;
+    assert_eq!(store.consents("a@example.com"), Some(["abandoned_cart".to_owned()].into()));
+    let made = bench.done("POST", "/customers/1/addresses", json!({ "city": "Bern", "Kind": "Billing" })).await;
+    let address = format!("/customers/1/addresses/{}", made["id"]);
+    bench.done("PUT", &address, json!({ "city": "Basel" })).await;
+    assert_eq!(bench.done("GET", "/customers/1/addresses", Value::Null).await[0][1], json!({ "city": "Basel" }));
+    bench.done("PUT", &address, json!({})).await;
+    assert!(store.addresses(1).is_empty());
+    assert_eq!(bench.order("GET", "/stores/abc123/customers/one/segments", Value::Null).await.status, 400);
+    assert_eq!(bench.order("PUT", "/stores/abc123/customers/99/segments", json!({ "Gold": true })).await.status, 404);
+}
+
+#[tokio::test]
 async fn a_script_can_do_what_people_do() {
     let bench = Bench::new().await;
     let store = bench.store();

@@ -1,5 +1,6 @@
 //! The simulator as a plain HTTP client sees it.
 
+mod beside;
 mod control;
 mod faults;
 mod limits;

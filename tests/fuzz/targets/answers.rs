@@ -35,6 +35,8 @@ pub fn body(body: &[u8]) {
         customers(server, body, &read);
         values(server, body, &read);
         written(server, body, &read);
+        own(server, body, &read);
+        beside(server, body);
     });
 }
 
@@ -216,6 +218,51 @@ fn written(server: &Server, body: &[u8], read: &Result<Json, Unread>) {
         other => panic!("an answer of 200 became {other:?}"),
     }
     assert_eq!(server.asked().iter().filter(|line| line.starts_with("PUT")).count(), 1, "a write is sent once");
+}
+
+/// The customer's own fields, its group, its form fields: read, listed and written.
+fn own(server: &Server, body: &[u8], read: &Result<Json, Unread>) {
+    const FIELDS: [&str; 4] = ["customer:company", "customer:group", "form_field:Size", "customer:channel_ids"];
+    let (definitions, empty, answer) = (good(DEFINITIONS.as_bytes()), good(EMPTY.as_bytes()), good(body));
+    let groups = good(br#"[{"id": 1, "name": "Wholesale"}]"#);
+    for broken in ["/v3/customers", "/v2/customer_groups", "/v3/customers/form-field-values"] {
+        let (definitions, empty, answer, groups) = (definitions.clone(), empty.clone(), answer.clone(), groups.clone());
+        server.answers(move |line| match line.split('?').next().unwrap_or_default() {
+            asked if asked.ends_with(broken) => answer.clone(),
+            asked if asked.ends_with("/customers/attributes") => definitions.clone(),
+            asked if asked.ends_with("/customer_groups") => groups.clone(),
+            _ => empty.clone(),
+        });
+        let store = server.store_of(&FIELDS);
+        match server.runtime.block_on(store.prepare(&[], false)) {
+            Err(failure) => is_a_failure_to_read(&failure),
+            Ok(_) if broken != "/v3/customers" => {}
+            Ok(_) => {
+                for page in pages(server, &store, None) {
+                    let page = match page {
+                        Err(failure) => return is_a_failure_to_read(&failure),
+                        Ok(page) => page,
+                    };
+                    let Some(rows) = must_be_rows(read, body) else { return };
+                    for (observed, row) in page.observed.iter().zip(rows) {
+                        assert!(is_shown(&observed.cells[0].seen, &row.all("company")), "{row:?} became {observed:?}");
+                    }
+                }
+                let value = Some(Value::text("Acme"));
+                let write = Write { key: Key::new("7"), field: 0, expect: Cell::default(), value, modified: None };
+                let write = std::slice::from_ref(&write);
+                let outcomes = server.runtime.block_on(store.write(write, &Unreserved(Lane::Fresh)));
+                if let [Outcome::Written { stored }] = &outcomes[..] {
+                    let Some(rows) = must_be_rows(read, body) else { return };
+                    let of_customer = |row: &&Json| row.get("id").and_then(Json::whole) == Some(7);
+                    let said = rows.iter().filter(of_customer).any(|row| is_shown(&stored.seen, &row.all("company")));
+                    assert!(said, "taken for written: {}", String::from_utf8_lossy(body));
+                } else {
+                    assert!(matches!(&outcomes[..], [Outcome::Unknown(_)]), "{outcomes:?}");
+                }
+            }
+        }
+    }
 }
 
 /// A whole answer, from its status line on, as it comes over the wire.
@@ -415,5 +462,69 @@ pub fn any(data: &[u8]) {
         Some((128..192, rest)) => exchange(rest),
         Some((192.., rest)) => cursor(&String::from_utf8_lossy(rest)),
         None => {}
+    }
+}
+
+/// What has lists of its own: segments and who is in them, metafields, subscribers, addresses. Read every way there is and
+/// written: whatever comes ends, is no panic, and is taken for written only where it says so.
+fn beside(server: &Server, body: &[u8]) {
+    const FIELDS: [&str; 5] =
+        ["segment:Gold", "metafield:erp/id", "subscriber:marketing_newsletter", "address:city", "customer:company"];
+    const CUSTOMER: &str = r#"{"data": [{"id": 7, "email": "a@example.com", "first_name": "A", "last_name": "B",
+        "address_count": 2, "addresses": [], "shopper_profile_id": "p7", "segment_ids": []}]}"#;
+    const SEGMENTS: &str = r#"{"data": [{"id": "5e60e47a", "name": "Gold"}]}"#;
+    const ENDS: [&str; 6] =
+        ["/segments", "/shopper-profiles", "/metafields", "/subscribers", "/addresses", "/subscribers/5"];
+    const TOKENS: [Option<&str>; 4] = [
+        Some("p7"),
+        None,
+        Some(r#"{"id":5,"email":"a@example.com","consents":[]}"#),
+        Some(r#"{"id":3,"first_name":"A","last_name":"B"}"#),
+    ];
+    // One role for each body: of all of them there are enough.
+    let broken = ENDS[body.len() % ENDS.len()];
+    let [definitions, empty, customer, segments, answer] =
+        [DEFINITIONS.as_bytes(), EMPTY.as_bytes(), CUSTOMER.as_bytes(), SEGMENTS.as_bytes(), body].map(good);
+    server.answers(move |line| match line.split('?').next().unwrap_or_default() {
+        asked if asked.ends_with(broken) => answer.clone(),
+        asked if asked.ends_with("/customers/attributes") => definitions.clone(),
+        asked if asked.ends_with("/v3/segments") => segments.clone(),
+        asked if asked.ends_with("/v3/customers") => customer.clone(),
+        _ => empty.clone(),
+    });
+    let store = server.store_of(&FIELDS);
+    match server.runtime.block_on(store.prepare(&[], false)) {
+        Err(failure) => is_a_failure_to_read(&failure),
+        Ok(_) => {
+            for feed in store.feeds().iter().map(|feed| Some(*feed)).chain([None]) {
+                let pages = pages(server, &store, feed);
+                assert!(pages.len() <= PAGES_MAX, "the walk of {feed:?} has no end");
+                pages.iter().filter_map(|page| page.as_ref().err()).for_each(is_a_failure_to_read);
+            }
+            let every: Vec<usize> = (0..FIELDS.len()).collect();
+            let (keys, lane) = ([Key::new("7")], Unreserved(Lane::Fresh));
+            let fetched = store.fetch(&keys, &every, &lane);
+            if let Err(failure) = server.runtime.block_on(fetched) {
+                is_a_failure_to_read(&failure);
+            }
+            for (field, token) in TOKENS.iter().enumerate() {
+                let text = if field == 0 || field == 2 { "true" } else { "Xyzzy" };
+                let expect = Cell { token: token.map(str::to_owned), ..Cell::default() };
+                let write = Write { key: Key::new("7"), field, expect, value: Some(Value::text(text)), modified: None };
+                let outcomes = server.runtime.block_on(store.write(&[write], &Unreserved(Lane::Fresh)));
+                let said = String::from_utf8_lossy(body);
+                match &outcomes[..] {
+                    // A text that nothing else here holds: whoever says that it is stored has read it.
+                    [Outcome::Written { stored }] if stored.seen == Seen::Value(Value::text("Xyzzy")) => {
+                        assert!(said.contains("Xyzzy"), "taken for written: {said}");
+                    }
+                    [Outcome::Unknown(failure) | Outcome::NotSent(failure) | Outcome::BatchRejected(failure)] => {
+                        shows_no_secret(failure);
+                    }
+                    [_] => {}
+                    _ => panic!("{} outcomes of one write", outcomes.len()),
+                }
+            }
+        }
     }
 }

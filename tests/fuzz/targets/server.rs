@@ -74,6 +74,11 @@ impl Server {
 
     /// A store of its own on this server: nothing that one case told of a quota reaches another.
     pub fn store(&self) -> BigCommerce {
+        self.store_of(&FIELDS)
+    }
+
+    /// The same with other fields.
+    pub fn store_of(&self, fields: &[&str]) -> BigCommerce {
         let wanted = |name: &&str| FieldWanted::new(*name, FieldType::String);
         BigCommerce::new(Settings {
             name: "acme".to_owned(),
@@ -81,7 +86,7 @@ impl Server {
             api_url: self.address.clone(),
             access_token: Arc::new(|| Ok(SecretString::from(TOKEN))),
             share: 0.8,
-            fields: FIELDS.iter().map(wanted).collect(),
+            fields: fields.iter().map(wanted).collect(),
             create_attributes: false,
             create_groups: false,
             patience: Duration::ZERO,

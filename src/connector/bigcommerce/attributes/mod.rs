@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{FieldShape, FieldType, Holds};
 
-pub(super) use values::{Values, show_all};
+pub(super) use values::show_all;
 pub(super) use write::{VALUES_PER_UPSERT, batches};
 
 /// The ids of the mapped attributes that can be used.

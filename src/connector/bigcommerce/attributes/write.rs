@@ -5,10 +5,11 @@ use std::collections::HashMap;
 
 use reqwest::Method;
 
+use super::super::ids::{Ids, deletion};
 use super::super::read::id_of;
 use super::super::wire::{Listing, Object, Upsert, ValueRow};
 use super::super::write::refuse;
-use super::super::{BigCommerce, Lane, Paid, Reservation, query};
+use super::super::{BigCommerce, Lane, Paid, Reservation};
 use crate::http::{Answer, Request};
 use crate::model::{Cell, Class, Failure, Outcome, Value, Write};
 
@@ -33,25 +34,6 @@ pub(in super::super) fn batches(mut writes: Vec<Write>) -> Vec<Vec<Write>> {
     let mut all = packed(writes, VALUES_PER_UPSERT);
     all.extend(packed(deletes, VALUES_PER_DELETE));
     all
-}
-
-/// Ids of values to delete: never empty, for a DELETE without ids is not to be expressed.
-struct ValueIds {
-    first: u64,
-    others: Vec<u64>,
-}
-
-impl ValueIds {
-    fn new(mut ids: Vec<u64>) -> Option<Self> {
-        let first = ids.pop()?;
-        Some(Self { first, others: ids })
-    }
-
-    fn query(&self) -> String {
-        let mut ids = vec![self.first];
-        ids.extend(&self.others);
-        format!("id:in={}", query::joined(&ids))
-    }
 }
 
 /// A write that can be sent: where it goes.
@@ -151,7 +133,7 @@ impl BigCommerce {
         reservation: &dyn Reservation,
         outcomes: &mut [Option<Outcome>],
     ) {
-        let mut ids = Vec::with_capacity(targets.len());
+        let mut ids: Vec<u64> = Vec::with_capacity(targets.len());
         let mut sent = Vec::with_capacity(targets.len());
         for target in targets {
             match batch[target.place].expect.token.as_deref().and_then(|token| token.parse().ok()) {
@@ -162,9 +144,8 @@ impl BigCommerce {
                 None => outcomes[target.place] = Some(self.unsendable("the recheck showed no value to clear")),
             }
         }
-        let Some(ids) = ValueIds::new(ids) else { return };
-        let request = Request::change(Method::DELETE, ids.query(), None);
-        let lost = match self.send_write(&self.endpoints.value_writes, &request, reservation).await {
+        let Some(ids) = Ids::of(ids) else { return };
+        let lost = match self.send_write(&self.endpoints.value_writes, &deletion(&ids), reservation).await {
             Ok(_) => None,
             Err(failure) if failure.may_have_happened => Some(failure),
             Err(failure) => return refuse(&places(&sent), &failure, "", outcomes),
@@ -251,12 +232,5 @@ mod tests {
         let customers: Vec<Option<u64>> = batches[..3].iter().flatten().map(|write| id_of(&write.key)).collect();
         assert!(customers.is_sorted());
         assert!(super::batches(Vec::new()).is_empty());
-    }
-
-    #[test]
-    fn a_delete_without_ids_cannot_be_expressed() {
-        assert!(ValueIds::new(Vec::new()).is_none());
-        assert_eq!(ValueIds::new(vec![5]).unwrap().query(), "id:in=5");
-        assert_eq!(ValueIds::new(vec![5, 6]).unwrap().query(), "id:in=6,5");
     }
 }

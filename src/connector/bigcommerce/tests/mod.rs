@@ -19,6 +19,7 @@ use crate::model::{
     Cell, Class, DefinitionState, Existence, Failure, FieldType, Key, Outcome, Seen, Timestamp, Value, Write,
 };
 
+mod beside;
 mod reading;
 mod resources;
 mod trouble;

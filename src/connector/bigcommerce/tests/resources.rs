@@ -239,6 +239,11 @@ async fn a_form_field_that_nobody_has_any_more_is_unseen_not_absent() {
     assert_eq!((found.warnings.len(), sees(&store).await.as_str()), (0, "absent"));
     // Renamed. A process that has seen it looks again after a while; a new one that remembers says so.
     held.store(0, Ordering::SeqCst);
+    assert_eq!(sees(&store).await, "absent", "it was there a moment ago");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    assert_eq!(sees(&store).await, "unseen");
     let store = new();
     let found = store.prepare(&[Some("Shirt size".to_owned())], false).await.unwrap();
     let DefinitionState::Changed(sentence) = &found.definitions[0].state else { panic!("{found:?}") };
@@ -283,6 +288,45 @@ async fn a_group_is_made_once_and_only_where_the_mapping_says_so() {
         assert_eq!(said(&store.write(&batch, NO_RESERVATION).await), [outcome, outcome]);
         assert_eq!(made.load(Ordering::SeqCst), posts);
     }
+}
+
+#[tokio::test]
+async fn a_column_mapped_by_mistake_does_not_become_groups() {
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let server = server({
+        let made = Arc::clone(&made);
+        move |call| match call.line.as_str() {
+            "GET /customers/attributes?limit=250" => good(definitions()),
+            "GET /v2/customer_groups?limit=250&page=1" => {
+                let made = made.lock().unwrap();
+                good((1..).zip(made.iter()).map(|(id, name): (u64, &Json)| json!({"id": id, "name": name})).collect())
+            }
+            "POST /v2/customer_groups" => {
+                made.lock().unwrap().push(call.body["name"].clone());
+                good(json!({"id": 1}))
+            }
+            "PUT /customers" => {
+                let rows = call.body.as_array().unwrap().iter();
+                let row =
+                    |row: &Json| customer(row["id"].as_u64().unwrap(), "", row["customer_group_id"].as_u64().unwrap());
+                good(json!({"data": rows.map(row).collect::<Vec<_>>()}))
+            }
+            other => panic!("{other}"),
+        }
+    })
+    .await;
+    let mut settings = settings(&server.uri(), &["customer:group"]);
+    settings.create_groups = true;
+    let store = BigCommerce::new(settings).unwrap();
+    store.prepare(&[], false).await.unwrap();
+    let names: Vec<String> = (1..=23).map(|number| format!("person{number}@example.com")).collect();
+    let batch: Vec<Write> = (1..).zip(&names).map(|(id, name)| to_group(id, 0, Some(name))).collect();
+    let outcomes = store.write(&batch, NO_RESERVATION).await;
+    assert_eq!(said(&outcomes)[..20], ["written"; 20]);
+    assert_eq!(said(&outcomes)[20..], ["rejected"; 3]);
+    assert_eq!(made.lock().unwrap().len(), 20);
+    let Outcome::Rejected(why) = &outcomes[22] else { panic!() };
+    assert!(why.contains("20 were created within a day") && !why.contains("example.com"), "{why}");
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ async fn a_delete_is_settled_by_reading_back() {
     assert_eq!(
         calls(&server).await[1..],
         [
-            "DELETE /customers/attribute-values?id:in=101,100",
+            "DELETE /customers/attribute-values?id:in=100,101",
             "GET /customers/attribute-values?limit=250&customer_id:in=10,11&attribute_id:in=1,2",
         ]
     );
