@@ -69,11 +69,15 @@ pub enum Fault {
     AlterationIsEdit,
     /// Records that lost their partner are not looked at again.
     PartedForgotten,
+    /// A creation whose answer was lost is sent again at once.
+    CreateSentAgain,
+    /// Nobody is looked for before a record is made.
+    CreateUnlooked,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::AgreedBeforeAnswer,
         Self::HistoryWithoutOld,
         Self::CursorFromOurClock,
@@ -105,6 +109,8 @@ impl Fault {
         Self::PauseIgnored,
         Self::AlterationIsEdit,
         Self::PartedForgotten,
+        Self::CreateSentAgain,
+        Self::CreateUnlooked,
     ];
 }
 

@@ -1326,9 +1326,12 @@ write.headers  = { Prefer = "return=minimal", If-Match = "" }
     let headers: Vec<_> = profiled.api.write.unwrap().headers.into_iter().collect();
     assert_eq!(headers, [("Prefer".to_owned(), "return=minimal".to_owned())]);
     assert!(matches!(profiled.auth, RestAuth::OAuth { scope: None, .. }));
+    assert_eq!(profiled.api.create.unwrap().exists, [409]);
+    assert!(profiled.api.delete.unwrap().headers.contains_key("If-Match"));
     for profile in ["directus", "nocodb", "dataverse"] {
         let settings = crm(&format!("{STORE}{}{MAPPING}", api.replace("\"odata\"", &format!("\"{profile}\""))));
         assert!(settings.api.list.since.is_some() && settings.api.write.is_some(), "{profile}");
+        assert_eq!((settings.api.create.is_some(), settings.api.delete.is_some()), (true, profile != "nocodb"));
     }
 }
 
@@ -1363,6 +1366,18 @@ fn what_is_wrong_with_an_api_is_said() {
             "did you mean `text`?",
         ),
         ("modified =", "etag = \"etag\"\nmodified =", "", ""),
+        ("modified =", "create.path = \"/contacts\"\nmodified =", "", ""),
+        ("modified =", "create.path = \"/contacts/{key}\"\nmodified =", "crm.erp.create.path: {key} stands for", ""),
+        ("modified =", "create.query = \"x=1\"\nmodified =", "crm.erp.create: `path` is missing", ""),
+        ("modified =", "create.path = \"/{collection}\"\nmodified =", "crm.erp: `collection` is missing", ""),
+        ("modified =", "delete.path = \"/contacts/{key}\"\nmodified =", "", ""),
+        (
+            "modified =",
+            "delete.path = \"/contacts\"\nmodified =",
+            "crm.erp.delete: `path` of `delete` has no place",
+            "",
+        ),
+        ("modified =", "delete.path = \"/{collection}/{key}\"\nmodified =", "crm.erp: `collection` is missing", ""),
         ("https://crm.example.com", "http://crm.example.com", "crm.erp.url: must be https", ""),
     ] {
         let text = with_api(from, to);

@@ -21,6 +21,12 @@ pub enum CreationState {
 }
 
 impl CreationState {
+    fn parse(word: &str) -> Option<Self> {
+        [Self::Wanted, Self::Open, Self::Refused, Self::Made, Self::Declined]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+    }
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Wanted => "wanted",
@@ -219,6 +225,16 @@ impl Transaction<'_> {
         .bind(pair)
         .bind(until.as_millis());
         Ok(self.one(query).await?.get(0))
+    }
+
+    /// How far the creation of a record's partner has come, where one was ever wanted.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn creation_of(&mut self, pair: i64, record: i64) -> Result<Option<CreationState>, Error> {
+        let query = statement("SELECT state FROM creation WHERE pair = ?1 AND record = ?2").bind(pair).bind(record);
+        let rows = self.database.rows(query).await?;
+        Ok(rows.first().and_then(|row| CreationState::parse(row.get::<&str>(0))))
     }
 
     /// The creations with these numbers.

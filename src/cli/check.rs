@@ -15,6 +15,7 @@ use crate::checkpoint;
 use crate::config::{self, Config, Problem};
 use crate::connector::{Prepared, Quota};
 use crate::daemon::{Blueprint, PairPlan, SourcePlan};
+use crate::engine::inability;
 use crate::model::{
     Class, DefinitionState, Direction, Failure, FieldRule, FieldShape, FieldType, Holds, OnClear, Side,
 };
@@ -42,7 +43,8 @@ pub async fn run(common: &Common, options: &Check, stop: &CancellationToken) -> 
     let session = Session::open(common, Access::Read, stop).await?;
     let blueprint = session.blueprint().await;
     let looks = join_all(blueprint.sources.iter().map(|plan| look(&session, plan))).await;
-    let looks = looks.into_iter().collect::<Result<Vec<Look<'_>>, Trouble>>()?;
+    let mut looks = looks.into_iter().collect::<Result<Vec<Look<'_>>, Trouble>>()?;
+    note_inabilities(&blueprint, &mut looks);
     let warnings = warnings(&session.config, &blueprint, &looks);
     if options.json {
         output::document(&document(&session.config, &blueprint, &looks, &warnings))?;
@@ -166,6 +168,20 @@ async fn look<'a>(session: &Session, plan: &'a SourcePlan) -> Result<Look<'a>, T
     Ok(look)
 }
 
+/// What the mappings ask of a side beyond writing fields, and it cannot do.
+fn note_inabilities(blueprint: &Blueprint, looks: &mut [Look<'_>]) {
+    for pair in &blueprint.pairs {
+        for look in looks.iter_mut().filter(|look| pair.name_on(look.plan.side) == look.plan.name) {
+            let Ok(settings) = &look.plan.settings else { continue };
+            let mapping = &pair.settings.mapping;
+            let Some(sentence) = inability(mapping, look.plan.side, &*settings.connector) else { continue };
+            if !look.failures.iter().any(|known| known.message == sentence) {
+                look.failures.push(Failure::new(Class::Misconfigured, sentence));
+            }
+        }
+    }
+}
+
 /// What is remembered of a source: the ids of its fields' definitions, and what it is.
 async fn remembered(
     session: &Session,
@@ -242,6 +258,12 @@ fn target(rule: &FieldRule, side: Side, shape: &FieldShape, from: Option<&FieldS
             "the {side} holds {} only: any other text is held; give the field its `type`",
             holds(shape)
         ));
+    }
+    let unseparated = rule.kind == FieldType::List && rule.options.separator.is_none();
+    if unseparated && side == Side::Crm && shape.holds == Holds::Text {
+        return Some(
+            "the crm holds text: lists stand there as JSON; if they are separated there, give `separator`".to_owned(),
+        );
     }
     let longest = shape
         .max_chars

@@ -49,9 +49,9 @@ pub enum Removed {
 /// What a source takes to make and remove records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifecycleLimits {
-    /// The most records of one [`Lifecycle::create`].
+    /// The most records of one [`Lifecycle::create`]; 0: it makes none.
     pub records_per_create: usize,
-    /// The most keys of one [`Lifecycle::remove`].
+    /// The most keys of one [`Lifecycle::remove`]; 0: it removes none.
     pub keys_per_remove: usize,
 }
 
@@ -62,7 +62,7 @@ pub trait Lifecycle: Send + Sync {
     fn lifecycle_limits(&self) -> LifecycleLimits;
 
     /// Fields without which no record can be made: each inner list is a choice of which one suffices, by the connector's own
-    /// names. A mapping that creates must give a value to one of each.
+    /// names, in any case of letters. A mapping that creates must give a value to one of each.
     fn required(&self) -> Vec<Vec<&'static str>> {
         Vec::new()
     }
@@ -77,4 +77,19 @@ pub trait Lifecycle: Send + Sync {
     /// Deletes or archives these records, as the system can, with as few calls as it takes, each sent once. One outcome for
     /// each, in order. A record that is gone already is `Gone`.
     async fn remove(&self, keys: &[Key], reservation: &dyn Reservation) -> Vec<Removed>;
+}
+
+/// Whether a system that has no code for it says that there is such a record: its words in English, which it is asked for, those
+/// of databases and of most modules. Anything else is a refusal.
+pub(super) fn says_it_is_there(said: &str) -> bool {
+    let said = said.to_lowercase();
+    let words = [
+        "already exist",
+        "must be unique",
+        "should be unique",
+        "has to be unique",
+        "duplicate key",
+        "unique constraint",
+    ];
+    words.iter().any(|words| said.contains(words))
 }

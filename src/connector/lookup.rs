@@ -61,6 +61,25 @@ impl Wanted {
     }
 }
 
+/// A pattern of `LIKE` that is like a value, with `\` before what means something there. What is not ASCII may be anything: the database may not know its other case.
+pub(super) fn like(value: &str) -> String {
+    let mut pattern = String::with_capacity(value.len());
+    for character in value.chars() {
+        match character {
+            '%' | '_' | '\\' => pattern.extend(['\\', character]),
+            _ if character.is_ascii() => pattern.push(character),
+            _ if pattern.ends_with('%') && !pattern.ends_with("\\%") => {}
+            _ => pattern.push('%'),
+        }
+    }
+    pattern
+}
+
+/// Patterns of `LIKE` for what begins or ends with white space.
+pub(super) fn spaced() -> impl Iterator<Item = String> {
+    [" ", "\t", "\n", "\r", "\u{a0}"].into_iter().flat_map(|space| [format!("{space}%"), format!("%{space}")])
+}
+
 /// Values in pieces of at most so many, and of at most so many characters (by `chars`) where a piece has more than one.
 pub(super) fn pieces(
     values: &[String],
@@ -101,6 +120,19 @@ mod tests {
         ] {
             assert_eq!(Wanted::new(&values, false).is(held), exactly, "{held:?}");
             assert_eq!(Wanted::new(&values, true).is(held), folded, "{held:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_mean_what_values_say() {
+        for (value, expected) in [
+            ("ada@example.com", "ada@example.com"),
+            ("100%_\\", "100\\%\\_\\\\"),
+            ("ärgerß", "%rger%"),
+            ("äö%ü", "%\\%%"),
+            ("%ä", "\\%%"),
+        ] {
+            assert_eq!(like(value), expected, "{value}");
         }
     }
 

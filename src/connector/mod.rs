@@ -53,7 +53,7 @@ pub enum Dating {
     /// Only the record has one ([`Observed::modified`]), and it moves with every change of the field.
     #[default]
     Record,
-    /// Nothing: not even the record's time need move.
+    /// Nothing: not even the record's time need move. What differs soon after a change is then looked at twice.
     Nothing,
 }
 

@@ -49,7 +49,7 @@ pub struct PairPlan {
 
 impl PairPlan {
     /// The label of its store or CRM.
-    pub(super) fn name_on(&self, side: Side) -> &str {
+    pub(crate) fn name_on(&self, side: Side) -> &str {
         match side {
             Side::Store => &self.store,
             Side::Crm => &self.crm,

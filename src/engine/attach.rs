@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::ability::inability;
 use super::{Defined, Engine, Error, Pair, PairField, Source, SourceField, Times, shape_of};
 use crate::checkpoint::{FieldRow, Settled, SourceRow};
 use crate::connector::{Connector, Prepared};
-use crate::model::{
-    Class, Create, DefinitionState, Failure, FieldShape, Mapping, Mode, OnDelete, Rails, Side, Timestamp,
-};
+use crate::model::{Class, Create, DefinitionState, Failure, FieldShape, Mapping, Mode, Rails, Side, Timestamp};
 use crate::proof::Fault;
 use crate::telemetry::Event;
 
@@ -247,7 +246,12 @@ impl Engine {
         crm: &Arc<Source>,
     ) -> Result<Arc<Pair>, Error> {
         let mut pair = assemble_pair(settings, store, crm)?;
-        can_make_and_remove(&pair)?;
+        for side in [Side::Store, Side::Crm] {
+            let target = pair.source(side);
+            if let Some(sentence) = inability(&pair.mapping, side, &*target.connector) {
+                return Err(target.error(Failure::new(Class::Misconfigured, sentence)));
+            }
+        }
         self.bind_mapping(&mut pair).await?;
         if crate::proof::has(Fault::AttemptsForgottenAtStart) {
             self.forget_attempts(&pair).await?;
@@ -342,60 +346,6 @@ impl Engine {
         transaction.commit().await?;
         Ok(())
     }
-}
-
-/// That both sides can do what a mapping asks for beyond writing fields: making partners, and deleting them.
-fn can_make_and_remove(pair: &Pair) -> Result<(), Error> {
-    let name = &pair.mapping.name;
-    for side in [Side::Store, Side::Crm] {
-        let target = pair.source(side);
-        let problem = |sentence: String| Err(target.error(Failure::new(Class::Misconfigured, sentence)));
-        let lifecycle = target.connector.lifecycle();
-        let makes = pair.creates_on().any(|creates| creates == side);
-        let Some(lifecycle) = lifecycle else {
-            if makes {
-                let what = format!(
-                    "the mapping `{name}` makes missing partners here, and a CRM of kind `{}` makes no records; set create = \
-                     \"none\", or make only the other side's",
-                    target.connector.kind()
-                );
-                return problem(what);
-            }
-            if pair.mapping.on_delete == OnDelete::Delete {
-                let what = format!(
-                    "the mapping `{name}` deletes partners, and a CRM of kind `{}` deletes no records; set on_delete = \
-                     \"unlink\"",
-                    target.connector.kind()
-                );
-                return problem(what);
-            }
-            continue;
-        };
-        if !makes {
-            continue;
-        }
-        let fields = pair.fields.iter().filter(|field| field.writes_only() != Some(side.other()));
-        let mut given: Vec<&str> = fields
-            .map(|field| if side == Side::Store { &field.rule.store } else { &field.rule.crm })
-            .map(String::as_str)
-            .collect();
-        given.extend(
-            pair.mapping
-                .matches
-                .iter()
-                .map(|rule| if side == Side::Store { rule.store.as_str() } else { rule.crm.as_str() }),
-        );
-        let lacks = |choice: &&Vec<&str>| !choice.iter().any(|name| given.contains(name));
-        if let Some(choice) = lifecycle.required().iter().find(lacks) {
-            let what = format!(
-                "the mapping `{name}` makes missing partners here, which need {}; map it from the other side, or set create = \
-                 \"none\"",
-                choice.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
-            );
-            return problem(what);
-        }
-    }
-    Ok(())
 }
 
 /// The pair that a mapping makes of two sources, before it is known to the checkpoint.

@@ -23,7 +23,7 @@ impl Engine {
             return Ok(false);
         };
         let found_by_value = |pair: &Pair| {
-            let makes_customers = pair.creates_on().any(|side| side == Side::Store);
+            let makes_customers = pair.mapping.create.on(Side::Store);
             let is_found = |field: i64| source.place(field).is_some_and(|place| lookup.finds_by(place));
             !makes_customers && pair.rules.iter().all(|(_, field, _)| is_found(*field))
         };

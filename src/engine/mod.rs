@@ -6,6 +6,7 @@
 //!
 //! Must not know: BigCommerce, SQL, HTTP, configuration files, the command line.
 
+mod ability;
 mod attach;
 mod balance;
 mod behind;
@@ -39,6 +40,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+pub use ability::inability;
 pub use attach::{PairSettings, SourceSettings, folds_case};
 pub use balance::Balance;
 pub use clock::{Clock, SystemClock};
@@ -53,9 +55,7 @@ pub use report::{Explained, ExplainedField, LinkReport, LinkStanding, LinkState,
 use crate::checkpoint::{Checkpoint, Cursor, SeenRecord};
 use crate::connector::{Connector, Dating};
 use crate::merge;
-use crate::model::{
-    Create, DefinitionState, Direction, FieldRule, FieldShape, Mapping, Mode, Rails, Side, Timestamp, Value,
-};
+use crate::model::{DefinitionState, Direction, FieldRule, FieldShape, Mapping, Mode, Rails, Side, Timestamp, Value};
 use crate::telemetry;
 
 /// Every read of a feed begins this much before the cursor: whole-second times, and whether a bound includes its own
@@ -321,13 +321,8 @@ impl Pair {
 
     /// The sides on which partners are made.
     pub(crate) fn creates_on(&self) -> impl Iterator<Item = Side> {
-        let (store, crm) = match self.mapping.create {
-            Create::None => (false, false),
-            Create::Store => (true, false),
-            Create::Crm => (false, true),
-            Create::Both => (true, true),
-        };
-        [(Side::Store, store), (Side::Crm, crm)].into_iter().filter(|(_, creates)| *creates).map(|(side, _)| side)
+        let create = self.mapping.create;
+        [Side::Store, Side::Crm].into_iter().filter(move |side| create.on(*side))
     }
 
     /// The field of a match rule on a side.

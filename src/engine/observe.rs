@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::{Engine, Error, Source};
+use super::{Engine, Error, Source, SourceField};
 use crate::checkpoint::{RecordRow, RecordSave, SeenCell, SeenRecord, Transaction, Waiting};
 use crate::connector::Dating;
 use crate::model::{Existence, Key, Observed, Seen, Timestamp, Value};
@@ -265,7 +265,7 @@ fn absorb(
                         if waiting.value == text && now >= waiting.until && !crate::proof::has(Fault::OlderIsNever) =>
                     {
                         second.remove.push((waiting.record, waiting.field));
-                        take(record, source, field.id, value, dated, cell.modified, reading);
+                        take(record, source, field, value, (dated, cell.modified), reading, now);
                     }
                     (Some(waiting), _) if waiting.value == text => {}
                     (_, Some(id)) => {
@@ -286,7 +286,7 @@ fn absorb(
                     missed += 1;
                 }
                 second.remove.extend(pending.map(|w| (w.record, w.field)));
-                take(record, source, field.id, value, dated, cell.modified, reading);
+                take(record, source, field, value, (dated, cell.modified), reading, now);
             }
         }
     }
@@ -348,9 +348,13 @@ fn compare(
     if beside.zip(dated).is_some_and(runs_backwards) {
         return Verdict::Older;
     }
-    // What has no date may be as old as a replica: right after our own write it proves nothing.
+    // What has no date may be as old as a replica: right after our own write it proves nothing, and where nothing is ever
+    // dated, neither right after the last change that was seen.
     let just_written = || acknowledged.is_some_and(|acknowledged| reading.started < acknowledged + replica_lag);
-    if dated.is_none() && (known.ours && just_written() || known.modified.is_some_and(may_lag)) {
+    let just_changed =
+        |changed: Timestamp| dating == Dating::Nothing && source.their_time(reading.started) < changed + replica_lag;
+    let too_soon = |modified: Timestamp| may_lag(modified) || just_changed(modified);
+    if dated.is_none() && (known.ours && just_written() || known.modified.is_some_and(too_soon)) {
         return Verdict::Older;
     }
     Verdict::New
@@ -365,24 +369,30 @@ pub(super) fn latest(dated: Timestamp) -> Timestamp {
 fn take(
     record: &mut Working,
     source: &Source,
-    field: i64,
+    field: &SourceField,
     value: Option<&Value>,
-    dated: Option<Timestamp>,
-    dated_itself: Option<Timestamp>,
+    (dated, dated_itself): (Option<Timestamp>, Option<Timestamp>),
     reading: Reading,
+    now: Timestamp,
 ) {
-    let known = record.seen.get(field);
+    let known = record.seen.get(field.id);
     // The date of a whole record stands for a field only if the old value is known to have stood until shortly before.
     let edited = dated_itself.or_else(|| {
-        let record_date = dated.filter(|_| known.is_some() && source.dating(field) == Dating::Record)?;
+        let record_date = dated.filter(|_| known.is_some() && field.dating == Dating::Record)?;
         reading.covered.filter(|covered| *covered + DATED_WITHIN >= record_date).map(|_| record_date)
     });
     let acknowledged = known.as_ref().and_then(|known| known.acknowledged);
     let known_modified = known.and_then(|known| known.modified);
     // Where its date runs backwards, it is younger than what it replaces all the same.
     let after_known = known_modified.filter(|modified| dated.is_some_and(|dated| dated < *modified));
-    let modified = after_known.map(|modified| modified + Duration::from_millis(1)).or(dated).or(known_modified);
-    record.seen.set(field, SeenCell { value: value.cloned(), modified, edited, acknowledged, ours: false });
+    let after_known = after_known.map(|modified| modified + Duration::from_millis(1));
+    let modified = if field.dating == Dating::Nothing {
+        // It changed by now: what a lagging replica shows from here on is older than this.
+        Some(source.their_time(now))
+    } else {
+        after_known.or(dated).or(known_modified)
+    };
+    record.seen.set(field.id, SeenCell { value: value.cloned(), modified, edited, acknowledged, ours: false });
     record.dirty = true;
-    record.rematch |= source.is_match_field(field);
+    record.rematch |= source.is_match_field(field.id);
 }

@@ -64,7 +64,7 @@ impl Engine {
         let unknown = feeds.iter().any(|feed| !cursors.contains_key(*feed));
         // A mapping may want to see everybody now.
         let is_partly_known = source.by_key.load(Ordering::SeqCst)
-            && source.pairs().iter().any(|pair| pair.creates_on().any(|side| side == Side::Store));
+            && source.pairs().iter().any(|pair| pair.mapping.create.on(Side::Store));
         if never || unknown || is_partly_known || source.must_sweep.load(Ordering::SeqCst) {
             return self.sweep(source, None).await;
         }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::decide::{Fate, Mood, Verdict};
 use super::{CHUNK, Engine, Error, Pair};
-use crate::checkpoint::{Behind, HeldState, HistoryFilter, HistoryRow, LinkCounts, RecordRow, SeenCell, Transaction};
+use crate::checkpoint::{
+    Behind, CreationState, HeldState, HistoryFilter, HistoryRow, LinkCounts, RecordRow, SeenCell, Transaction,
+};
 use crate::model::{HeldReason, Mode, Side, Timestamp};
 
 /// How one pair stands.
@@ -381,6 +383,20 @@ impl Engine {
         }
         if let Some((_, reason)) = transaction.held_records(pair.id).await?.get(&record.id) {
             return Ok(format!("it is held as {reason}; {}", reason.next_step()));
+        }
+        let creation = transaction.creation_of(pair.id, record.id).await?;
+        let its_creation = match creation.filter(|_| pair.creates_on().any(|target| target != side)) {
+            Some(CreationState::Wanted) => Some("its partner is to be made by the next pass, within the rails"),
+            Some(CreationState::Open) => Some(
+                "its partner was sent to be made, and nobody knows yet what became of it: it is looked for after `quarantine`",
+            ),
+            Some(CreationState::Made | CreationState::Declined) => {
+                Some("it had a partner, and none is made again; `attune link add STORE CUSTOMER CONTACT` gives it one")
+            }
+            Some(CreationState::Refused) | None => None,
+        };
+        if let Some(sentence) = its_creation {
+            return Ok(sentence.to_owned());
         }
         Ok(match pair.deciding(side, &record.seen) {
             None => "it holds no value that a match rule could use".to_owned(),

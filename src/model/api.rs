@@ -41,6 +41,10 @@ pub struct Api {
     pub read: Option<ApiRead>,
     /// How records are written; none: they are not.
     pub write: Option<ApiWrite>,
+    /// How a record is made; none: not at all.
+    pub create: Option<ApiCreate>,
+    /// How a record is removed; none: not at all.
+    pub delete: Option<ApiDelete>,
 }
 
 /// What keys are.
@@ -164,6 +168,36 @@ pub struct ApiWrite {
     pub missing: Vec<u16>,
     /// The statuses beyond 400, 409 and 422 that say that a value is refused.
     pub refused: Vec<u16>,
+    /// Headers of these requests.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// How one record is made, by a POST.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiCreate {
+    /// The path.
+    pub path: String,
+    /// The query.
+    pub query: String,
+    /// Where the answer shows the new record, with its key.
+    pub record: String,
+    /// The statuses that say that there is such a record already.
+    pub exists: Vec<u16>,
+    /// The statuses beyond 400, 409 and 422 that say that the record is refused.
+    pub refused: Vec<u16>,
+    /// Headers of these requests.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// How one record is removed, by a DELETE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiDelete {
+    /// The path, with the key.
+    pub path: String,
+    /// The query.
+    pub query: String,
+    /// The statuses that say that a record is not there.
+    pub missing: Vec<u16>,
     /// Headers of these requests.
     pub headers: BTreeMap<String, String>,
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::Side;
+
 /// How the records and fields of a store and a CRM correspond.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mapping {
@@ -56,6 +58,16 @@ pub enum Create {
     Crm,
     /// Both.
     Both,
+}
+
+impl Create {
+    /// Whether partners are made on this side.
+    pub const fn on(self, side: Side) -> bool {
+        match side {
+            Side::Store => matches!(self, Self::Store | Self::Both),
+            Side::Crm => matches!(self, Self::Crm | Self::Both),
+        }
+    }
 }
 
 /// What happens to a link when one of its records is gone.

@@ -10,7 +10,7 @@ mod time;
 mod value;
 mod write;
 
-pub use api::{Api, ApiBody, ApiKeyIs, ApiList, ApiPaging, ApiRead, ApiWrite};
+pub use api::{Api, ApiBody, ApiCreate, ApiDelete, ApiKeyIs, ApiList, ApiPaging, ApiRead, ApiWrite};
 pub use failure::{Class, Failure};
 pub use mapping::{
     AddressMark, Conflict, Create, Direction, FieldOptions, FieldRule, FieldType, Mapping, MatchRule, Meaning, Mode,

@@ -69,7 +69,8 @@ impl Event<'_> {
                     Side::Store => "customer",
                     Side::Crm => "contact",
                 };
-                format!("{record} {key} is held: {reason}, {candidates} candidates; next: {}", reason.next_step())
+                let between = if *candidates > 0 { format!(", {candidates} candidates") } else { String::new() };
+                format!("{record} {key} is held: {reason}{between}; next: {}", reason.next_step())
             }
             Self::ConflictResolved { store_key, crm_key, field, winner, policy, .. } => {
                 format!("conflict in {field} of customer {store_key}, contact {crm_key}: {winner} won by {policy}")

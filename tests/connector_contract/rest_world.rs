@@ -68,6 +68,10 @@ pub struct Held {
     pub calls: Vec<String>,
     /// The bodies of writes.
     pub bodies: Vec<String>,
+    /// Whether no two records may have one title.
+    pub unique_titles: bool,
+    /// What is answered to the next creation or removal in place of an answer, when it has been done.
+    pub lost_answer: Option<u16>,
 }
 
 pub type Shared = Arc<Mutex<Held>>;
@@ -143,6 +147,26 @@ impl Held {
         row
     }
 
+    /// Makes a record with these fields; the status where it does not.
+    fn create(&mut self, body: &str, at: Timestamp) -> Result<String, u16> {
+        let Ok(Value::Object(values)) = serde_json::from_str(body) else { return Err(400) };
+        let title = values.get("title").cloned().unwrap_or_default();
+        let is_taken = self.unique_titles && self.rows.values().any(|row| row["title"] == title);
+        match () {
+            () if title == json!(REFUSED) => Err(400),
+            () if is_taken => Err(409),
+            () => {
+                let key = self.add("", at);
+                let row = self.rows.get_mut(&key).expect("it was made");
+                row.insert("title".to_owned(), Value::Null);
+                // What is no field is ignored without a word.
+                let known: Vec<_> = values.into_iter().filter(|(name, _)| row.contains_key(name)).collect();
+                row.extend(known);
+                Ok(key)
+            }
+        }
+    }
+
     fn etag(row: &Map<String, Value>) -> String {
         format!("W/\"{}\"", row["version"])
     }
@@ -183,9 +207,13 @@ fn odata_error(status: u16, code: &str) -> Response {
 }
 
 async fn serve(State(held): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let mut lost = None;
     let mut response = {
         let mut held = held.lock().expect("no panic");
         held.calls.push(format!("{method} {uri}"));
+        if [Method::POST, Method::DELETE].contains(&method) {
+            lost = held.lost_answer.take();
+        }
         let body = String::from_utf8(body.to_vec()).expect("text");
         if method != Method::GET {
             held.bodies.push(body.clone());
@@ -197,6 +225,11 @@ async fn serve(State(held): State<Shared>, method: Method, uri: Uri, headers: He
             _ => odata(&mut held, &method, &uri, &headers, &body),
         }
     };
+    if [Method::POST, Method::DELETE].contains(&method)
+        && let Some(status) = lost
+    {
+        response = answer(status, json!({}));
+    }
     let date = jiff::fmt::strtime::format("%a, %d %b %Y %H:%M:%S GMT", jiff::Timestamp::now()).expect("a date");
     response.headers_mut().insert("date", date.parse().expect("a header"));
     response
@@ -206,6 +239,12 @@ async fn serve(State(held): State<Shared>, method: Method, uri: Uri, headers: He
 /// are not, which are left out.
 fn directus(held: &mut Held, method: &Method, uri: &Uri, body: &str) -> Response {
     let arguments = arguments(uri.query().unwrap_or_default());
+    if let Some(key) = uri.path().strip_prefix("/items/contacts/").filter(|_| *method == Method::DELETE) {
+        return match held.rows.remove(key) {
+            Some(_) => StatusCode::NO_CONTENT.into_response(),
+            None => directus_error(403, "FORBIDDEN"),
+        };
+    }
     if uri.path() != "/items/contacts" {
         return directus_error(403, "FORBIDDEN");
     }
@@ -234,6 +273,17 @@ fn directus(held: &mut Held, method: &Method, uri: &Uri, body: &str) -> Response
             }
         }
         return answer(200, json!({ "data": shown }));
+    }
+    if *method == Method::POST {
+        return match held.create(body, clock()) {
+            Ok(key) => answer(200, json!({ "data": held.shown(&held.rows[&key], &fields) })),
+            Err(409) => {
+                let message = "Value for field \"title\" in collection \"contacts\" has to be unique.";
+                let error = json!({ "message": message, "extensions": { "code": "RECORD_NOT_UNIQUE" } });
+                answer(400, json!({ "errors": [error] }))
+            }
+            Err(status) => directus_error(status, "FAILED_VALIDATION"),
+        };
     }
     let Ok(Value::Array(items)) = serde_json::from_str(body) else { return directus_error(400, "INVALID_PAYLOAD") };
     if *method != Method::PATCH {
@@ -270,8 +320,31 @@ fn odata(held: &mut Held, method: &Method, uri: &Uri, headers: &HeaderMap, body:
     if path == "/odata/v4/Contacts" && *method == Method::GET {
         return odata_page(held, &arguments, headers);
     }
+    if path == "/odata/v4/Contacts" && *method == Method::POST {
+        let shows = headers.get("prefer").is_some_and(|prefer| prefer == "return=representation");
+        return match held.create(body, clock()) {
+            Ok(key) if shows => {
+                let row = &held.rows[&key];
+                let fields: Vec<&str> = row.keys().map(String::as_str).filter(|name| *name != "account").collect();
+                answer(201, held.shown(row, &fields).expect("all are there"))
+            }
+            Ok(_) => StatusCode::NO_CONTENT.into_response(),
+            Err(409) if held.manner == Manner::ODataBatch => odata_error(412, "DuplicateRecord"),
+            Err(status) => odata_error(status, "BadRequest"),
+        };
+    }
     let key = path.strip_prefix("/odata/v4/Contacts('").and_then(|rest| rest.strip_suffix("')"));
     let Some(key) = key.map(|key| key.replace("''", "'")) else { return odata_error(404, "NoSuchPath") };
+    if *method == Method::DELETE {
+        // Dataverse asks for no condition.
+        if held.manner == Manner::OData && headers.get("if-match").is_none() {
+            return odata_error(428, "PreconditionRequired");
+        }
+        return match held.rows.remove(&key) {
+            Some(_) => StatusCode::NO_CONTENT.into_response(),
+            None => odata_error(404, "NotFound"),
+        };
+    }
     if *method != Method::PATCH {
         return odata_error(405, "MethodNotAllowed");
     }
@@ -409,7 +482,7 @@ impl Home {
             Manner::ODataBatch => {
                 "profile = \"dataverse\"\nkey = \"ID\"\nkey_is = \"text\"\nmodified = \"modifiedAt\"\ncreated = \"createdAt\"\n\
                  related_modified = \"modifiedAt\"\ndeleted = { field = \"status\", values = [\"archived\"] }\n\
-                 write.path = \"/{collection}({literal})\""
+                 write.path = \"/{collection}({literal})\"\ndelete.path = \"/{collection}({literal})\""
             }
         };
         let collection = if self.manner == Manner::Directus { "contacts" } else { "Contacts" };
@@ -424,6 +497,8 @@ impl Home {
             next: 0,
             calls: Vec::new(),
             bodies: Vec::new(),
+            unique_titles: false,
+            lost_answer: None,
         };
         let at = clock();
         for number in 1..=records {
@@ -538,6 +613,11 @@ impl World for Peer {
         let keys: Vec<String> = self.held().rows.keys().cloned().collect();
         keys.iter().for_each(|key| self.held().edit(key, &changes, at));
         at
+    }
+
+    async fn make_titles_unique(&self) -> bool {
+        self.held().unique_titles = true;
+        true
     }
 
     /// The server sets it on every write.

@@ -233,3 +233,36 @@ async fn an_e_mail_that_somebody_has_is_linked_and_does_not_fail_the_others() {
         world.is_quiet(0).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_that_cannot_make_what_it_asks_for_is_refused_before_anything_is_written() {
+    let world = World::new().await;
+    world.contact(7, "'new@example.com'", &[("title", "'b'")]).await;
+    world.configure(&Config::new(&[TITLE]).mapping("create = \"store\""));
+    let says = ["makes missing partners here", "`customer:first_name` or `customer:name`"];
+    world.run("check").await.ended(78).complains(&says);
+    world.run("sync").await.ended(78).complains(&says);
+    assert!(world.store().customers().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_making_thirty_customers_costs() {
+    let world = World::new().await;
+    world.person(&[("Title", "a")], &[]).await;
+    world.configure(&config("store"));
+    world.run("sync").await.ended(0);
+    for number in 2..32 {
+        let email = format!("'p{number}@example.com'");
+        world.contact(number, &email, &[("title", "'b'"), ("grade", "'Ann'"), ("note", "'Lee'")]).await;
+    }
+    world.edit("title = title", "id > 1").await;
+    let before = world.store().report();
+    world.run("sync").await.ended(0);
+    let after = world.store().report();
+    let calls = |what: &str| after.calls_of(what) - before.calls_of(what);
+    assert_eq!(calls("POST customers"), 3);
+    // Its two feeds and its definitions as ever; for each batch who has an e-mail already (15 are asked for at a time), and
+    // what was made.
+    assert_eq!((calls("GET customers"), calls("GET attribute-values")), (7, 1), "{after:?}");
+    assert_eq!((calls("PUT customers"), calls("PUT attribute-values")), (0, 0), "names and titles go in the same call");
+}

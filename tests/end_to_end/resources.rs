@@ -357,6 +357,23 @@ async fn form_fields_go_both_ways_in_both_readings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn form_fields_that_nobody_has_filled_in_are_filled_by_their_types() {
+    for readings in [Readings::default(), Readings::opposite()] {
+        let world = with_form_fields(readings).await;
+        world.person(&[], &[("title", "'L'"), ("points", "7.5"), ("note", "'b;a'")]).await;
+        world.configure(&Config::new(&[SIZE, POINTS, TOPPINGS]));
+        let said = world.run("sync").await.ended(0);
+        let warned = said.events.iter().filter(|event| event["event"] == "note");
+        let warned = warned.filter(|event| event["message"].as_str().unwrap().contains("nobody has a value")).count();
+        assert_eq!(warned, 3, "they may be slips: {said:#?}");
+        let entered = |name: &str| world.store().form_field(1, name);
+        assert_eq!((entered("Size"), entered("Points")), (Some(json!("L")), Some(json!(7.5))));
+        assert_eq!(entered("Toppings"), Some(json!(["a", "b"])));
+        world.is_quiet(0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_form_field_that_was_renamed_is_no_thousand_clears() {
     for readings in [Readings::default(), Readings::opposite()] {
         let world = with_values(readings).await;
@@ -409,6 +426,12 @@ async fn a_form_field_of_another_type_is_said_before_anything_is_written() {
         world.run("sync").await.ended(78).complains(&[says]);
     }
     assert_eq!(world.store_writes(), 0);
+    for (separator, warned) in [("", true), (r#", separator = ";""#, false)] {
+        let toppings = format!(r#"store = "form_field:Toppings", crm = "note", type = "list"{separator}"#);
+        world.configure(&Config::new(&[&toppings]));
+        let said = world.run("check").await.ended(0);
+        assert_eq!(said.stdout.contains("give `separator`"), warned, "{said:#?}");
+    }
 }
 
 // Scenarios from BigCommerce's guides.

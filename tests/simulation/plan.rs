@@ -322,9 +322,11 @@ fn field(number: i64, random: &mut Random) -> FieldRule {
     rule.conflict = *random.pick(&[Conflict::Newest, Conflict::Newest, Conflict::Store, Conflict::Crm, Conflict::Hold]);
     rule.on_clear = *random.pick(&[OnClear::Propagate, OnClear::Propagate, OnClear::Restore, OnClear::Hold]);
     rule.overwrite = !random.chance(80);
+    // The customer's own: dated by the customer, and written with it; or what it entered at sign-up, which nothing dates.
     if random.chance(350) {
-        // The customer's own: dated by the customer, and written with it.
         rule.store = format!("customer:F{number}");
+    } else if random.chance(200) {
+        rule.store = format!("form_field:F{number}");
     }
     rule
 }

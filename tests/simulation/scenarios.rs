@@ -98,6 +98,58 @@ pub fn what_was_read_before_our_write_was_acknowledged_says_nothing() {
 }
 
 #[test]
+fn a_stale_read_of_what_nothing_dates_is_no_edit() {
+    for name in ["form_field:Size", "customer:company", "attribute:Title"] {
+        let field = FieldRule::new(name, "size");
+        play(plan(1, vec![field]), |mut stage| async move {
+            couple(&stage, 1, &[Some("a")], &[Some("a")]);
+            stage.open().await;
+            stage.settle().await;
+            stage.hub.sleep(REPLICA_LAG_MS).await;
+            stage.edit(1, 1001, 1, Some("b"));
+            stage.pull(Reach::Sweep).await;
+            stage.pass().await;
+            assert_eq!(stage.holds(CRM, 1, 1), text("b"), "{name}");
+            let writes = stage.writes();
+            // A copy that lags shows what was there before.
+            stage.hub.world().plan.stale_ms = REPLICA_LAG_MS - 6_000;
+            stage.hub.world().plan.faults.stale_read = 1000;
+            stage.engine.pull(&stage.sources[1], Reach::Sweep).await.unwrap();
+            stage.hub.world().plan.faults.stale_read = 0;
+            stage.pass().await;
+            assert_eq!(stage.holds(CRM, 1, 1), text("b"), "{name}");
+            stage.settle().await;
+            assert_eq!((stage.holds(CRM, 1, 1), stage.holds(1, 1001, 1)), (text("b"), text("b")), "{name}");
+            assert_eq!(stage.writes(), writes, "{name}");
+        });
+    }
+}
+
+#[test]
+fn the_whole_second_that_our_own_write_gave_a_customer_dates_nobody_s_edit() {
+    let fields = ["company", "phone"].map(|name| FieldRule::new(format!("customer:{name}"), name));
+    play(plan(1, fields.to_vec()), |mut stage| async move {
+        couple(&stage, 1, &[Some("a"), Some("1")], &[Some("a"), Some("1")]);
+        stage.open().await;
+        stage.settle().await;
+        // Somebody edits the phone in the store, and later somebody else in the CRM; neither has been read when we write
+        // the company, which dates the customer after both.
+        stage.edit(CRM, 1, 1, Some("b"));
+        stage.engine.pull(&stage.sources[CRM], Reach::Changes).await.unwrap();
+        stage.edit(1, 1001, 2, Some("earlier"));
+        stage.hub.sleep(4_000).await;
+        stage.edit(CRM, 1, 2, Some("later"));
+        stage.hub.sleep(4_400 - stage.hub.now() % 1_000).await;
+        assert_eq!(stage.pass().await.balance.written, 1);
+        stage.pull(Reach::Changes).await;
+        stage.pass().await;
+        assert_eq!(stage.holds(CRM, 1, 2), text("later"), "the store's date of it is ours");
+        let held: Vec<HeldReason> = stage.process.held().iter().map(|held| held.reason).collect();
+        assert_eq!(held, [HeldReason::Conflict]);
+    });
+}
+
+#[test]
 fn a_clear_goes_over_but_an_edit_beats_it() {
     play(
         plan(1, vec![title(), FieldRule { on_clear: OnClear::Restore, ..rule("Other", "other") }]),

@@ -8,9 +8,11 @@ use super::{crm, keys};
 use crate::config::reader::{Fields, Reader};
 use crate::config::tree::{self, Node, Value};
 use crate::config::{Crm, CrmKind, file, secret, url};
-use crate::model::{Api, ApiBody, ApiKeyIs, ApiList, ApiPaging, ApiRead, ApiWrite, Direction, FieldRule, Holds};
+use crate::model::{
+    Api, ApiBody, ApiCreate, ApiDelete, ApiKeyIs, ApiList, ApiPaging, ApiRead, ApiWrite, Direction, FieldRule, Holds,
+};
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 21] = [
     "profile",
     "url",
     "auth",
@@ -30,10 +32,12 @@ const KEYS: [&str; 19] = [
     "list",
     "read",
     "write",
+    "create",
+    "delete",
 ];
 
 /// The tables in which single keys of a profile are overridden.
-const DEEP: [&str; 5] = ["headers", "types", "list", "read", "write"];
+const DEEP: [&str; 7] = ["headers", "types", "list", "read", "write", "create", "delete"];
 
 /// The profiles that come with the program.
 const PROFILES: [(&str, &str); 4] = [
@@ -71,6 +75,8 @@ pub(super) fn read(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
         fields.require("list", "how records are listed, or profile = \"NAME\"").and_then(|node| list(reader, node));
     let read = fields.get("read").and_then(|node| read_one(reader, node));
     let write = fields.get("write").and_then(|node| write(reader, node));
+    let create = fields.get("create").and_then(|node| create(reader, node));
+    let delete = fields.get("delete").and_then(|node| delete(reader, node));
     let name_of = |key: &str| fields.get(key).and_then(|node| optional(reader, node));
     let api = Api {
         collection: name_of("collection"),
@@ -91,6 +97,8 @@ pub(super) fn read(reader: &Reader, name: &str, node: &Node) -> Option<Crm> {
         list: list?,
         read,
         write,
+        create,
+        delete,
     };
     whole(reader, node, &api);
     let settings = RestSettings { url: url?, auth: auth?, api };
@@ -117,8 +125,13 @@ fn whole(reader: &Reader, node: &Node, api: &Api) {
         );
     }
     let uses_collection = |text: &str| text.contains("{collection}");
-    let write_path = api.write.as_ref().map_or("", |write| &write.path);
-    if api.collection.is_none() && (uses_collection(&api.list.path) || uses_collection(write_path)) {
+    let paths = [
+        Some(&api.list.path),
+        api.write.as_ref().map(|write| &write.path),
+        api.create.as_ref().map(|create| &create.path),
+        api.delete.as_ref().map(|delete| &delete.path),
+    ];
+    if api.collection.is_none() && paths.into_iter().flatten().any(|path| uses_collection(path)) {
         reader.problem(
             node,
             "`collection` is missing: what the API calls the table of contacts, for {collection} in the paths",
@@ -381,6 +394,44 @@ fn write(reader: &Reader, node: &Node) -> Option<ApiWrite> {
         records: fields.get("records").and_then(|node| pointer(reader, node)),
         missing: statuses(reader, &fields, "missing", &[404, 410]),
         refused: statuses(reader, &fields, "refused", &[]),
+        headers: headers(reader, &fields),
+        path: path?,
+    })
+}
+
+fn create(reader: &Reader, node: &Node) -> Option<ApiCreate> {
+    let fields = reader.table(node, &["path", "query", "record", "exists", "refused", "headers"])?;
+    let path = fields
+        .require("path", "where a record is made, such as \"/contacts\"")
+        .and_then(|node| templates::path(reader, node, "path"));
+    Some(ApiCreate {
+        query: fields.get("query").and_then(|node| templates::read(reader, node, "create_query")).unwrap_or_default(),
+        record: fields.get_or("record", String::new(), |node| pointer(reader, node)),
+        exists: statuses(reader, &fields, "exists", &[409]),
+        refused: statuses(reader, &fields, "refused", &[]),
+        headers: headers(reader, &fields),
+        path: path?,
+    })
+}
+
+fn delete(reader: &Reader, node: &Node) -> Option<ApiDelete> {
+    let fields = reader.table(node, &["path", "query", "missing", "headers"])?;
+    let path = fields
+        .require("path", "where a record is removed, such as \"/contacts/{key}\"")
+        .and_then(|node| templates::path(reader, node, "record_path"));
+    // A path without the key could be that of all records.
+    if let Some(path) = &path
+        && !["{key}", "{literal}", "{json}"].iter().any(|place| path.contains(place))
+    {
+        reader.problem(
+            node,
+            "`path` of `delete` has no place for the key of the record: add {key}, or {literal} for OData",
+        );
+        return None;
+    }
+    Some(ApiDelete {
+        query: fields.get("query").and_then(|node| templates::read(reader, node, "record_query")).unwrap_or_default(),
+        missing: statuses(reader, &fields, "missing", &[404, 410]),
         headers: headers(reader, &fields),
         path: path?,
     })

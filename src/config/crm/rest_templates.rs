@@ -14,6 +14,7 @@ fn known(key: &str) -> &'static [&'static str] {
         "query" => &["collection", "field", "fields", "own_fields", "limit", "page", "offset"],
         "record_path" | "each" => &KEY,
         "record_query" => &["collection", "field", "key", "literal", "json", "fields", "own_fields"],
+        "create_query" => &["collection", "field", "fields", "own_fields"],
         "after" => &["field", "key", "literal", "json"],
         "cursor" => &["cursor"],
         "filter" | "any" => &["conditions"],

@@ -7,6 +7,7 @@ use super::metafields::Metafield;
 use super::subscribers::Consent;
 use super::{addresses, attributes, customers, metafields, segments};
 use crate::connector::{Dating, Destination, FieldWanted, PerCall};
+use crate::model::FieldType;
 
 /// One store field, read from its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +151,10 @@ impl Fields {
 
     pub(super) fn get(&self, index: usize) -> Option<&Field> {
         self.all.get(index).map(|(field, _)| field)
+    }
+
+    pub(super) fn kind(&self, index: usize) -> Option<FieldType> {
+        self.all.get(index).map(|(_, wanted)| wanted.kind)
     }
 
     pub(super) fn wanted(&self) -> impl Iterator<Item = (usize, &Field, &FieldWanted)> {

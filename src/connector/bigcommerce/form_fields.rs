@@ -177,8 +177,13 @@ impl BigCommerce {
         self.fields.iter().any(|field| matches!(field, Field::Form(_)))
     }
 
+    /// How the values of a form field are stored, as far as it is known: where nobody has one, as the mapping has it.
     pub(super) fn form_field_holds(&self, field: usize) -> Option<Stored> {
-        self.form_fields.of(field).stored
+        self.form_fields.of(field).stored.or(match self.fields.kind(field)? {
+            FieldType::Number => Some(Stored::Number),
+            FieldType::List => Some(Stored::List),
+            FieldType::String | FieldType::Date | FieldType::Boolean => None,
+        })
     }
 
     /// Finds out, with a call for each, which form fields somebody has a value in.

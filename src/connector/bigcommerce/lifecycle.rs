@@ -10,7 +10,7 @@ use super::customers::CustomerField;
 use super::field::Field;
 use super::read::id_of;
 use super::wire::{CustomerRow, Listing, Object};
-use super::{BigCommerce, Lane, Paid, Reservation, query};
+use super::{BigCommerce, Ids, Lane, Paid, Reservation, deletion, query};
 use crate::connector::{Created, Lifecycle, LifecycleLimits, Lookup, NewRecord, Removed};
 use crate::http::{Answer, Request};
 use crate::model::{Class, Existence, Failure, Key, Value};
@@ -23,25 +23,6 @@ const ATTRIBUTES_PER_CUSTOMER: usize = 10;
 
 /// Ids of one delete: a limit of ours.
 const CUSTOMERS_PER_DELETE: usize = 50;
-
-/// Ids of customers to delete: never empty, for a DELETE without ids is not to be expressed.
-struct CustomerIds {
-    first: u64,
-    others: Vec<u64>,
-}
-
-impl CustomerIds {
-    fn new(mut ids: Vec<u64>) -> Option<Self> {
-        let first = ids.pop()?;
-        Some(Self { first, others: ids })
-    }
-
-    fn query(&self) -> String {
-        let mut ids = vec![self.first];
-        ids.extend(&self.others);
-        format!("id:in={}", query::joined(&ids))
-    }
-}
 
 #[async_trait]
 impl Lifecycle for BigCommerce {
@@ -89,9 +70,8 @@ impl Lifecycle for BigCommerce {
     }
 
     async fn remove(&self, keys: &[Key], reservation: &dyn Reservation) -> Vec<Removed> {
-        let Some(ids) = CustomerIds::new(keys.iter().filter_map(id_of).collect()) else { return Vec::new() };
-        let request = Request::change(Method::DELETE, ids.query(), None);
-        let lost = match self.send_write(&self.endpoints.customer_writes, &request, reservation).await {
+        let Some(ids) = Ids::of(keys.iter().filter_map(id_of)) else { return vec![Removed::Gone; keys.len()] };
+        let lost = match self.send_write(&self.endpoints.customer_writes, &deletion(&ids), reservation).await {
             Ok(_) => None,
             Err(failure) if failure.may_have_happened => Some(failure),
             Err(failure) if failure.class == Class::Rejected => {
@@ -253,16 +233,5 @@ impl CustomerField {
     /// Whether a new customer can be given it.
     const fn is_writable(self) -> bool {
         !matches!(self, Self::Id | Self::StoreCredit | Self::OriginChannelId | Self::DateCreated | Self::DateModified)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_delete_without_ids_cannot_be_expressed() {
-        assert!(CustomerIds::new(Vec::new()).is_none());
-        assert_eq!(CustomerIds::new(vec![5, 6]).unwrap().query(), "id:in=6,5");
     }
 }

@@ -14,6 +14,7 @@ use super::read::id_of;
 use super::rpc::{Call, forbidden, is_forbidden};
 use super::write::{Numbers, batch_refused, cell, complaints, is_about, own, said};
 use super::{Odoo, PAGE_ROWS, ROWS_PER_LOAD, Ready};
+use crate::connector::lifecycle::says_it_is_there;
 use crate::connector::paid::Paid;
 use crate::connector::{Created, Lane, Lifecycle, LifecycleLimits, NewRecord, Removed, Reservation};
 use crate::model::{Class, Existence, Failure, Key};
@@ -271,13 +272,4 @@ impl Odoo {
         let code = failure.code.as_deref().unwrap_or("no reason");
         format!("Odoo does not let this record of `{}` go ({code}); archive or delete it there", self.model)
     }
-}
-
-/// Whether Odoo says that there is such a record: its own words in English, which it is asked for, and those of the database and
-/// of most modules. Anything else is a refusal.
-fn says_it_is_there(said: &str) -> bool {
-    let said = said.to_lowercase();
-    ["already exists", "already exist", "must be unique", "should be unique", "duplicate key"]
-        .iter()
-        .any(|words| said.contains(words))
 }

@@ -12,7 +12,7 @@ use super::fields::{Column, Field};
 use super::read::id_of;
 use super::rpc::Call;
 use super::{Odoo, PAGE_ROWS, Ready};
-use crate::connector::lookup::{KEYS_FOUND_MAX, Wanted};
+use crate::connector::lookup::{KEYS_FOUND_MAX, Wanted, like, spaced};
 use crate::connector::paid::Paid;
 use crate::connector::{Lane, Lookup, LookupLimits};
 use crate::model::{Failure, Key, Seen};
@@ -105,47 +105,12 @@ fn condition(column: &Column, values: &[String], fold: bool) -> Option<Vec<Value
     }
     let name = &column.name;
     let mut either: Vec<Value> = if fold {
-        values.iter().map(|value| json!([name, "=ilike", pattern(value)])).collect()
+        values.iter().map(|value| json!([name, "=ilike", like(value)])).collect()
     } else {
         vec![json!([name, "in", values])]
     };
-    for space in [" ", "\t", "\n", "\r", "\u{a0}"] {
-        either.push(json!([name, "=like", format!("{space}%")]));
-        either.push(json!([name, "=like", format!("%{space}")]));
-    }
+    either.extend(spaced().map(|pattern| json!([name, "=like", pattern])));
     let mut condition = vec![json!("|"); either.len() - 1];
     condition.extend(either);
     Some(condition)
-}
-
-/// A pattern that is like a value. What is not ASCII may be anything: the database may not know its other case.
-fn pattern(value: &str) -> String {
-    let mut pattern = String::with_capacity(value.len());
-    for character in value.chars() {
-        match character {
-            '%' | '_' | '\\' => pattern.extend(['\\', character]),
-            _ if character.is_ascii() => pattern.push(character),
-            _ if pattern.ends_with('%') && !pattern.ends_with("\\%") => {}
-            _ => pattern.push('%'),
-        }
-    }
-    pattern
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_mean_what_values_say() {
-        for (value, expected) in [
-            ("ada@example.com", "ada@example.com"),
-            ("100%_\\", "100\\%\\_\\\\"),
-            ("ärgerß", "%rger%"),
-            ("äö%ü", "%\\%%"),
-            ("%ä", "\\%%"),
-        ] {
-            assert_eq!(pattern(value), expected, "{value}");
-        }
-    }
 }

@@ -116,7 +116,11 @@ async fn what_became_of_a_write_is_told_by_the_answer_and_not_by_its_status() {
     let nameless = || json!({ "ids": false, "messages": [{ "type": "error", "message": "bob@" }] });
     let gone =
         || json!({ "ids": false, "messages": [{ "type": "error", "record": 1, "field": ".id", "message": "?" }] });
-    let cases: [(&str, ResponseTemplate, [&str; 2]); 12] = [
+    // What is said of the whole comes first, as if it were of the first row.
+    let said = |row: usize| json!({ "type": "error", "record": row, "message": "bob@" });
+    let of_all = || json!({ "ids": false, "messages": [said(0), said(1)] });
+    let cases: [(&str, ResponseTemplate, [&str; 2]); 13] = [
+        ("all of them, then one", good(of_all()), ["batch", "rejected"]),
         ("both written", good(json!({ "ids": [1, 2], "messages": [] })), ["written", "written"]),
         ("a bad value", good(refusal()), ["rejected", "batch"]),
         ("no name", good(nameless()), ["batch", "batch"]),

@@ -48,18 +48,18 @@ impl Rest {
         }
     }
 
-    /// Writes, once.
+    /// Changes something, once.
     pub(super) async fn change(
         &self,
         method: Method,
         path: String,
-        request: (String, Vec<u8>, HeaderMap),
+        request: (String, Option<Vec<u8>>, HeaderMap),
         paid: Paid<'_>,
     ) -> Result<Answer, Failure> {
         let (query, body, headers) = request;
         self.renew_token();
         let endpoint = Endpoint::new(path, 1);
-        let mut request = Request::change(method, query, Some(body));
+        let mut request = Request::change(method, query, body);
         request.headers = headers;
         let turn = self.caller.turn(&endpoint, paid.write()).await?;
         self.caller.send(turn, &request).await

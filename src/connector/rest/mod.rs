@@ -15,11 +15,13 @@
 //! - `paging`: how pages follow each other, and whether all were seen
 //! - `read`: what records show, and direct reads
 //! - `shape`: what the API was found to be: fields, and what they hold
+//! - `lifecycle`: making and removing records
 //! - `write`: what is sent, `outcome`: what became of it, `batch`: OData batches
 
 mod auth;
 mod batch;
 mod call;
+mod lifecycle;
 mod outcome;
 mod paging;
 mod query;
@@ -45,7 +47,7 @@ use self::auth::{Shared, Tokens};
 use self::query::Queries;
 pub use self::settings::{Auth, Settings};
 use super::paid::Paid;
-use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
+use super::{Connector, FieldWanted, Lane, Lifecycle, Limits, Page, Prepared, Quota, Reservation};
 use crate::http::{Caller, Throttle, ThrottleSettings};
 use crate::model::{Api, ApiBody, ApiWrite, Class, Failure, Holds, Key, Observed, Outcome, Side, Timestamp, Write};
 
@@ -72,6 +74,8 @@ pub struct Rest {
     list_headers: HeaderMap,
     read_headers: HeaderMap,
     write_headers: HeaderMap,
+    create_headers: HeaderMap,
+    delete_headers: HeaderMap,
     patience: Duration,
     caller: Caller,
     tokens: Option<Arc<Tokens>>,
@@ -124,6 +128,8 @@ impl Rest {
             list_headers: headers(&api.list.headers)?,
             read_headers: api.read.as_ref().map_or_else(|| Ok(HeaderMap::new()), |read| headers(&read.headers))?,
             write_headers: api.write.as_ref().map_or_else(|| Ok(HeaderMap::new()), |write| headers(&write.headers))?,
+            create_headers: api.create.as_ref().map_or_else(|| Ok(HeaderMap::new()), |one| headers(&one.headers))?,
+            delete_headers: api.delete.as_ref().map_or_else(|| Ok(HeaderMap::new()), |one| headers(&one.headers))?,
             names: fields.iter().map(|field| field.name.clone()).collect(),
             queries: Queries::new(&api, &fields),
             wanted: fields,
@@ -204,6 +210,11 @@ impl Connector for Rest {
 
     async fn write(&self, batch: &[Write], reservation: &dyn Reservation) -> Vec<Outcome> {
         self.send(batch, reservation).await
+    }
+
+    /// Where the description says how.
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        (self.api.create.is_some() || self.api.delete.is_some()).then_some(self)
     }
 
     fn quota(&self) -> Option<Quota> {

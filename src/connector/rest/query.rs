@@ -36,6 +36,8 @@ pub(super) struct Queries {
     expand: String,
     read: Option<(Template, Template)>,
     write: Option<(Template, Template)>,
+    create: Option<(Template, Template)>,
+    delete: Option<(Template, Template)>,
 }
 
 /// Where a page begins.
@@ -121,6 +123,8 @@ impl Queries {
             expand,
             read: api.read.as_ref().map(|read| pair(&read.path, &read.query)),
             write: api.write.as_ref().map(|write| pair(&write.path, &write.query)),
+            create: api.create.as_ref().map(|create| pair(&create.path, &create.query)),
+            delete: api.delete.as_ref().map(|delete| pair(&delete.path, &delete.query)),
         }
     }
 
@@ -178,6 +182,18 @@ impl Queries {
                 Some((path.fill(&common), query.fill(&common)))
             }
         }
+    }
+
+    /// Path and query of a creation.
+    pub(super) fn create(&self) -> Option<(String, String)> {
+        let (path, query) = self.create.as_ref()?;
+        let common = self.common();
+        Some((path.fill(&common), query.fill(&common)))
+    }
+
+    /// Path and query of a removal.
+    pub(super) fn delete(&self, key: &Key) -> Option<(String, String)> {
+        self.with_key(self.delete.as_ref()?, key)
     }
 
     /// Whether a record can have this key.

@@ -142,7 +142,7 @@ impl Rest {
             headers.insert(IF_MATCH, etag.clone());
         }
         let body = format!("{{{}}}", row.members).into_bytes();
-        match self.change(self.method.clone(), path, (query, body, headers), paid).await {
+        match self.change(self.method.clone(), path, (query, Some(body), headers), paid).await {
             Ok(answer) => self.shown_one(&row.key, &answer.body, &answer.headers),
             Err(failure) => self.said(failure),
         }
@@ -158,7 +158,7 @@ impl Rest {
             })
             .collect();
         let body = format!("[{}]", objects.join(",")).into_bytes();
-        match self.change(self.method.clone(), path, (query, body, self.write_headers.clone()), paid).await {
+        match self.change(self.method.clone(), path, (query, Some(body), self.write_headers.clone()), paid).await {
             Ok(answer) => self.shown_all(rows, &answer.body),
             Err(failure) => {
                 let said = self.said(failure);
@@ -184,7 +184,7 @@ impl Rest {
             });
         }
         let headers: HeaderMap = batch::headers();
-        let request = (String::new(), batch::body(&parts), headers);
+        let request = (String::new(), Some(batch::body(&parts)), headers);
         let answer = match self.change(Method::POST, batch_path.to_owned(), request, paid).await {
             Ok(answer) => answer,
             Err(failure) => {

@@ -103,6 +103,14 @@ impl May {
     pub(super) fn write(&self, model: &str) -> bool {
         self.is(model, "write")
     }
+
+    pub(super) fn create(&self, model: &str) -> bool {
+        self.is(model, "create")
+    }
+
+    pub(super) fn delete(&self, model: &str) -> bool {
+        self.is(model, "delete")
+    }
 }
 
 /// What `fields_get` says of one field.
@@ -269,7 +277,9 @@ impl Tryton {
         };
         let Some((spelling, holds)) = spelt else { return self.unsupported(name, kind) };
         let shape = described.shape(spelling, holds, found.may.write(&self.model));
-        (Field::Own(Column { name: plain.to_owned(), spelling }, shape.clone()), DefinitionState::Usable(shape))
+        let finds = ["char", "text"].contains(&kind) && described.is("searchable");
+        let column = Column { name: plain.to_owned(), spelling, finds };
+        (Field::Own(column, shape.clone()), DefinitionState::Usable(shape))
     }
 
     fn related(&self, name: &str, found: &mut Found<'_>) -> (Field, DefinitionState) {
@@ -304,7 +314,7 @@ impl Tryton {
         let Some((spelling, holds)) = Spelling::of(kind) else { return self.unsupported(name, kind) };
         let shape = described.shape(spelling, holds, false);
         let relation = found.relation(link, &model);
-        let column = Column { name: field.to_owned(), spelling };
+        let column = Column { name: field.to_owned(), spelling, finds: false };
         (Field::Related { relation, column }, DefinitionState::Usable(shape))
     }
 
@@ -330,7 +340,7 @@ impl Tryton {
             return unusable(format!("there is no type `{kind}` of contact mechanisms; {hint}"));
         }
         let may = &found.may;
-        let all = may.write(&self.model) && may.write(model) && may.is(model, "create");
+        let all = may.write(&self.model) && may.write(model) && may.create(model);
         let shape =
             FieldShape { writable: all, clearable: fields.contains_key(ACTIVE), refuses_nul: true, ..FieldShape::TEXT };
         (Field::Mechanism { kind: kind.to_owned(), shape: shape.clone() }, DefinitionState::Usable(shape))

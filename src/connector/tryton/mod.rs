@@ -10,9 +10,13 @@
 //! - `fields`, `states`, `values`: which fields a model has, which of them can be written, how values are spelt
 //! - `read`, `rows`: the feed, the sweep, direct reads, related records
 //! - `mechanisms`: the first contact mechanism of a type, read and written
+//! - `lookup`: finding records by a value
+//! - `lifecycle`: making and archiving records
 //! - `write`: conditional writes in batches, and what became of each record
 
 mod fields;
+mod lifecycle;
+mod lookup;
 mod mechanisms;
 mod read;
 mod rows;
@@ -38,7 +42,7 @@ use self::fields::{Field, Model};
 use self::rpc::{Call, PATH, is_refusal, plain_context};
 use self::session::{Door, DoorSettings};
 use super::paid::Paid;
-use super::{Connector, FieldWanted, Lane, Limits, Page, Prepared, Quota, Reservation};
+use super::{Connector, FieldWanted, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Quota, Reservation};
 use crate::http::{
     Caller, Client, Credential, Endpoint, FixedQuota, SecretProvider, SecretSource, Throttle, ThrottleSettings,
 };
@@ -164,10 +168,15 @@ impl Tryton {
 
     /// What the model was found to be; looked at now if it never was.
     async fn ready(&self) -> Result<Arc<Ready>, Failure> {
-        if let Some(ready) = self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            return Ok(ready);
+        match self.known() {
+            Some(ready) => Ok(ready),
+            None => Ok(self.look().await?.0),
         }
-        Ok(self.look().await?.0)
+    }
+
+    /// What the last look found.
+    fn known(&self) -> Option<Arc<Ready>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks at the server and remembers what was found.
@@ -271,6 +280,14 @@ impl Connector for Tryton {
 
     async fn write(&self, batch: &[Write], reservation: &dyn Reservation) -> Vec<Outcome> {
         self.send(batch, reservation).await
+    }
+
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        Some(self)
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
     }
 
     fn quota(&self) -> Option<Quota> {

@@ -12,6 +12,8 @@ use crate::model::{Holds, Seen, Timestamp, Value as Text};
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) spelling: Spelling,
+    /// Whether records can be found by its text: not where Tryton computes it, nor by the words of a list.
+    pub(super) finds: bool,
 }
 
 /// How values are spelt.

@@ -18,7 +18,7 @@ use super::{ROWS_PER_WRITE, Ready, Tryton};
 use crate::connector::batch;
 use crate::connector::paid::Paid;
 use crate::connector::{Lane, Reservation};
-use crate::model::{Class, Existence, Failure, Observed, Outcome, Write};
+use crate::model::{Class, Existence, Failure, Observed, Outcome, Value as Text, Write};
 
 /// How often a batch is sent at most, without those of its records that lost.
 const SENDS_MAX: usize = 3;
@@ -42,7 +42,7 @@ struct Row {
 }
 
 /// What a record that is linked is called, and its number; or why there is none.
-type Numbers = HashMap<(usize, String), Result<i64, String>>;
+pub(super) type Numbers = HashMap<(usize, String), Result<i64, String>>;
 
 /// One batch on its way.
 struct Sending<'a> {
@@ -103,7 +103,8 @@ impl Tryton {
     }
 
     async fn send_with(&self, sending: &mut Sending<'_>, reservation: &dyn Reservation) {
-        let numbers = match self.numbers(sending, reservation).await {
+        let values = sending.batch.iter().filter_map(|write| Some((write.field, write.value.as_ref()?)));
+        let numbers = match self.numbers(sending.ready, values, reservation).await {
             Ok(numbers) => numbers,
             Err(failure) => return sending.fill(&Outcome::NotSent(failure)),
         };
@@ -224,15 +225,18 @@ impl Tryton {
     }
 
     /// The numbers of the records that links are set to by name: one call for each name, not for each record.
-    async fn numbers(&self, sending: &Sending<'_>, reservation: &dyn Reservation) -> Result<Numbers, Failure> {
+    pub(super) async fn numbers(
+        &self,
+        ready: &Ready,
+        values: impl Iterator<Item = (usize, &Text)>,
+        reservation: &dyn Reservation,
+    ) -> Result<Numbers, Failure> {
         let mut numbers = Numbers::new();
-        let model = &sending.ready.model;
-        for write in sending.batch {
-            let (Some(Field::Own(column, _)), Some(value)) = (model.fields.get(write.field), &write.value) else {
-                continue;
-            };
+        let model = &ready.model;
+        for (field, value) in values {
+            let Some(Field::Own(column, _)) = model.fields.get(field) else { continue };
             let (Spelling::LinkByName(relation), name) = (column.spelling, value.display()) else { continue };
-            if numbers.contains_key(&(write.field, name.clone())) {
+            if numbers.contains_key(&(field, name.clone())) {
                 continue;
             }
             let linked = &model.relations[relation].model;
@@ -240,7 +244,7 @@ impl Tryton {
             let mut call = Call::search_read(linked, &domain, SAME_NAMES_MAX, &json!([CALLED]));
             call.context.insert("active_test".to_owned(), json!(true));
             let paid = Paid::by(reservation, Lane::Fresh);
-            let rows = self.rows_of(self.ask_for_records(&sending.ready.context, &call, paid).await?.result)?;
+            let rows = self.rows_of(self.ask_for_records(&ready.context, &call, paid).await?.result)?;
             let called_so: Vec<i64> = rows
                 .iter()
                 .filter(|(_, row)| row.get(CALLED).and_then(Value::as_str) == Some(name.as_str()))
@@ -255,7 +259,7 @@ impl Tryton {
                 format!("`{}` cannot be set to this value, for {why} in `{linked}` of Tryton; correct the value, or map `{}:id`", column.name, column.name
                 )
             });
-            numbers.insert((write.field, name), number);
+            numbers.insert((field, name), number);
         }
         Ok(numbers)
     }
@@ -340,7 +344,7 @@ impl Tryton {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cell, Key, Value as Text};
+    use crate::model::{Cell, Key};
 
     #[test]
     fn batches_hold_whole_records() {

@@ -74,7 +74,9 @@ pub(in super::super) fn lacking(
     values: &[(usize, Value)],
 ) -> Option<String> {
     let name = |place: usize| target.fields.get(place).map(|field| field.name.as_str());
-    let has = |wanted: &str| values.iter().any(|(place, _)| name(*place) == Some(wanted));
+    let has = |wanted: &str| {
+        values.iter().any(|(place, _)| name(*place).is_some_and(|name| name.eq_ignore_ascii_case(wanted)))
+    };
     let missing: Vec<String> = lifecycle
         .required()
         .iter()

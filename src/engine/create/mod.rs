@@ -19,6 +19,7 @@ use super::{CHUNK, Engine, Error, Pair, PairField, Source};
 use crate::checkpoint::{Creation, CreationState, Ended, NewHeld, RecordRow, Sending, SentField, Transaction};
 use crate::connector::{Created, Lane, Lifecycle, NewRecord};
 use crate::model::{Class, Failure, HeldReason, Key, Side, Value};
+use crate::proof::Fault;
 use crate::telemetry::Event;
 
 pub(super) use contents::{Contents, contents, lacking};
@@ -134,7 +135,8 @@ impl Engine {
         let keys: Vec<Key> = creations.iter().map(|creation| creation.origin.key.clone()).collect();
         let every: Vec<usize> = (0..origin.fields.len()).collect();
         self.look(origin, &keys, &every, Lane::Fresh).await?;
-        let Some(lookup) = target.connector.lookup() else { return Ok(()) };
+        let lookup = target.connector.lookup().filter(|_| !crate::proof::has(Fault::CreateUnlooked));
+        let Some(lookup) = lookup else { return Ok(()) };
         let mut transaction = self.checkpoint.read().await?;
         let creations = transaction.creations(ids).await?;
         transaction.end().await?;

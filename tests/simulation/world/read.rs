@@ -113,7 +113,7 @@ impl Walk {
                 }
                 Shows::Records => {}
                 Shows::Values => {
-                    for (field, cell) in state.cells.iter().enumerate().filter(|(at, _)| !system.dates_by_record(*at)) {
+                    for (field, cell) in state.cells.iter().enumerate().filter(|(at, _)| !system.is_own(*at)) {
                         if cell.value.is_some() && changed(cell.date) {
                             rows.push((cell.id, show(system, *key, state, |shown| shown == field)));
                         }
@@ -178,9 +178,7 @@ pub async fn fetch(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) 
             match state.filter(|state| !state.gone) {
                 Some(state) => show(&world.systems[system], number, state, |field| fields.contains(&field)),
                 // A store asked for values alone does not say that there is no such customer.
-                None if !fields.is_empty()
-                    && !fields.iter().any(|field| world.systems[system].dates_by_record(*field)) =>
-                {
+                None if !fields.is_empty() && !fields.iter().any(|field| world.systems[system].is_own(*field)) => {
                     let mut cells = vec![Cell::default(); world.systems[system].names.len()];
                     fields.iter().for_each(|field| cells[*field] = Cell::absent());
                     Observed { key: key.clone(), existence: Existence::NotSaid, modified: None, cells }
@@ -303,14 +301,15 @@ fn show(system: &System, key: u64, state: &State, shown: impl Fn(usize) -> bool)
     let all = state.cells.iter().enumerate();
     let cells = all.map(|(at, cell)| if shown(at) { show_cell(system, at, cell) } else { Cell::default() }).collect();
     // A row of the values feed says nothing of its customer.
-    let whole = (0..state.cells.len()).any(|field| shown(field) && system.dates_by_record(field));
+    let whole = (0..state.cells.len()).any(|field| shown(field) && system.is_own(field));
     let modified = (whole || system.is_crm).then(|| Timestamp::from_millis(state.modified));
     Observed { key: Key::new(key.to_string()), existence: Existence::Present, modified, cells }
 }
 
-/// A store dates each value of an attribute; a customer's own fields, like a CRM's, have their record's date.
+/// A store dates each value of an attribute; a customer's own fields, like a CRM's, have their record's date, and its form
+/// fields none.
 pub fn show_cell(system: &System, field: usize, cell: &CellState) -> Cell {
     let seen = cell.value.as_deref().map_or(Seen::Absent, |value| Seen::Value(Value::text(value)));
-    let dated = !system.dates_by_record(field) && cell.value.is_some();
+    let dated = !system.is_own(field) && cell.value.is_some();
     Cell { seen, modified: dated.then(|| Timestamp::from_millis(cell.date)), token: Some(cell.version.to_string()) }
 }

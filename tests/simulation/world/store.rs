@@ -23,9 +23,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// Whether a field is the customer's own.
+    /// Whether a field is written with its customer.
     fn is_own(&self, field: usize) -> bool {
-        self.names[field].starts_with("customer:")
+        !self.names[field].starts_with("attribute:")
     }
 }
 
@@ -50,7 +50,11 @@ impl Connector for Store {
     }
 
     fn dating(&self, field: usize) -> Dating {
-        if self.is_own(field) { Dating::Record } else { Dating::Itself }
+        match self.names[field].split_once(':') {
+            Some(("customer", _)) => Dating::Record,
+            Some(("form_field", _)) => Dating::Nothing,
+            _ => Dating::Itself,
+        }
     }
 
     fn destination(&self, field: usize) -> Destination {

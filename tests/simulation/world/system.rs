@@ -134,9 +134,19 @@ impl System {
         self.is_crm || self.names[field].starts_with("customer:")
     }
 
+    /// Whether nothing dates a field: a store's form fields.
+    pub fn dates_nothing(&self, field: usize) -> bool {
+        !self.is_crm && self.names[field].starts_with("form_field:")
+    }
+
+    /// Whether a field is shown and written with its record, not by itself.
+    pub fn is_own(&self, field: usize) -> bool {
+        self.dates_by_record(field) || self.dates_nothing(field)
+    }
+
     /// How many kinds of calls write to it.
     pub fn destinations(&self) -> u32 {
-        let own = (1..self.names.len()).filter(|field| self.dates_by_record(*field)).count();
+        let own = (1..self.names.len()).filter(|field| self.is_own(*field)).count();
         if self.is_crm || own == 0 || own == self.names.len() - 1 { 1 } else { 2 }
     }
 

@@ -130,7 +130,7 @@ pub fn draw_fate(world: &mut World, system: usize, (what, about): (&str, &str), 
 fn check(world: &mut World, system: usize, batch: &[Write], sent: i64) {
     let most = if world.is_crm(system) { world.plan.crm_batch } else { 10 };
     // A call to customers takes ten of them, with whatever fields each has.
-    let by_customer = batch.first().is_some_and(|write| world.systems[system].dates_by_record(write.field));
+    let by_customer = batch.first().is_some_and(|write| world.systems[system].is_own(write.field));
     let rows = if by_customer && !world.is_crm(system) {
         batch.iter().map(key_of).collect::<BTreeSet<_>>().len()
     } else {

@@ -118,6 +118,8 @@ fn api() -> Api {
             headers: BTreeMap::new(),
         },
         read: None,
+        create: None,
+        delete: None,
         write: Some(ApiWrite {
             method: "PATCH".to_owned(),
             path: "/contacts/{key}".to_owned(),

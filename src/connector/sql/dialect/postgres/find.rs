@@ -19,7 +19,8 @@ impl Find for Postgres {
         Ok(rows.unsigned_abs())
     }
 
-    /// In the collation "C" letters and ranges are those of ASCII, whatever the column's own is.
+    /// In the collation "C" letters and ranges are those of ASCII, whatever the column's own is. The values are a subquery, which
+    /// is hashed: an array would be walked for each row.
     async fn find(&self, table: &Table, sought: Sought) -> Result<Vec<String>, sqlx::Error> {
         let (layout, column) = (&table.layout, format!("t.{}", sought.column.quoted));
         let (key, name) = (&layout.key.quoted, &layout.quoted);
@@ -27,7 +28,7 @@ impl Find for Postgres {
         let sql = format!(
             "SELECT key, held FROM (SELECT t.{key}::text AS key, {column}::text COLLATE \"C\" AS held FROM {name} AS t \
              WHERE {column} IS NOT NULL AND t.{key} IS NOT NULL AND NOT {}) AS t \
-             WHERE {plain} = ANY ($1::text[]) OR held ~ '[^ -~]'",
+             WHERE {plain} IN (SELECT unnest($1::text[])) OR held ~ '[^ -~]'",
             gone_sql(layout)
         );
         let query = sqlx::query(AssertSqlSafe(sql)).bind(sought.values.clone());
