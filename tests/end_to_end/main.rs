@@ -12,6 +12,7 @@ mod crash;
 mod creating;
 mod links;
 mod lost_answers;
+mod lost_beside;
 mod mapping;
 mod merging;
 mod metafields;

@@ -19,7 +19,8 @@ use crate::model::{Cell, Class, Failure, Key, Observed, Outcome, Seen, Value, Wr
 /// BigCommerce takes at most 50 in one call.
 pub(in super::super) const PROFILES_PER_CALL: usize = 50;
 
-/// How often profiles are asked for: one that somebody else makes meanwhile may refuse the others of its call.
+/// How often profiles are asked for: one that somebody else makes meanwhile may refuse the others of its call. A customer has one:
+/// asking twice makes no second.
 const PROFILE_CALLS_MAX: usize = 3;
 
 /// Packs those who join, or leave, one segment into fifties.
@@ -154,36 +155,39 @@ impl BigCommerce {
             if without.is_empty() {
                 return;
             }
-            let made = match self.make_profiles(&without, reservation).await {
-                Err(failure) if failure.class == Class::Rejected => {
-                    // Somebody else made one of them, or a customer is gone: the customers tell.
-                    let shown = self.profiles_of(&without, reservation).await;
+            let (made, last) = match self.make_profiles(&without, reservation).await {
+                // Somebody else made one of them, or a customer is gone, or nobody knows: the customers tell.
+                Err(failure) if failure.class == Class::Rejected || failure.may_have_happened => {
+                    let last = failure.class == Class::Rejected;
                     refused = Some(failure);
-                    shown
+                    (self.profiles_of(&without, reservation).await, last)
                 }
-                made => made,
+                made => (made, true),
             };
             match made {
-                Ok(made) if made.is_empty() => break,
+                Ok(made) if made.is_empty() && last => break,
                 Ok(made) => {
                     for planned in moves.iter_mut().filter(|planned| planned.profile.is_none()) {
                         planned.profile = made.get(&planned.customer).cloned();
                     }
                 }
                 Err(failure) => {
-                    for planned in moves.iter().filter(|planned| planned.profile.is_none()) {
-                        outcomes[planned.place] = Some(Outcome::NotSent(failure.clone()));
-                    }
-                    return;
+                    refused = Some(failure);
+                    break;
                 }
             }
         }
         let places: Vec<usize> =
             moves.iter().filter(|planned| planned.profile.is_none()).map(|planned| planned.place).collect();
-        let failure = refused.unwrap_or_else(|| {
+        let mut failure = refused.unwrap_or_else(|| {
             let sentence = format!("store {} did not say which shopper profiles it made", self.store_hash);
             Failure::new(Class::Rejected, sentence)
         });
+        if failure.may_have_happened {
+            // A profile means nothing by itself: whether somebody is in a segment was not touched.
+            failure.may_have_happened = false;
+            failure.class = Class::Retry;
+        }
         refuse(&places, &failure, "; the customer has no shopper profile, and none was made", outcomes);
     }
 
