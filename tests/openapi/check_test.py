@@ -9,7 +9,7 @@ import unittest
 
 import check
 from descriptions import Descriptions
-from exceptions import Exception_
+from exceptions import Excepted
 
 DESCRIPTION = """
 openapi: 3.0.0
@@ -171,8 +171,8 @@ class CheckTest(unittest.TestCase):
 
     def test_an_exception_explains_its_place_alone_and_must_be_needed(self):
         held = self.found(call(*LIST, "all=true", status=418), call(*LIST, "all=true&colour=red", answer=[]))
-        teapot = Exception_("*", "answer 418", "is not described", "a reason", "a source")
-        elsewhere = Exception_("POST /v3/things", "query colour", "is not described", "a reason", "a source")
+        teapot = Excepted("*", "answer 418", "is not described", "a reason", "a source")
+        elsewhere = Excepted("POST /v3/things", "query colour", "is not described", "a reason", "a source")
         left, unused = held.unexplained([teapot, elsewhere])
         self.assertEqual([each.where for each in left], ["query colour"])
         self.assertEqual(unused, [elsewhere])
