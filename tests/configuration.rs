@@ -1165,6 +1165,34 @@ fn which_address_is_meant_is_said_by_the_mapping() {
 }
 
 #[test]
+fn what_a_field_is_about_is_one_for_all_mappings_of_a_store() {
+    let two = |first: &str, second: &str, fields: (&str, &str)| {
+        let text = with_field(fields.0)
+            .replace(
+                "crm          = \"erp\"\nmapping      = \"b2b\"\n",
+                "sync = [{ crm = \"erp\", mapping = \"b2b\" }, { crm = \"news\", mapping = \"news\" }]\n",
+            )
+            .replace("[mapping.b2b]", &format!("[mapping.b2b]\n{first}"));
+        let match_rule = "match = [{ store = \"customer:email\", crm = \"email\" }]";
+        format!(
+            "{text}\n[crm.news]\nkind = \"sql\"\nurl = \"sqlite:news.db\"\ntable = \"people\"\n[mapping.news]\n{match_rule}\n{second}\n\
+             field = [{{ {} }}]\n",
+            fields.1
+        )
+    };
+    let mark = "address = { form_field = \"Kind\", value = \"Billing\" }";
+    let (city, phone) = ("store = \"address:city\", crm = \"x\"", "store = \"address:phone\", crm = \"y\"");
+    accepted(&two(mark, mark, (city, phone)));
+    accepted(&two("", "address = \"first\"", (city, phone)));
+    let said = load_text(&two(mark, "", (city, phone))).unwrap_err();
+    assert!(said.contains("[mapping.b2b]") && said.contains("different things of `address:…`"), "{said}");
+    let list = |among: &str| format!("store = \"segments\", crm = \"x\", type = \"list\", among = [\"{among}\"]");
+    accepted(&two("", "", (&list("Gold"), &list("Gold"))));
+    let said = load_text(&two("", "", (&list("Gold"), &list("Silver")))).unwrap_err();
+    assert!(said.contains("different things of `segments`"), "{said}");
+}
+
+#[test]
 fn a_list_may_have_a_separator_in_the_crm() {
     let list = "store = \"form_field:Sizes\", crm = \"sizes\", type = \"list\"";
     let config = accepted(&with_field(&format!("{list}, separator = \";\"")));

@@ -6,6 +6,7 @@ use super::mapping::ReadMapping;
 use super::reader::Reader;
 use super::tree::Node;
 use super::{Crm, Store, crm};
+use crate::model::FieldOptions;
 
 /// Fields that would write a column which the connector itself needs, or that are of a record to which nothing leads.
 pub(super) fn pairs(
@@ -18,6 +19,33 @@ pub(super) fn pairs(
         let (Some(crm), Some(mapping)) = (crms.get(&pair.crm), mappings.get(&pair.mapping)) else { continue };
         for (rule, node) in mapping.mapping.fields.iter().zip(&mapping.fields) {
             crm::check(reader, crm, rule, node);
+        }
+    }
+    for store in stores.values() {
+        one_meaning(reader, store, mappings);
+    }
+}
+
+/// A store is read once for all its mappings: what tells which address or which segments a field is about is one for all.
+fn one_meaning(reader: &Reader, store: &Store, mappings: &BTreeMap<String, ReadMapping<'_>>) {
+    let mut met: BTreeMap<&str, (&str, &FieldOptions)> = BTreeMap::new();
+    for mapping in store.pairs.iter().filter_map(|pair| mappings.get(&pair.mapping)) {
+        for (rule, node) in mapping.mapping.fields.iter().zip(&mapping.fields) {
+            let about = if rule.store.starts_with("address:") { "address:…" } else { rule.store.as_str() };
+            let (other, options) = *met.entry(about).or_insert((&mapping.mapping.name, &rule.options));
+            let told = |options: &FieldOptions| {
+                (options.address.clone(), options.among.clone(), options.permission_set.clone())
+            };
+            if told(options) != told(&rule.options) {
+                reader.problem(
+                    node,
+                    format!(
+                        "[store.{}] uses this mapping and [mapping.{other}], and they say different things of `{about}`: a store \
+                         is read once for all its mappings, so `address`, `among` and `permission_set` must be the same",
+                        store.name
+                    ),
+                );
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::model::{
 };
 
 mod beside;
+mod making;
 mod reading;
 mod resources;
 mod trouble;
