@@ -10,11 +10,11 @@ use crate::simulator::flags::{self, Flags};
 /// Runs the command.
 ///
 /// # Errors
-/// When the flags do not fit together, or the address is taken.
+/// When the flags do not fit together, the address is taken, or calls cannot be recorded.
 pub async fn run(flags: &Flags, stop: &CancellationToken) -> Result<Exit, Trouble> {
     match flags::run(flags.clone(), stop.clone()).await {
         Ok(()) => Ok(Exit::Done),
-        Err(error @ Error::Settings(_)) => Err(Trouble::new(Exit::Usage, error.to_string())),
+        Err(error @ (Error::Settings(_) | Error::Record { .. })) => Err(Trouble::new(Exit::Usage, error.to_string())),
         Err(error @ Error::Listen { .. }) => Err(Trouble::new(Exit::Unreachable, error.to_string())),
     }
 }

@@ -34,6 +34,8 @@ pub(super) const TEXTS: [(&str, usize); 11] = [
 ];
 
 const REQUIRED: [&str; 5] = ["first_name", "last_name", "address1", "city", "country_code"];
+/// What a new address names, be it empty: "required for countries that need" it.
+const NAMED: [&str; 2] = ["state_or_province", "postal_code"];
 
 /// An address as it is shown.
 pub(super) struct AddressRow<'data> {
@@ -179,6 +181,9 @@ fn wanted(records: &mut Records, request: &Request<'_>, is_new: bool) -> Result<
             }
         };
         put(&mut address, row)?;
+        for name in NAMED.into_iter().filter(|_| is_new) {
+            row.required_text(name)?;
+        }
         if is_new && address.texts.get("address_type").is_none_or(String::is_empty) {
             address.texts.insert("address_type", "residential".to_owned());
         }

@@ -176,6 +176,7 @@ impl StoreControl {
         let (mut state, moment) = self.now();
         let id = state.records.next_address();
         let mut address = Address { id, ..Address::default() };
+        put(&mut address, &[("address_type", "residential")]);
         put(&mut address, texts);
         let known = state.records.edit_addresses(moment, customer, |addresses| addresses.push(address));
         if known { Ok(id) } else { Err(ControlError::NoCustomer(customer)) }

@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -126,6 +127,10 @@ pub struct Flags {
     /// How to read a fact that BigCommerce's documents leave open, e.g. "date_bounds=exclusive"; a wrong one lists all
     #[arg(long = "reading", value_name = "NAME=WORD", value_parser = reading)]
     pub readings: Vec<(String, String)>,
+
+    /// Append every call with its answer to a file, one line of JSON each; never a token
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
 }
 
 impl Flags {
@@ -186,6 +191,7 @@ impl Flags {
             listen: self.listen,
             stores: stores.collect(),
             clock_skew_ms: self.clock_skew,
+            record: self.record.clone(),
             ..Settings::default()
         })
     }
@@ -194,15 +200,16 @@ impl Flags {
 /// Runs `attune simulate`: one line on stdout with the address, then it serves until it is cancelled.
 ///
 /// # Errors
-/// If the flags do not fit together, or the address cannot be listened on.
+/// If the flags do not fit together, the address cannot be listened on, or calls could not be recorded.
 pub async fn run(flags: Flags, cancel: CancellationToken) -> Result<(), Error> {
     let simulator = start(flags.settings()?).await?;
     let mut stdout = std::io::stdout();
     // Whoever closed stdout does not want the line; the simulator serves all the same.
     let _ = writeln!(stdout, "{}", simulator.url()).and_then(|()| stdout.flush());
     cancel.cancelled().await;
+    let complete = simulator.record_is_complete();
     simulator.stop().await;
-    Ok(())
+    complete
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -341,6 +348,8 @@ mod tests {
             "99",
             "--reading",
             "date_bounds=exclusive",
+            "--record",
+            "calls.jsonl",
         ])
         .unwrap()
         .settings()
@@ -368,6 +377,7 @@ mod tests {
         let second = FaultRule { times: Some(1), skip: 2, ..FaultRule::always(Fault::ResetAfter) };
         assert_eq!(behaviour.faults[1], second.on("PUT attribute-values"));
         assert_eq!(behaviour.readings.date_bounds, DateBounds::Exclusive);
+        assert_eq!(settings.record, Some(PathBuf::from("calls.jsonl")));
     }
 
     #[test]

@@ -46,6 +46,7 @@ mod query;
 mod quota;
 mod random;
 mod readings;
+mod recorder;
 mod records;
 mod report;
 mod request;
@@ -61,6 +62,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -82,6 +84,7 @@ pub use settings::{AttributeKind, AttributeSettings, Behaviour, Population, Read
 
 use clock::Clock;
 use connection::{Connection, Gate, GatedListener};
+use recorder::Recorder;
 use server::Shared;
 use store::Store;
 
@@ -99,6 +102,14 @@ pub enum Error {
     /// The settings do not fit together.
     #[error("{0}")]
     Settings(String),
+    /// Calls cannot be recorded, or not all of them were.
+    #[error("cannot record calls to {}: {what}; name a file that can be written, on a disk with room", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        what: String,
+    },
 }
 
 /// A running simulator; it stops when dropped.
@@ -108,14 +119,19 @@ pub struct Simulator {
     shared: Arc<Shared>,
     stop: CancellationToken,
     serving: Option<JoinHandle<()>>,
+    record: Option<PathBuf>,
 }
 
 /// Starts a simulator: when this returns, it accepts connections.
 ///
 /// # Errors
-/// If the address cannot be listened on, or the settings do not fit together.
+/// If the address cannot be listened on, the settings do not fit together, or the record cannot be opened.
 pub async fn start(settings: Settings) -> Result<Simulator, Error> {
     check(&settings)?;
+    let recorder = settings.record.as_deref().map(|path| {
+        Recorder::open(path).map_err(|error| Error::Record { path: path.to_owned(), what: error.to_string() })
+    });
+    let recorder = recorder.transpose()?;
     let refused = |source| Error::Listen { address: settings.listen, source };
     let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
     let gate = Arc::new(Gate::new());
@@ -134,6 +150,7 @@ pub async fn start(settings: Settings) -> Result<Simulator, Error> {
         gate,
         uri_limit_bytes: settings.uri_limit_bytes,
         requests: AtomicU64::new(0),
+        recorder,
     });
     let router = Router::new().fallback(server::handle).with_state(Arc::clone(&shared));
     let stop = CancellationToken::new();
@@ -143,7 +160,7 @@ pub async fn start(settings: Settings) -> Result<Simulator, Error> {
         // It ends only when told to: what goes wrong with a connection ends that connection.
         let _ = axum::serve(listener, service).with_graceful_shutdown(stopped).await;
     });
-    Ok(Simulator { address, shared, stop, serving: Some(serving) })
+    Ok(Simulator { address, shared, stop, serving: Some(serving), record: settings.record })
 }
 
 fn check(settings: &Settings) -> Result<(), Error> {
@@ -223,6 +240,17 @@ impl Simulator {
     /// Resets every connection that is open now.
     pub fn drop_connections(&self) {
         self.shared.gate.cut_connections();
+    }
+
+    /// Whether every call so far is in the record, where there is one.
+    ///
+    /// # Errors
+    /// If one could not be written.
+    pub fn record_is_complete(&self) -> Result<(), Error> {
+        let failure = self.shared.recorder.as_ref().and_then(Recorder::failure);
+        failure.map_or(Ok(()), |error| {
+            Err(Error::Record { path: self.record.clone().unwrap_or_default(), what: error.to_string() })
+        })
     }
 
     /// Stops: connections are cut, the port is free when this returns.

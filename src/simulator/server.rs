@@ -2,6 +2,7 @@
 //!
 //! Must not know: what the endpoints do.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use super::endpoint::{self, NoCall};
 use super::faults::Fault;
 use super::quota::Spent;
 use super::random::Random;
+use super::recorder::{Asked, Call, Recorder};
 use super::report::LoggedRequest;
 use super::store::{Incoming, Store};
 
@@ -37,6 +39,7 @@ pub(super) struct Shared {
     pub(super) gate: Arc<Gate>,
     pub(super) uri_limit_bytes: usize,
     pub(super) requests: AtomicU64,
+    pub(super) recorder: Option<Recorder>,
 }
 
 /// What is sent back.
@@ -70,9 +73,9 @@ pub(super) async fn handle(
     let Some(store) = shared.stores.get(hash).map(Arc::clone) else {
         return plain(StatusCode::NOT_FOUND, "there is no such store");
     };
-    let rest = rest.to_owned();
+    let (hash, rest) = (hash.to_owned(), rest.to_owned());
     let writes = parts.method != axum::http::Method::GET;
-    let work = serve(shared, store, connection, parts, rest, body);
+    let work = serve(shared, store, connection, parts, (hash, rest), body);
     if writes {
         // A server carries on when its client hangs up: what was sent takes effect.
         tokio::spawn(work).await.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "the simulator failed"))
@@ -86,7 +89,7 @@ async fn serve(
     store: Arc<Store>,
     connection: Connection,
     parts: Parts,
-    path: String,
+    (hash, path): (String, String),
     body: Bytes,
 ) -> Response {
     let mut exchange = Exchange {
@@ -94,8 +97,10 @@ async fn serve(
         is_v2: path.starts_with("/v2/"),
         spent: None,
         fault: None,
+        asked: shared.recorder.is_some().then(|| Asked::new(&parts.headers, &body)),
         shared,
         connection,
+        hash,
         method: parts.method.to_string(),
         target: match parts.uri.query() {
             Some(query) => format!("{path}?{query}"),
@@ -211,6 +216,9 @@ struct Exchange {
     is_v2: bool,
     spent: Option<Spent>,
     fault: Option<Fault>,
+    /// Kept for the record, where there is one.
+    asked: Option<Asked>,
+    hash: String,
     method: String,
     target: String,
 }
@@ -226,7 +234,8 @@ impl Exchange {
             Outcome::Nonsense(status, _, _) => *status,
             Outcome::Reset => 0,
         };
-        self.record(store, status, &outcome);
+        self.log(store, status, &outcome);
+        self.record(status, &outcome);
         let json = "application/json";
         let (kind, length, body) = match outcome {
             Outcome::Answer(Ok(Answer::Json(body) | Answer::Created(body))) => {
@@ -274,7 +283,7 @@ impl Exchange {
         response
     }
 
-    fn record(&self, store: &Store, status: u16, outcome: &Outcome) {
+    fn log(&self, store: &Store, status: u16, outcome: &Outcome) {
         let (mut state, _) = store.now();
         *state.report.statuses.entry(status).or_default() += 1;
         if let Outcome::Answer(Err(refusal)) = outcome
@@ -293,6 +302,31 @@ impl Exchange {
             fault: self.fault,
             request_id: self.request_id.clone(),
         });
+    }
+
+    fn record(&self, status: u16, outcome: &Outcome) {
+        let (Some(recorder), Some(asked)) = (&self.shared.recorder, &self.asked) else { return };
+        let answer: Cow<'_, [u8]> = match outcome {
+            Outcome::Answer(Ok(Answer::Json(body) | Answer::Created(body))) => body.as_slice().into(),
+            Outcome::Answer(Err(refusal)) => refusal.body(self.is_v2).into(),
+            Outcome::Nonsense(_, _, text) => text.as_bytes().into(),
+            // Of these no whole body arrives.
+            Outcome::Truncated(_) | Outcome::Huge(_) | Outcome::Reset | Outcome::Answer(Ok(Answer::NoContent)) => {
+                Cow::default()
+            }
+        };
+        let (path, query) =
+            self.target.split_once('?').map_or((&*self.target, None), |(path, query)| (path, Some(query)));
+        let call = Call {
+            at_ms: self.shared.clock.now(),
+            store: &self.hash,
+            method: &self.method,
+            path,
+            query,
+            status,
+            fault: self.fault,
+        };
+        recorder.record(call, asked, &answer);
     }
 
     fn date(&self) -> String {

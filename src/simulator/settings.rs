@@ -3,6 +3,7 @@
 //! Must not know: how any of it is carried out.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,8 @@ pub struct Settings {
     pub log_limit: usize,
     /// The longest request line accepted, in bytes of path and query; longer is 414.
     pub uri_limit_bytes: usize,
+    /// A file to which every call is appended with its answer, one line of JSON each; others may append to it as well.
+    pub record: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -33,6 +36,7 @@ impl Default for Settings {
             clock_skew_ms: 0,
             log_limit: 10_000,
             uri_limit_bytes: 8192,
+            record: None,
         }
     }
 }

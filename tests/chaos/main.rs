@@ -21,6 +21,8 @@ mod rest;
 mod simulated;
 mod steps;
 mod strikes;
+#[path = "../openapi/traffic.rs"]
+mod traffic;
 mod wire;
 mod world;
 

@@ -44,6 +44,9 @@ impl Simulated {
         if plan.touches {
             command.args(["--reading", "value_edits=touch-customer"]);
         }
+        if let Some(record) = crate::traffic::record() {
+            command.arg("--record").arg(record);
+        }
         command.args(["--clock-skew", &format!("{}ms", plan.faults.skew_ms)]);
         let mut child =
             command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();

@@ -110,10 +110,15 @@ async fn a_checkpoint_that_is_none_is_left_alone() {
     assert_eq!(notes, "these are my notes, not a database");
 }
 
+/// A file that nobody can make.
+const NO_RECORD: &str = "simulate --listen 127.0.0.1:0 --record /nowhere/calls.jsonl";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage_ends_with_2() {
     let world = World::small().await;
-    for line in ["", "synch", "sync --limit 0", "held retry", "sync --store nobody", "simulate --fault gremlins"] {
+    for line in
+        ["", "synch", "sync --limit 0", "held retry", "sync --store nobody", "simulate --fault gremlins", NO_RECORD]
+    {
         world.run(line).await.ended(2);
     }
     world.run("sync --store acmee").await.ended(2).complains(&["acme"]);
@@ -152,13 +157,20 @@ async fn a_reader_that_goes_away_is_no_defect() {
 async fn a_simulator_says_where_it_is_and_ends_with_0() {
     use tokio::io::{AsyncBufReadExt, BufReader};
     let world = World::small().await;
-    for name in ["INT", "TERM"] {
-        let mut child = world.command("simulate --listen 127.0.0.1:0 --customers 3").spawn().unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (calls, name) in [(1, "INT"), (2, "TERM")] {
+        let line = "simulate --listen 127.0.0.1:0 --customers 3 --record calls.jsonl";
+        let mut child = world.command(line).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = lines.next_line().await.unwrap().unwrap();
         assert!(address.starts_with("http://127.0.0.1:"), "{address}");
+        let asked = client.get(format!("{address}/stores/abc123/v2/time")).header("X-Auth-Token", "token");
+        assert_eq!(asked.send().await.unwrap().status(), 200);
         signal(&child, name).await;
         finish(child).await.ended(0);
+        let record = std::fs::read_to_string(world.path("calls.jsonl")).unwrap();
+        let recorded = record.lines().filter(|line| line.contains(r#""path":"/v2/time","query":null,"status":200"#));
+        assert_eq!(recorded.count(), calls, "{record}");
     }
     let taken = format!("simulate --listen {}", world.simulator.address());
     world.run(&taken).await.ended(75).complains(&["cannot listen on"]);

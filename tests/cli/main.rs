@@ -7,3 +7,6 @@ mod beside;
 mod failing;
 mod reading;
 mod world;
+
+#[path = "../openapi/traffic.rs"]
+mod traffic;

@@ -58,7 +58,8 @@ impl World {
             },
             ..StoreSettings::default()
         });
-        let settings = simulator::Settings { stores: stores.collect(), ..simulator::Settings::default() };
+        let record = crate::traffic::record();
+        let settings = simulator::Settings { stores: stores.collect(), record, ..simulator::Settings::default() };
         let simulator = simulator::start(settings).await.unwrap();
         let world = Self {
             folder,

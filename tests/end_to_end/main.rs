@@ -26,3 +26,6 @@ mod segments;
 mod subscribers;
 mod tryton;
 mod world;
+
+#[path = "../openapi/traffic.rs"]
+mod traffic;

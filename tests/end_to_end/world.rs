@@ -211,7 +211,9 @@ impl World {
             ..StoreSettings::default()
         };
         let stores = vec![store("abc123", "token-a"), store("def456", "token-b")];
-        let simulator = simulator::start(Settings { stores, ..Settings::default() }).await.unwrap();
+        let simulator = simulator::start(Settings { stores, record: crate::traffic::record(), ..Settings::default() })
+            .await
+            .unwrap();
         let world = Self { folder: tempfile::tempdir().unwrap(), simulator, database };
         let columns = match world.database {
             Database::Sqlite => {

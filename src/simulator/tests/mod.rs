@@ -6,6 +6,7 @@ mod faults;
 mod limits;
 mod lists;
 mod readings;
+mod recorder;
 mod resources;
 mod strictness;
 mod writes;

@@ -26,6 +26,9 @@ const HINT: &str = "; states are written by their full names (Ohio, not OH), cou
 /// What no address is made without.
 const NEEDED: [&str; 5] = ["first_name", "last_name", "address1", "city", "country_code"];
 
+/// What a new address names in any case, were it to say that there is none: whether one is needed depends on the country.
+const NAMED: [&str; 2] = ["state_or_province", "postal_code"];
+
 /// Packs the addresses of ten customers into a call, new ones apart.
 pub(in super::super) fn batches(writes: Vec<Write>) -> Vec<Vec<Write>> {
     let is_new = |writes: &Vec<Write>| writes.first().is_some_and(|write| token_of(write).id.is_none());
@@ -141,6 +144,9 @@ impl BigCommerce {
             Some(id) => drop(body.insert("id".to_owned(), json!(id))),
             None => {
                 body.insert("customer_id".to_owned(), json!(customer));
+                for name in NAMED {
+                    body.entry(name).or_insert_with(|| json!(""));
+                }
                 if let Some(mark) = self.address_mark() {
                     let mark = json!([{ "name": mark.form_field, "value": mark.value }]);
                     body.insert("form_fields".to_owned(), mark);
