@@ -365,7 +365,8 @@ impl Context {
         }
         let source = pair.source(from);
         let never_agreed = *agreed == Agreed::Unknown && old.is_some();
-        let cleared = intent.taken == merge::Taken::Clear && !source.connector.limits().shows_nulls;
+        let clears = intent.value.is_none() || intent.taken == merge::Taken::Clear;
+        let cleared = clears && !source.connector.limits().shows_nulls;
         let mut due = Due {
             confirm: never_agreed || cleared,
             edited: edited(pair, link, field, from),

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use attune::model::{Conflict, Direction, FieldRule, OnClear, Side, Value, Write};
+use attune::model::{Conflict, Create, Direction, FieldRule, OnClear, Side, Value, Write};
 
 use crate::oracle::compared;
 use crate::world::{Act, CellState, Origin, World};
@@ -104,9 +104,10 @@ impl World {
         let one_way = rule.direction != Direction::Both;
         // With several stores what is restored comes from one that lags behind, and goes on to the others.
         let restored = rule.on_clear == OnClear::Restore && (before.is_none() || self.systems.len() > 2);
-        // A store that is read for the first time later than others brings what it held from the beginning, by its policy.
+        // A store that is read for the first time later than others brings what it held from the beginning, by its policy; and
+        // into what was emptied meanwhile, where it is later than the making of the record.
         let late_meeting = self.systems.len() > 2
-            && matches!(rule.conflict, Conflict::Store | Conflict::Crm)
+            && (matches!(rule.conflict, Conflict::Store | Conflict::Crm) || self.plan.creates != Create::None)
             && candidates.iter().any(|act| self.acts[*act].origin == Origin::Beginning);
         let doubtful = |act: &usize| self.doubtful.contains(&(write.field, *act));
         let replaced = |act: &usize| cell.knows.contains(act) && !doubtful(act);

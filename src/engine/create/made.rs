@@ -1,12 +1,15 @@
 //! Reading what was made, before anything else is decided about it: what it shows as it was sent is agreed on.
 
+use std::collections::BTreeSet;
+
 use super::super::conclude::{hold, settled_link};
 use super::super::decide::holds;
+use super::super::observe::Reading;
 use super::super::resolve::is_made_of;
 use super::{CHUNK, Creation, CreationState, Ended, Engine, Error, Pair};
 use crate::checkpoint::{LinkRow, Transaction};
-use crate::connector::Lane;
-use crate::model::{HeldReason, Key, Side};
+use crate::connector::{Lane, Unreserved};
+use crate::model::{Existence, HeldReason, Key, Side};
 
 impl Engine {
     /// Reads what was made and was not read since. What it shows as it was sent is agreed on; what its system altered must not
@@ -26,22 +29,39 @@ impl Engine {
                 let Some(last) = unread.last() else { break };
                 after = last.id;
                 let keys: Vec<Key> = links.iter().map(|link| link.record(side).key.clone()).collect();
-                self.look(target, &keys, &every, Lane::Fresh).await?;
-                self.conclude_made(pair, (pass, side), &unread).await?;
+                if keys.is_empty() {
+                    continue;
+                }
+                let started = self.clock.now();
+                target.call();
+                let shown = target.connector.fetch(&keys, &every, &Unreserved(Lane::Fresh)).await;
+                let shown = shown.map_err(|failure| target.error(failure))?;
+                self.record(target, &shown, Reading::direct(target, started), false).await?;
+                // What a replica does not show yet was not read.
+                let there = shown.into_iter().filter(|shown| shown.existence == Existence::Present);
+                let there: BTreeSet<Key> = there.map(|shown| shown.key).collect();
+                self.conclude_made(pair, (pass, side), &unread, &there).await?;
             }
         }
         Ok(())
     }
 
-    async fn conclude_made(&self, pair: &Pair, (pass, side): (i64, Side), unread: &[Creation]) -> Result<(), Error> {
+    /// Concludes those of some creations that were shown.
+    async fn conclude_made(
+        &self,
+        pair: &Pair,
+        (pass, side): (i64, Side),
+        unread: &[Creation],
+        there: &BTreeSet<Key>,
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         let mut transaction = self.checkpoint.begin().await?;
         let links = links_of(&mut transaction, pair, unread).await?;
-        let (mut altered, mut updates, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut read, mut altered, mut updates, mut ended) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for creation in unread {
-            let Some(link) = links.iter().find(|link| link.record(side.other()).id == creation.origin.id) else {
-                continue;
-            };
+            let link = links.iter().find(|link| link.record(side.other()).id == creation.origin.id);
+            let Some(link) = link.filter(|link| there.contains(&link.record(side).key)) else { continue };
+            read.push(creation.id);
             if let Some(sent_at) = creation.open_since {
                 let key = Some(link.record(side).key.clone());
                 ended.push(Ended { id: creation.id, state: CreationState::Made, key });
@@ -63,7 +83,7 @@ impl Engine {
         }
         transaction.update_links(&updates).await?;
         transaction.end_creations(&ended).await?;
-        transaction.note_creations_read(&unread.iter().map(|creation| creation.id).collect::<Vec<_>>()).await?;
+        transaction.note_creations_read(&read).await?;
         transaction.hold(pair.id, now, &altered).await?;
         transaction.commit().await?;
         Ok(())

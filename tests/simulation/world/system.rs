@@ -265,8 +265,9 @@ impl World {
         carried: &[Option<usize>],
     ) {
         let date = self.systems[system].stamp(now);
-        let mut cells = Vec::new();
+        let (mut sent, mut cells) = (Vec::new(), Vec::new());
         for (field, (value, carries)) in values.iter().zip(carried).enumerate() {
+            let as_sent = value.clone();
             let value = self.systems[system].store(field, value.clone());
             let number = carries.unwrap_or_else(|| {
                 let number = self.acts.len();
@@ -278,10 +279,13 @@ impl World {
             let target = &mut self.systems[system];
             target.versions += 1;
             let version = target.versions;
-            cells.push(CellState { value, date, id: version, version, carries: number, knows, ours: true });
+            let cell = CellState { value, date, id: version, version, carries: number, knows, ours: true };
+            sent.push(CellState { value: as_sent, ..cell.clone() });
+            cells.push(cell);
         }
-        let state = State { at: now, gone: false, modified: date, cells };
-        self.systems[system].records.insert(key, Record { person, merged_into: None, states: vec![state] });
+        // What it was sent with stands for it until it is read.
+        let states = [sent, cells].map(|cells| State { at: now, gone: false, modified: date, cells });
+        self.systems[system].records.insert(key, Record { person, merged_into: None, states: states.into() });
     }
 
     /// A number that no call before has had.
