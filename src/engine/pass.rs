@@ -180,6 +180,17 @@ impl Engine {
             && !transaction.pair(pair.id).await?.behind.compares_only())
     }
 
+    /// Whether a person has paused one of its sources meanwhile: waiting for a quota may take minutes.
+    pub(super) async fn is_paused(&self, pair: &Pair) -> Result<bool, Error> {
+        if crate::proof::has(Fault::PauseIgnored) {
+            return Ok(false);
+        }
+        let mut transaction = self.checkpoint.read().await?;
+        let paused = transaction.is_paused(pair.store.id).await? || transaction.is_paused(pair.crm.id).await?;
+        transaction.end().await?;
+        Ok(paused)
+    }
+
     async fn newest_link(&self) -> Result<i64, Error> {
         let mut transaction = self.checkpoint.read().await?;
         let newest = transaction.newest_link().await?;

@@ -90,6 +90,11 @@ impl Engine {
             }
             Err(other) => return Err(other),
         };
+        if self.is_paused(pair).await? {
+            removal.waiting.extend(ids);
+            removal.failure = Some(Error::Stopped);
+            return Ok(());
+        }
         let going = self.intend_to_remove(pair, (pass, side), ids, removal).await?;
         if going.is_empty() {
             return Ok(());

@@ -94,6 +94,10 @@ impl Engine {
                 return Ok(Vec::new());
             }
         };
+        if self.is_paused(pair).await? {
+            making.failure = Some(Error::Stopped);
+            return Ok(Vec::new());
+        }
         if let Err(error) = self.look_once_more(pair, side, ids).await {
             let Error::Source { .. } = error else { return Err(error) };
             making.failure = Some(error);

@@ -56,7 +56,7 @@ impl Push<'_> {
             Err(failure) => return Ok(self.give_up(source, side, items, failure)),
         };
         // Waiting for the quota may have taken minutes.
-        if self.is_paused().await? {
+        if self.engine.is_paused(self.pair).await? {
             self.failure = Some(Error::Stopped);
             self.queues[index(side)].extend(items);
             return Ok(Vec::new());
@@ -104,17 +104,6 @@ impl Push<'_> {
     /// Whether what was read then is too old to write by.
     fn is_late(&self, answered: Timestamp) -> bool {
         self.engine.clock.now() > answered + WINDOW_MAX
-    }
-
-    async fn is_paused(&self) -> Result<bool, Error> {
-        if crate::proof::has(Fault::PauseIgnored) {
-            return Ok(false);
-        }
-        let mut transaction = self.engine.checkpoint.read().await?;
-        let paused =
-            transaction.is_paused(self.pair.store.id).await? || transaction.is_paused(self.pair.crm.id).await?;
-        transaction.end().await?;
-        Ok(paused)
     }
 
     fn give_up(&mut self, source: &Source, side: Side, items: Vec<Item>, failure: Failure) -> Vec<Vec<Item>> {
