@@ -78,6 +78,13 @@ pub struct Ended {
     pub key: Option<Key>,
 }
 
+const CREATIONS: &str = "SELECT c.id, c.state, c.at, c.sent, r.id, r.key, r.gone, r.merged_into, r.seen, r.changed
+     FROM creation AS c CROSS JOIN record AS r ON r.id = c.record";
+
+/// Whether a creation may be sent; `?2`: before when one of unknown outcome was.
+const IS_DUE: &str =
+    "(c.state = 'wanted' OR c.state = 'open' AND c.at <= ?2 OR c.state = 'refused' AND r.changed > c.change)";
+
 fn creation(row: &Row) -> Result<Creation, Error> {
     let open_since = row.get::<Option<i64>>(2).filter(|_| row.get::<&str>(1) == "open").map(Timestamp::from_millis);
     let sent = row.get::<Option<&str>>(3).map_or(Ok(Vec::new()), super::from_json)?;
@@ -160,18 +167,14 @@ impl Transaction<'_> {
         after: i64,
         limit: usize,
     ) -> Result<Vec<Creation>, Error> {
-        let query = statement(
-            "SELECT c.id, c.state, c.at, c.sent, r.id, r.key, r.gone, r.merged_into, r.seen, r.changed
-             FROM creation AS c CROSS JOIN record AS r ON r.id = c.record
-             WHERE c.pair = ?1 AND c.side = ?2 AND c.id > ?4
-               AND (c.state = 'wanted' OR c.state = 'open' AND c.at <= ?3 OR c.state = 'refused' AND r.changed > c.change)
-             ORDER BY c.id LIMIT ?5",
-        )
-        .bind(pair)
-        .bind(side.as_str())
-        .bind(until.as_millis())
-        .bind(after)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let sql =
+            format!("{CREATIONS} WHERE c.pair = ?1 AND c.side = ?3 AND c.id > ?4 AND {IS_DUE} ORDER BY c.id LIMIT ?5");
+        let query = statement(sql)
+            .bind(pair)
+            .bind(until.as_millis())
+            .bind(side.as_str())
+            .bind(after)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = self.database.rows(query).await?;
         rows.iter().map(creation).collect()
     }
@@ -187,14 +190,13 @@ impl Transaction<'_> {
         after: i64,
         limit: usize,
     ) -> Result<Vec<Creation>, Error> {
-        let query = statement(
-            "SELECT c.id, c.state, c.at, c.sent, r.id, r.key, r.gone, r.merged_into, r.seen, r.changed
-             FROM creation AS c CROSS JOIN record AS r ON r.id = c.record
+        let query = statement(format!(
+            "{CREATIONS}
              WHERE c.pair = ?1 AND c.side = ?2 AND c.id > ?3 AND c.state IN ('made', 'open') AND c.sent IS NOT NULL
                AND (EXISTS (SELECT 1 FROM link AS l WHERE l.pair = ?1 AND l.store_record = c.record)
                  OR EXISTS (SELECT 1 FROM link AS l WHERE l.pair = ?1 AND l.crm_record = c.record))
-             ORDER BY c.id LIMIT ?4",
-        )
+             ORDER BY c.id LIMIT ?4"
+        ))
         .bind(pair)
         .bind(side.as_str())
         .bind(after)
@@ -218,12 +220,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn has_creations_due(&mut self, pair: i64, until: Timestamp) -> Result<bool, Error> {
-        let query = statement(
-            "SELECT EXISTS (SELECT 1 FROM creation AS c CROSS JOIN record AS r ON r.id = c.record WHERE c.pair = ?1
-               AND (c.state = 'wanted' OR c.state = 'open' AND c.at <= ?2 OR c.state = 'refused' AND r.changed > c.change))",
-        )
-        .bind(pair)
-        .bind(until.as_millis());
+        let sql = format!("SELECT EXISTS ({CREATIONS} WHERE c.pair = ?1 AND {IS_DUE})");
+        let query = statement(sql).bind(pair).bind(until.as_millis());
         Ok(self.one(query).await?.get(0))
     }
 
@@ -242,12 +240,8 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn creations(&mut self, ids: &[i64]) -> Result<Vec<Creation>, Error> {
-        let query = statement(
-            "SELECT c.id, c.state, c.at, c.sent, r.id, r.key, r.gone, r.merged_into, r.seen, r.changed
-             FROM json_each(?1) AS k CROSS JOIN creation AS c ON c.id = k.value CROSS JOIN record AS r ON r.id = c.record
-             ORDER BY c.id",
-        )
-        .bind(json(ids)?);
+        let sql = format!("{CREATIONS} WHERE c.id IN (SELECT value FROM json_each(?1)) ORDER BY c.id");
+        let query = statement(sql).bind(json(ids)?);
         let rows = self.database.rows(query).await?;
         rows.iter().map(creation).collect()
     }

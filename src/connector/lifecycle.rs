@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::Reservation;
-use crate::model::{Failure, Key, Value};
+use crate::model::{Existence, Failure, Key, Observed, Value};
 
 /// A record to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +77,23 @@ pub trait Lifecycle: Send + Sync {
     /// Deletes or archives these records, as the system can, with as few calls as it takes, each sent once. One outcome for
     /// each, in order. A record that is gone already is `Gone`.
     async fn remove(&self, keys: &[Key], reservation: &dyn Reservation) -> Vec<Removed>;
+}
+
+/// What became of records by what they were right before, and of those that were there by what the call for them came to.
+/// `system`: its name, for the sentence about one that is hidden from us.
+pub(super) fn removed(
+    before: &[Observed],
+    outcome: impl Fn(&Key) -> Option<Removed>,
+    (system, model): (&str, &str),
+) -> Vec<Removed> {
+    let of_one = |record: &Observed| match record.existence {
+        Existence::Present => outcome(&record.key).unwrap_or(Removed::Gone),
+        Existence::Gone | Existence::MergedInto(_) => Removed::Gone,
+        Existence::NotSaid => Removed::Rejected(format!(
+            "a rule of {system} hides this record of `{model}` from the user; lift the rule, or remove the record there"
+        )),
+    };
+    before.iter().map(of_one).collect()
 }
 
 /// Whether a system that has no code for it says that there is such a record: its words in English, which it is asked for, those

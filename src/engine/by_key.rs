@@ -6,10 +6,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::observe::Reading;
 use super::pull::{Streamed, offset};
 use super::{CHUNK, Engine, Error, Pair, Source};
-use crate::connector::{Lane, Lookup, Unreserved};
+use crate::connector::{Lane, Lookup};
 use crate::model::{Class, Existence, Failure, Key, Side, Timestamp};
 
 /// The most records that may share the values of one find: a match field that so many share names nobody.
@@ -122,14 +121,9 @@ impl Engine {
         let (mut there, mut missed) = (0, 0);
         for chunk in keys.chunks(source.connector.limits().keys_per_fetch.max(1)) {
             self.going_on()?;
-            let started = self.clock.now();
-            source.call();
-            let unreserved = Unreserved(lane);
-            let fetching = source.connector.fetch(chunk, &fields, &unreserved);
-            let shown = fetching.await.map_err(|failure| source.error(failure))?;
+            let (shown, recorded) = self.look_at(source, chunk, &fields, lane, (covered, true)).await?;
             there += shown.iter().filter(|shown| shown.existence == Existence::Present).count() as u64;
-            let reading = Reading { started, covered, of_target: false };
-            missed += self.record(source, &shown, reading, true).await?.missed;
+            missed += recorded.missed;
         }
         Ok((there, missed))
     }

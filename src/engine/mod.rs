@@ -332,13 +332,13 @@ impl Pair {
     }
 
     /// All that a record could be found by: rules, and its values under them as they are compared.
-    pub(crate) fn findable(&self, side: Side, seen: &SeenRecord) -> Vec<(usize, String)> {
+    pub(crate) fn findable(&self, side: Side, seen: &SeenRecord) -> impl Iterator<Item = (usize, String)> {
         let rules = self.rules.iter().enumerate();
-        let value = |(at, (store, crm, fold)): (usize, &(i64, i64, bool))| {
+        let value = move |(at, (store, crm, fold)): (usize, &(i64, i64, bool))| {
             let field = if side == Side::Store { *store } else { *crm };
             Some((at, comparable(seen.value(field)?, *fold)?))
         };
-        rules.filter_map(value).collect()
+        rules.filter_map(value)
     }
 
     /// Whether a record takes part.
@@ -356,7 +356,7 @@ impl Pair {
 
     /// The first match rule for which a record has a value, and that value as it is compared.
     pub(crate) fn deciding(&self, side: Side, seen: &SeenRecord) -> Option<(usize, String)> {
-        self.findable(side, seen).into_iter().next()
+        self.findable(side, seen).next()
     }
 }
 

@@ -103,17 +103,17 @@ impl Engine {
         let mut deleted = 0;
         let (mut making, mut trouble) = (Making::default(), None);
         if writes && scale.crossed.is_empty() && !(survey.ended.is_empty() && survey.wanted.is_empty()) {
+            let newest_link = self.newest_link().await?;
             let ended = std::mem::take(&mut survey.ended);
-            let unlinked = self.unlink(pair, pass, &ended, &scale.approved).await?;
-            deleted = unlinked.ended;
-            trouble = unlinked.failure;
-            let newest_link = unlinked.newest_link;
-            // Whoever lost its partner may have another: somebody who registered again, say.
-            let more = self.link(pair, number, row.decided, false).await?;
-            linked = Linked { made: linked.made + more.made, held: linked.held + more.held, ..more };
-            let weighed = std::mem::take(&mut survey.wanted);
-            let mut wanted = self.want_partners(pair, row.decided).await?;
-            wanted.retain(|wanted| weighed.contains(wanted));
+            if !ended.is_empty() {
+                let unlinked = self.unlink(pair, pass, &ended, &scale.approved).await?;
+                deleted = unlinked.ended;
+                trouble = unlinked.failure;
+                // Whoever lost its partner may have another: somebody who registered again, say.
+                let more = self.link(pair, number, row.decided, false).await?;
+                linked = Linked { made: linked.made + more.made, held: linked.held + more.held, ..more };
+            }
+            let wanted = std::mem::take(&mut survey.wanted);
             making = self.make_partners(pair, pass, &wanted).await?;
             let kept: Vec<i64> = ended.iter().map(|(link, _)| link.id).collect();
             self.survey_also(pair, &row, (newest_link, &kept), &mut survey).await?;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use futures::stream::{BoxStream, StreamExt};
 
-use super::observe::Reading;
+use super::observe::{Reading, Recorded};
 use super::{CHUNK, Engine, Error, OVERREACH, Source};
 use crate::checkpoint::Cursor;
 use crate::connector::{End, Lane, Page, Unreserved};
@@ -260,16 +260,27 @@ impl Engine {
     pub(super) async fn look(&self, source: &Source, keys: &[Key], fields: &[usize], lane: Lane) -> Result<(), Error> {
         for chunk in keys.chunks(source.connector.limits().keys_per_fetch.max(1)) {
             self.going_on()?;
-            let started = self.clock.now();
-            source.call();
-            let shown = source
-                .connector
-                .fetch(chunk, fields, &Unreserved(lane))
-                .await
-                .map_err(|failure| source.error(failure))?;
-            self.record(source, &shown, Reading::direct(source, started), false).await?;
+            self.look_at(source, chunk, fields, lane, (source.covered(), false)).await?;
         }
         Ok(())
+    }
+
+    /// One call of a direct read: what it shows, and what remembering it came to. `sweep`: who is there has been met by it.
+    pub(super) async fn look_at(
+        &self,
+        source: &Source,
+        keys: &[Key],
+        fields: &[usize],
+        lane: Lane,
+        (covered, sweep): (Option<Timestamp>, bool),
+    ) -> Result<(Vec<Observed>, Recorded), Error> {
+        let started = self.clock.now();
+        source.call();
+        let unreserved = Unreserved(lane);
+        let fetching = source.connector.fetch(keys, fields, &unreserved);
+        let shown = fetching.await.map_err(|failure| source.error(failure))?;
+        let recorded = self.record(source, &shown, Reading { started, covered, of_target: false }, sweep).await?;
+        Ok((shown, recorded))
     }
 }
 

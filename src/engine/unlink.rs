@@ -11,8 +11,6 @@ use crate::telemetry::Event;
 
 /// What the ending of links came to.
 pub(super) struct Unlinked {
-    /// The newest link of all.
-    pub newest_link: i64,
     /// Links that ended because a record is gone.
     pub ended: u64,
     /// Why partners could not be deleted.
@@ -83,9 +81,8 @@ impl Engine {
             }
         }
         transaction.unsettle_links(&removal.waiting.into_iter().collect::<Vec<_>>(), now).await?;
-        let newest_link = transaction.newest_link().await?;
         transaction.commit().await?;
-        Ok(Unlinked { newest_link, ended: counted + free, failure: removal.failure })
+        Ok(Unlinked { ended: counted + free, failure: removal.failure })
     }
 
     /// A record that was merged into another is not gone: the link moves to the one that carries on, with nothing

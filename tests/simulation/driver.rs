@@ -17,7 +17,7 @@ use crate::executor::{Executor, Owner, at_once};
 use crate::plan::{QUARANTINE_MS, TIMES};
 use crate::random::Random;
 use crate::script::{Death, Deed, Script, Strike};
-use crate::world::{Crm, Hub, OurClock, Rebirth, Shared, Store};
+use crate::world::{Crm, Hub, OurClock, Rebirth, Register, Shared, Store};
 use crate::{oracle, people};
 
 /// So long without faults may pass until everything has come to rest: attempts are read back after their quarantine, stale
@@ -245,11 +245,12 @@ impl Process {
             names.truncate(self.mapped.load(Ordering::SeqCst).saturating_add(1));
             let match_field = names[0].clone();
             let number = system.number;
+            let register = Register { hub: Arc::clone(&hub), system: number, finds: world.plan.finds };
             let (side, connector): (Side, Arc<dyn attune::connector::Connector>) = if system.is_crm {
-                let (conditional, batch, finds) = (world.plan.conditional, world.plan.crm_batch, world.plan.finds);
-                (Side::Crm, Arc::new(Crm { hub, system: number, names, conditional, batch, finds }))
+                let (conditional, batch) = (world.plan.conditional, world.plan.crm_batch);
+                (Side::Crm, Arc::new(Crm { hub, system: number, names, conditional, batch, register }))
             } else {
-                (Side::Store, Arc::new(Store { hub, system: number, names, finds: world.plan.finds }))
+                (Side::Store, Arc::new(Store { hub, system: number, names, register }))
             };
             let match_fields = vec![(match_field, true)];
             SourceSettings { side, name: system.name.clone(), times: TIMES, connector, match_fields }

@@ -81,15 +81,8 @@ impl Lifecycle for Odoo {
         let there = now.iter().filter(|record| record.existence == Existence::Present);
         let ids: Vec<i64> = there.filter_map(|record| id_of(&record.key)).collect();
         let removed = self.remove_all(&ready, &ids, reservation).await;
-        let outcome = |record: &crate::model::Observed| match record.existence {
-            Existence::Present => id_of(&record.key).and_then(|id| removed.get(&id)).cloned().unwrap_or(Removed::Gone),
-            Existence::Gone | Existence::MergedInto(_) => Removed::Gone,
-            Existence::NotSaid => Removed::Rejected(format!(
-                "a rule of Odoo hides this record of `{}` from the user; lift the rule, or remove the record there",
-                self.model
-            )),
-        };
-        now.iter().map(outcome).collect()
+        let outcome = |key: &Key| id_of(key).and_then(|id| removed.get(&id)).cloned();
+        crate::connector::lifecycle::removed(&now, outcome, ("Odoo", &self.model))
     }
 }
 

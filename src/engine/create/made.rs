@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 
 use super::super::conclude::{hold, settled_link};
 use super::super::decide::holds;
-use super::super::observe::Reading;
 use super::super::resolve::is_made_of;
 use super::{CHUNK, Creation, CreationState, Ended, Engine, Error, Pair};
 use crate::checkpoint::{LinkRow, Transaction};
-use crate::connector::{Lane, Unreserved};
+use crate::connector::Lane;
 use crate::model::{Existence, HeldReason, Key, Side};
 
 impl Engine {
@@ -32,11 +31,8 @@ impl Engine {
                 if keys.is_empty() {
                     continue;
                 }
-                let started = self.clock.now();
-                target.call();
-                let shown = target.connector.fetch(&keys, &every, &Unreserved(Lane::Fresh)).await;
-                let shown = shown.map_err(|failure| target.error(failure))?;
-                self.record(target, &shown, Reading::direct(target, started), false).await?;
+                let as_ever = (target.covered(), false);
+                let (shown, _) = self.look_at(target, &keys, &every, Lane::Fresh, as_ever).await?;
                 // What a replica does not show yet was not read.
                 let there = shown.into_iter().filter(|shown| shown.existence == Existence::Present);
                 let there: BTreeSet<Key> = there.map(|shown| shown.key).collect();

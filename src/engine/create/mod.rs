@@ -176,14 +176,12 @@ impl Engine {
         let still = self.sort_out(&mut transaction, pair, side, creations).await?;
         let mut drafts = Vec::new();
         let mut refused = Vec::new();
-        for creation in still {
-            let Some(found_by) = pair.findable(side.other(), &creation.origin.seen).into_iter().next() else {
-                continue;
-            };
-            let field = pair.rule_field(found_by.0, side).unwrap_or_default();
-            let open = transaction.open_creations(field, &[&found_by.1]).await?;
+        let found_by = |creation: Creation| Some((pair.deciding(side.other(), &creation.origin.seen)?, creation));
+        let still: Vec<((usize, String), Creation)> = still.into_iter().filter_map(found_by).collect();
+        let open = open_elsewhere(&mut transaction, pair, side, &still).await?;
+        for (found_by, creation) in still {
             // Another store has sent the same, and nobody knows yet what became of it.
-            if open.iter().any(|(id, _)| *id != creation.id) {
+            if open.iter().any(|(rule, value, id)| (*rule, value) == (found_by.0, &found_by.1) && *id != creation.id) {
                 continue;
             }
             let Contents { values, mapped } = contents(pair, side, lifecycle, &creation.origin);
@@ -248,6 +246,25 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The creations of unknown outcome, of whatever pair, that would hold what these are found by: rule, value, number.
+async fn open_elsewhere(
+    transaction: &mut Transaction<'_>,
+    pair: &Pair,
+    side: Side,
+    wanted: &[((usize, String), Creation)],
+) -> Result<Vec<(usize, String, i64)>, Error> {
+    let mut open = Vec::new();
+    for rule in 0..pair.rules.len() {
+        let of_rule = wanted.iter().filter(|((at, _), _)| *at == rule).map(|((_, value), _)| value.as_str());
+        let (values, field): (Vec<&str>, _) = (of_rule.collect(), pair.rule_field(rule, side));
+        if let Some(field) = field.filter(|_| !values.is_empty()) {
+            let found = transaction.open_creations(field, &values).await?;
+            open.extend(found.into_iter().map(|(id, value)| (rule, value, id)));
+        }
+    }
+    Ok(open)
 }
 
 /// What names a creation to the target for ever, also where the checkpoint was lost: who wants whom where.

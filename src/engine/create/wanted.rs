@@ -146,7 +146,7 @@ pub(in super::super) async fn alone(
         .into_iter()
         .filter(takes_part)
         .map(|record| {
-            let values = pair.findable(own, &record.seen);
+            let values: Vec<(usize, String)> = pair.findable(own, &record.seen).collect();
             (record, values)
         })
         .filter(|(_, values)| !values.is_empty())

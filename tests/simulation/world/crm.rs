@@ -1,16 +1,14 @@
 //! The CRM as a connector: one feed, dates of whole records, nulls shown, writes conditional where the seed says so.
 
 use async_trait::async_trait;
-use attune::connector::{
-    Connector, Created, Lane, Lifecycle, LifecycleLimits, Limits, Lookup, LookupLimits, NewRecord, Page, Prepared,
-    Removed, Reservation,
-};
+use attune::connector::{Connector, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Reservation};
 use attune::model::{Failure, Key, Observed, Outcome, Timestamp, Write};
 use futures::stream::BoxStream;
 
+use super::life::Register;
 use super::read::{self, Shows, Walk};
 use super::store::{pages, prepare, reserve};
-use super::{Shared, life, write};
+use super::{Shared, write};
 
 pub struct Crm {
     pub hub: Shared,
@@ -18,8 +16,7 @@ pub struct Crm {
     pub names: Vec<String>,
     pub conditional: bool,
     pub batch: usize,
-    /// The values of one lookup; 0: it has none.
-    pub finds: usize,
+    pub register: Register,
 }
 
 #[async_trait]
@@ -81,48 +78,10 @@ impl Connector for Crm {
     }
 
     fn lookup(&self) -> Option<&dyn Lookup> {
-        (self.finds > 0).then_some(self)
+        (self.register.finds > 0).then_some(&self.register)
     }
 
     fn lifecycle(&self) -> Option<&dyn Lifecycle> {
-        Some(self)
-    }
-}
-
-#[async_trait]
-impl Lookup for Crm {
-    fn lookup_limits(&self) -> LookupLimits {
-        LookupLimits { values_per_find: self.finds, rows_per_page: 1 }
-    }
-
-    fn finds_by(&self, field: usize) -> bool {
-        field == 0
-    }
-
-    async fn count(&self, _lane: Lane) -> Result<u64, Failure> {
-        read::count(&self.hub, self.system).await
-    }
-
-    async fn keys_with(&self, field: usize, values: &[String], _fold: bool, _lane: Lane) -> Result<Vec<Key>, Failure> {
-        read::find(&self.hub, self.system, field, values).await
-    }
-}
-
-#[async_trait]
-impl Lifecycle for Crm {
-    fn lifecycle_limits(&self) -> LifecycleLimits {
-        LifecycleLimits { records_per_create: life::RECORDS_PER_CALL, keys_per_remove: life::RECORDS_PER_CALL }
-    }
-
-    fn creates_with(&self, _field: usize) -> bool {
-        true
-    }
-
-    async fn create(&self, batch: &[NewRecord], _reservation: &dyn Reservation) -> Vec<Created> {
-        life::create(&self.hub, self.system, batch).await
-    }
-
-    async fn remove(&self, keys: &[Key], _reservation: &dyn Reservation) -> Vec<Removed> {
-        life::remove(&self.hub, self.system, keys).await
+        Some(&self.register)
     }
 }

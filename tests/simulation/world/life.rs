@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use attune::connector::{Created, NewRecord, Removed};
+use async_trait::async_trait;
+use attune::connector::{
+    Created, Lane, Lifecycle, LifecycleLimits, Lookup, LookupLimits, NewRecord, Removed, Reservation,
+};
 use attune::model::{Class, Failure, Key, Value};
 
 use super::write::{Fate, WINDOW_MS, draw_fate};
@@ -13,7 +16,7 @@ use crate::oracle::compared;
 use crate::random::hash;
 
 /// The most records of one call.
-pub const RECORDS_PER_CALL: usize = 2;
+const RECORDS_PER_CALL: usize = 2;
 
 /// Whoever was there so long ago was there to be found: a look, and the way of the call; or the slowest look, by a stale
 /// replica.
@@ -21,6 +24,52 @@ const FOUND_WITHIN_MS: [i64; 2] = [8_000, 30_000];
 
 /// Keys of records that we make where no person's key was kept for them.
 const FRESH_KEYS: u64 = 500_000;
+
+/// How records of a system are found, made and removed, whatever its side.
+pub struct Register {
+    pub hub: Shared,
+    pub system: usize,
+    /// The values of one lookup; 0: it has none.
+    pub finds: usize,
+}
+
+#[async_trait]
+impl Lookup for Register {
+    fn lookup_limits(&self) -> LookupLimits {
+        LookupLimits { values_per_find: self.finds, rows_per_page: 1 }
+    }
+
+    fn finds_by(&self, field: usize) -> bool {
+        field == 0
+    }
+
+    async fn count(&self, _lane: Lane) -> Result<u64, Failure> {
+        super::read::count(&self.hub, self.system).await
+    }
+
+    async fn keys_with(&self, field: usize, values: &[String], _fold: bool, _lane: Lane) -> Result<Vec<Key>, Failure> {
+        super::read::find(&self.hub, self.system, field, values).await
+    }
+}
+
+#[async_trait]
+impl Lifecycle for Register {
+    fn lifecycle_limits(&self) -> LifecycleLimits {
+        LifecycleLimits { records_per_create: RECORDS_PER_CALL, keys_per_remove: RECORDS_PER_CALL }
+    }
+
+    fn creates_with(&self, _field: usize) -> bool {
+        true
+    }
+
+    async fn create(&self, batch: &[NewRecord], _reservation: &dyn Reservation) -> Vec<Created> {
+        create(&self.hub, self.system, batch).await
+    }
+
+    async fn remove(&self, keys: &[Key], _reservation: &dyn Reservation) -> Vec<Removed> {
+        remove(&self.hub, self.system, keys).await
+    }
+}
 
 type Slot<T> = Arc<Mutex<Option<Vec<T>>>>;
 

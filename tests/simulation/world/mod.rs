@@ -14,6 +14,7 @@ use attune::engine::Clock;
 use attune::model::{Side, Timestamp};
 
 pub use crm::Crm;
+pub use life::Register;
 pub use store::Store;
 pub use system::{Act, CellState, Origin, System};
 

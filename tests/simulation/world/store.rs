@@ -5,21 +5,20 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use attune::connector::{
-    Connector, Created, Dating, Destination, Lane, Lifecycle, LifecycleLimits, Limits, Lookup, LookupLimits, NewRecord,
-    Page, PerCall, Prepared, Removed, Reservation, Unreserved,
+    Connector, Dating, Destination, Lane, Lifecycle, Limits, Lookup, Page, PerCall, Prepared, Reservation, Unreserved,
 };
 use attune::model::{Definition, DefinitionState, Failure, FieldShape, Key, Observed, Outcome, Timestamp, Write};
 use futures::stream::{self, BoxStream, StreamExt};
 
+use super::life::Register;
 use super::read::{self, Shows, Walk};
-use super::{Shared, life, write};
+use super::{Shared, write};
 
 pub struct Store {
     pub hub: Shared,
     pub system: usize,
     pub names: Vec<String>,
-    /// The values of one lookup; 0: it has none.
-    pub finds: usize,
+    pub register: Register,
 }
 
 impl Store {
@@ -112,30 +111,11 @@ impl Connector for Store {
     }
 
     fn lookup(&self) -> Option<&dyn Lookup> {
-        (self.finds > 0).then_some(self)
+        (self.register.finds > 0).then_some(&self.register)
     }
 
     fn lifecycle(&self) -> Option<&dyn Lifecycle> {
-        Some(self)
-    }
-}
-
-#[async_trait]
-impl Lookup for Store {
-    fn lookup_limits(&self) -> LookupLimits {
-        LookupLimits { values_per_find: self.finds, rows_per_page: 1 }
-    }
-
-    fn finds_by(&self, field: usize) -> bool {
-        field == 0
-    }
-
-    async fn count(&self, _lane: Lane) -> Result<u64, Failure> {
-        read::count(&self.hub, self.system).await
-    }
-
-    async fn keys_with(&self, field: usize, values: &[String], _fold: bool, _lane: Lane) -> Result<Vec<Key>, Failure> {
-        read::find(&self.hub, self.system, field, values).await
+        Some(&self.register)
     }
 }
 
@@ -174,23 +154,4 @@ pub async fn reserve(hub: &Shared, system: usize) -> Result<Box<dyn Reservation>
     };
     hub.sleep(waits).await;
     Ok(Box::new(Unreserved(Lane::Fresh)))
-}
-
-#[async_trait]
-impl Lifecycle for Store {
-    fn lifecycle_limits(&self) -> LifecycleLimits {
-        LifecycleLimits { records_per_create: life::RECORDS_PER_CALL, keys_per_remove: life::RECORDS_PER_CALL }
-    }
-
-    fn creates_with(&self, _field: usize) -> bool {
-        true
-    }
-
-    async fn create(&self, batch: &[NewRecord], _reservation: &dyn Reservation) -> Vec<Created> {
-        life::create(&self.hub, self.system, batch).await
-    }
-
-    async fn remove(&self, keys: &[Key], _reservation: &dyn Reservation) -> Vec<Removed> {
-        life::remove(&self.hub, self.system, keys).await
-    }
 }
