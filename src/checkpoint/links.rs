@@ -339,17 +339,19 @@ impl Transaction<'_> {
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
-    /// Remembers, or forgets, that a person has parted two records.
+    /// Remembers, or forgets, that a person has parted these (customer key, contact key).
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn set_parted(&mut self, pair: i64, store_key: &str, crm_key: &str, parted: bool) -> Result<(), Error> {
+    pub async fn set_parted(&mut self, pair: i64, keys: &[(&str, &str)], parted: bool) -> Result<(), Error> {
         let sql: &'static str = if parted {
-            "INSERT INTO parted (pair, store_key, crm_key) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING"
+            "INSERT INTO parted (pair, store_key, crm_key)
+             SELECT ?1, value ->> 0, value ->> 1 FROM json_each(?2) WHERE true ON CONFLICT DO NOTHING"
         } else {
-            "DELETE FROM parted WHERE pair = ?1 AND store_key = ?2 AND crm_key = ?3"
+            "DELETE FROM parted WHERE pair = ?1
+             AND (store_key, crm_key) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2))"
         };
-        let query = statement(sql).bind(pair).bind(store_key).bind(crm_key);
+        let query = statement(sql).bind(pair).bind(json(keys)?);
         self.database.execute(query).await?;
         Ok(())
     }

@@ -73,6 +73,8 @@ pub enum Command {
     Resume(Named),
     /// Drop what is remembered of a system
     Forget(Forget),
+    /// Print the configuration's JSON Schema, for editors
+    Schema,
     /// Simulate a BigCommerce on loopback
     Simulate(Box<simulator::flags::Flags>),
 }
@@ -105,19 +107,8 @@ pub struct Link {
 /// What to change about links.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum LinkAction {
-    /// Pair a customer with a contact, for good
-    Add {
-        /// The store's name
-        #[arg(value_name = "STORE")]
-        of: String,
-        /// The customer's id
-        customer: String,
-        /// The contact's key
-        contact: String,
-        /// The CRM's name, where the store has several
-        #[arg(long, value_name = "NAME")]
-        crm: Option<String>,
-    },
+    /// Pair a customer with a contact, or those of a file, for good
+    Add(LinkAdd),
     /// Take a pair apart, and remember that it was
     Remove {
         /// The store's name
@@ -126,6 +117,24 @@ pub enum LinkAction {
         /// The customer's id
         customer: String,
     },
+}
+
+/// `link add`: two records, or those of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct LinkAdd {
+    /// The store's name
+    #[arg(value_name = "STORE", required_unless_present = "file", requires_all = ["customer", "contact"])]
+    pub of: Option<String>,
+    /// The customer's id
+    pub customer: Option<String>,
+    /// The contact's key
+    pub contact: Option<String>,
+    /// The CRM's name, where the store has several
+    #[arg(long, value_name = "NAME")]
+    pub crm: Option<String>,
+    /// Pair those of a file with the columns store, store_key, crm_key, and crm where a store has several
+    #[arg(long = "csv", id = "file", value_name = "FILE", conflicts_with_all = ["of", "crm"])]
+    pub file: Option<PathBuf>,
 }
 
 /// `plan`.
@@ -530,6 +539,8 @@ mod tests {
             "resume acme",
             "forget acme --yes",
             "link add acme 1 c1 --crm erp",
+            "link add --csv links.csv",
+            "schema",
             "simulate --customers 5",
         ] {
             if let Err(error) = read(line) {
@@ -547,6 +558,10 @@ mod tests {
             "sync --patience 30",
             "link --csv --json",
             "link --json remove acme 1",
+            "link add",
+            "link add acme 1",
+            "link add acme 1 c1 --csv links.csv",
+            "link add --csv links.csv --crm erp",
             "held retry",
             "held retry 1 --field attribute:A",
             "held resolve 1",

@@ -15,12 +15,14 @@ mod forget;
 mod held;
 mod history;
 mod link;
+mod link_file;
 mod pause;
 mod plan;
 mod progress;
 mod prompt;
 mod reach;
 mod run;
+mod schema;
 mod signals;
 mod simulate;
 mod spool;
@@ -56,6 +58,7 @@ pub async fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
         Command::Pause(options) => pause::run(common, &options.name, true, &stop).await,
         Command::Resume(options) => pause::run(common, &options.name, false, &stop).await,
         Command::Forget(options) => forget::run(common, options, &stop).await,
+        Command::Schema => schema::run(),
         Command::Simulate(flags) => simulate::run(flags, &stop).await,
         // These only look, and can be left at any moment.
         Command::Demo => until(&stop, demo::run()).await,

@@ -47,6 +47,9 @@ pub use url::UrlSource;
 /// Where the configuration is looked for when nobody says: the first that exists is read, alone.
 pub const DEFAULT_PATHS: [&str; 2] = ["attune.toml", "/etc/attune"];
 
+/// The JSON Schema of a configuration, for editors; the tests hold it to what is read here.
+pub const SCHEMA: &str = include_str!("../../config/schema.json");
+
 /// Reads the configuration from `paths` (files, or folders whose `*.toml` are read sorted by name; none: the first of
 /// [`DEFAULT_PATHS`] that exists), then from the variables `ATTUNE__A__B` of `environment`.
 ///
