@@ -5,6 +5,7 @@
 mod acting;
 mod beside;
 mod failing;
+mod installing;
 mod reading;
 mod world;
 
