@@ -7,6 +7,7 @@ mod beside;
 mod failing;
 mod installing;
 mod reading;
+mod runbook;
 mod world;
 
 #[path = "../openapi/traffic.rs"]
