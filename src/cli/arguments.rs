@@ -77,6 +77,13 @@ pub enum Command {
     Schema,
     /// Simulate a BigCommerce on loopback
     Simulate(Box<simulator::flags::Flags>),
+    /// Ask the daemon of this machine whether its loops turn
+    Healthcheck(Healthcheck),
+    /// Print what completes this command line in a shell
+    Completions(Completions),
+    /// Print the manual page, or write one for each command into a folder
+    #[command(hide = true)] // For who makes packages.
+    Man(Man),
 }
 
 /// `check`.
@@ -331,6 +338,29 @@ pub struct Forget {
     pub yes: bool,
 }
 
+/// `healthcheck`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Healthcheck {
+    /// Ask whether it has done its first passes and can write its checkpoint
+    #[arg(long)]
+    pub ready: bool,
+}
+
+/// `completions`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Man {
+    /// A folder that is there
+    #[arg(value_name = "FOLDER")]
+    pub folder: Option<PathBuf>,
+}
+
 /// A moment that a person named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
@@ -542,6 +572,9 @@ mod tests {
             "link add --csv links.csv",
             "schema",
             "simulate --customers 5",
+            "healthcheck --ready",
+            "completions zsh",
+            "man pages",
         ] {
             if let Err(error) = read(line) {
                 panic!("{line}: {error}");
@@ -570,6 +603,8 @@ mod tests {
             "held --reason boredom",
             "history --since yesterday",
             "forget",
+            "completions",
+            "completions cmd",
         ] {
             assert_eq!(read(line).map_err(|error| error.exit_code()), Err(2), "{line}");
         }

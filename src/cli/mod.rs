@@ -9,13 +9,16 @@ pub mod session;
 
 mod approve;
 mod check;
+mod completions;
 mod demo;
 mod explain;
 mod forget;
+mod healthcheck;
 mod held;
 mod history;
 mod link;
 mod link_file;
+mod man;
 mod pause;
 mod plan;
 mod progress;
@@ -64,6 +67,9 @@ pub async fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
         Command::Demo => until(&stop, demo::run()).await,
         Command::Check(options) => until(&stop, check::run(common, options, &stop)).await,
         Command::Status(options) => until(&stop, status::run(common, options, &stop)).await,
+        Command::Healthcheck(options) => until(&stop, healthcheck::run(common, options)).await,
+        Command::Completions(options) => completions::run(options.shell),
+        Command::Man(options) => man::run(options.folder.as_deref()),
         Command::Explain(options) => until(&stop, explain::run(common, options, &stop)).await,
         Command::History(options) => until(&stop, history::run(common, options, &stop)).await,
     }
