@@ -1,0 +1,155 @@
+//! What is wrong now, one trouble for each thing that can be wrong with each source, each pair and the process.
+
+use std::collections::BTreeMap;
+
+use crate::daemon::vitals::Vitals;
+use crate::daemon::watched::{Watched, WatchedPair, WatchedSource};
+use crate::daemon::works::Works;
+use crate::model::Side;
+
+/// Whom a trouble is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum About {
+    Process,
+    Source(Side, String),
+    Pair { store: String, crm: String },
+}
+
+/// Which of the things that can be wrong with it: each has one state at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Concern {
+    Checkpoint,
+    Configuration,
+    Loops,
+    State,
+    Held,
+    Drift,
+}
+
+impl Concern {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "checkpoint",
+            Self::Configuration => "configuration",
+            Self::Loops => "loops",
+            Self::State => "state",
+            Self::Held => "held",
+            Self::Drift => "drift",
+        }
+    }
+}
+
+/// What a message is about, and the message that ends it too.
+pub(super) type Subject = (About, Concern);
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// In a word.
+    pub state: String,
+    /// Why, as a sentence; no secret, no personal data.
+    pub reason: String,
+    /// The names of the other side that it keeps from working: the stores of a CRM, the CRMs of a store.
+    pub concerns: Vec<String>,
+    /// The command that helps.
+    pub command: String,
+}
+
+/// Everything that is wrong.
+pub(super) type Troubles = BTreeMap<Subject, Trouble>;
+
+/// What is wrong with the process.
+pub(super) fn of_process(works: &Works, vitals: &Vitals) -> Troubles {
+    let mut troubles = Troubles::new();
+    let mut add = |concern, state: &str, reason: String, command: &str| {
+        let trouble = Trouble { state: state.to_owned(), reason, concerns: Vec::new(), command: command.to_owned() };
+        troubles.insert((About::Process, concern), trouble);
+    };
+    if let Some(reason) = works.checkpoint_failure() {
+        add(Concern::Checkpoint, "not writable", reason, "attune status");
+    }
+    if vitals.is_rejected() {
+        let reason = "the configuration was read again and is not sound; the one before stays in force".to_owned();
+        add(Concern::Configuration, "rejected", reason, "attune check --offline");
+    }
+    if !vitals.is_alive() {
+        let reason = "a loop does not turn any more: a defect; /livez names it, a restart is safe".to_owned();
+        add(Concern::Loops, "stuck", reason, "systemctl restart attune");
+    }
+    troubles
+}
+
+/// What is wrong with sources and pairs.
+pub(super) fn of_watched(works: &Works, watched: &Watched) -> Troubles {
+    let mut troubles = Troubles::new();
+    for standing in &watched.sources {
+        let about = About::Source(standing.side, standing.name.clone());
+        if let Some(trouble) = state_of_source(standing, watched) {
+            troubles.insert((about.clone(), Concern::State), trouble);
+        }
+        if standing.drift > 0 {
+            let drift = standing.drift;
+            let reason =
+                format!("its last sweep found {drift} changed fields that its feeds had missed; they are synced now");
+            let command = "attune status".to_owned();
+            let trouble = Trouble { state: "drift".to_owned(), reason, concerns: Vec::new(), command };
+            troubles.insert((about, Concern::Drift), trouble);
+        }
+    }
+    for standing in &watched.pairs {
+        let state =
+            works.pairs.iter().find(|state| state.plan.store == standing.store && state.plan.crm == standing.crm);
+        let about = About::Pair { store: standing.store.clone(), crm: standing.crm.clone() };
+        if let Some(trouble) = state_of_pair(standing, state.and_then(|state| state.failing())) {
+            troubles.insert((about.clone(), Concern::State), trouble);
+        }
+        if standing.held > 0 {
+            troubles.insert((about, Concern::Held), held_of_pair(standing));
+        }
+    }
+    troubles
+}
+
+fn state_of_source(standing: &WatchedSource, watched: &Watched) -> Option<Trouble> {
+    let WatchedSource { side, name, state, reason, .. } = standing;
+    let narrowed = if *side == Side::Store { format!(" --store {name}") } else { String::new() };
+    let command = match state.as_str() {
+        "ok" | "new" => return None,
+        "paused" => format!("attune resume {name}"),
+        "unauthorized" | "misconfigured" => format!("attune check{narrowed}"),
+        _ => format!("attune status{narrowed}"),
+    };
+    let concerns = watched.pairs.iter().filter_map(|pair| {
+        let (own, other) = if *side == Side::Store { (&pair.store, &pair.crm) } else { (&pair.crm, &pair.store) };
+        (own == name).then(|| other.clone())
+    });
+    let reason = reason.clone().unwrap_or_default();
+    Some(Trouble { state: state.clone(), reason, concerns: concerns.collect(), command })
+}
+
+/// What is wrong with the pair itself: what is wrong with its store or its CRM is told once, for that one.
+fn state_of_pair(standing: &WatchedPair, failing: Option<String>) -> Option<Trouble> {
+    let store = &standing.store;
+    let trouble = |state: &str, reason: String, command: String| {
+        Some(Trouble { state: state.to_owned(), reason, concerns: Vec::new(), command })
+    };
+    match standing.state.as_str() {
+        state @ "stopped" => {
+            trouble(state, standing.reason.clone().unwrap_or_default(), format!("attune plan --store {store}"))
+        }
+        state @ "behind" => {
+            trouble(state, standing.reason.clone().unwrap_or_default(), format!("attune held --store {store}"))
+        }
+        _ => trouble("failing", failing?, format!("attune status --store {store}")),
+    }
+}
+
+fn held_of_pair(standing: &WatchedPair) -> Trouble {
+    let by_reason = standing.held_by_reason.iter().map(|(reason, count)| format!("{count} {reason}"));
+    let reason = format!(
+        "fields or records wait for a person: {}; more may follow without another message",
+        by_reason.collect::<Vec<_>>().join(", ")
+    );
+    let command = format!("attune held --store {}", standing.store);
+    Trouble { state: "held".to_owned(), reason, concerns: Vec::new(), command }
+}
