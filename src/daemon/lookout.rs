@@ -13,8 +13,11 @@ use super::works::Works;
 use crate::checkpoint::Checkpoint;
 use crate::engine::{Engine, Error};
 
-/// A look is as good as a new one for so long.
-const FRESH: Duration = Duration::from_secs(3);
+/// A look is as good as a new one for so long; one that took long for longer, up to the second.
+const FRESH: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(600));
+
+/// A look at very much that waits takes seconds of work: this many times as long passes before the next one.
+const REST: u32 = 9;
 
 /// A look that takes longer is given up.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(120);
@@ -23,6 +26,7 @@ const LOOK_TIME_MAX: Duration = Duration::from_secs(120);
 pub(super) struct Look {
     pub watched: Watched,
     pub at: Instant,
+    took: Duration,
     /// At whom: after a reload they are others.
     works: Weak<Works>,
 }
@@ -50,7 +54,7 @@ impl Lookout {
     /// How these works stand: a look that is fresh, or becomes so within `patience`; otherwise the last one there was.
     pub async fn look(self: &Arc<Self>, works: &Arc<Works>, patience: Duration) -> Option<Arc<Look>> {
         let last = self.last_of(works);
-        if last.as_ref().is_some_and(|look| look.at.elapsed() < FRESH) {
+        if last.as_ref().is_some_and(|look| look.at.elapsed() < fresh_for(look.took)) {
             return last;
         }
         let looked = self.looked.notified();
@@ -71,11 +75,12 @@ impl Lookout {
     }
 
     async fn look_now(&self, works: &Arc<Works>) {
+        let began = Instant::now();
         let looking = tokio::time::timeout(LOOK_TIME_MAX, self.read(works));
         let Some(looked) = works.stop.run_until_cancelled(looking).await else { return };
         match looked {
             Ok(Ok(watched)) => {
-                let look = Look { watched, at: Instant::now(), works: Arc::downgrade(works) };
+                let look = Look { watched, at: Instant::now(), took: began.elapsed(), works: Arc::downgrade(works) };
                 *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(look));
             }
             // The loops meet the same failure, and tell it.
@@ -101,5 +106,21 @@ impl Lookout {
         };
         let engine = Engine::new(checkpoint, works.engine.shared_clock(), works.stop.clone());
         Watched::of(&engine, works).await
+    }
+}
+
+/// How long a look is as good as a new one.
+fn fresh_for(took: Duration) -> Duration {
+    (took * REST).clamp(FRESH.0, FRESH.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_take_at_most_a_tenth_of_the_time() {
+        let seconds = [0, 1, 10, 120].map(|took| fresh_for(Duration::from_secs(took)).as_secs());
+        assert_eq!(seconds, [3, 9, 90, 600]);
     }
 }

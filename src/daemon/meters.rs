@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::lookout::{Look, Lookout};
 use super::vitals::Vitals;
@@ -25,11 +26,12 @@ pub(super) struct Meters {
     vitals: Arc<Vitals>,
     lookout: Arc<Lookout>,
     started: SystemTime,
+    began: Instant,
 }
 
 impl Meters {
     pub fn new(metrics: Arc<Metrics>, vitals: Arc<Vitals>, lookout: Arc<Lookout>) -> Self {
-        Self { metrics, vitals, lookout, started: SystemTime::now() }
+        Self { metrics, vitals, lookout, started: SystemTime::now(), began: Instant::now() }
     }
 
     async fn of_process(&self, works: &Works, gauges: &mut Gauges) {
@@ -60,7 +62,11 @@ impl web::Meters for Meters {
         let works = self.vitals.works();
         let mut gauges = Gauges::default();
         self.of_process(&works, &mut gauges).await;
-        if let Some(look) = self.lookout.look(&works, PATIENCE).await {
+        let look = self.lookout.look(&works, PATIENCE).await;
+        // Without any look nothing is told that could look like news; that there is none grows old like one.
+        let since = look.as_ref().map_or(self.began, |look| look.at);
+        gauges.set(Metric::ReportAge, &[], since.elapsed().as_secs_f64());
+        if let Some(look) = look {
             of_look(&works, &look, &mut gauges);
         }
         self.metrics.text(gauges)
@@ -68,7 +74,6 @@ impl web::Meters for Meters {
 }
 
 fn of_look(works: &Works, look: &Look, gauges: &mut Gauges) {
-    gauges.set(Metric::ReportAge, &[], look.at.elapsed().as_secs_f64());
     for standing in &look.watched.sources {
         let state = works.sources.iter().find(|state| state.side == standing.side && state.name == standing.name);
         let told = state.and_then(|state| state.reached()).and_then(|source| source.quota());

@@ -132,10 +132,14 @@ impl Health for Vitals {
         failing.truncate(NAMED_MAX);
         let status = if well { "ready" } else { "not ready" };
         let pairs = self.works().pairs.len();
+        // It works by the one before, which is sound: no reason to take it out of service.
+        let configuration =
+            self.is_rejected().then_some("the last one that was read was rejected, the one before is in force");
         Condition {
             well,
             about: json!({
                 "status": status, "pairs": pairs, "waiting": waiting, "failing": failing, "checkpoint": checkpoint,
+                "configuration": configuration,
             }),
         }
     }

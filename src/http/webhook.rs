@@ -41,6 +41,14 @@ pub async fn post(client: &Client, address: &SecretString, body: Vec<u8>) -> Res
     Err(failure)
 }
 
+/// Whether messages could be sent to this address, as far as can be seen without sending one.
+///
+/// # Errors
+/// [`Class::Misconfigured`]: it is no address of a webhook.
+pub fn check(address: &SecretString) -> Result<(), Failure> {
+    checked(address.expose_secret().trim()).map(|_| ())
+}
+
 fn checked(text: &str) -> Result<(Url, Base), Failure> {
     let wrong = |why: &str| Failure::new(Class::Misconfigured, format!("the address of the webhook {why}"));
     // What is wrong with it is not told with it: it is a secret.

@@ -95,7 +95,11 @@ impl Turning {
         let looking = herald.lookout.look(&works, PATIENCE);
         let Some(look) = herald.stop.run_until_cancelled(looking).await else { return };
         if let Some(look) = look {
-            self.known = trouble::of_watched(&works, &look.watched);
+            let failing = |store: &str, crm: &str| {
+                let named = works.pairs.iter().find(|pair| pair.plan.store == store && pair.plan.crm == crm);
+                named.and_then(|pair| pair.failing())
+            };
+            self.known = trouble::of_watched(&look.watched, failing);
         }
         let mut troubles = trouble::of_process(&works, &herald.vitals);
         troubles.extend(self.known.clone());

@@ -79,8 +79,8 @@ pub(super) fn of_process(works: &Works, vitals: &Vitals) -> Troubles {
     troubles
 }
 
-/// What is wrong with sources and pairs.
-pub(super) fn of_watched(works: &Works, watched: &Watched) -> Troubles {
+/// What is wrong with sources and pairs; `failing` says why the passes of a store with a CRM fail.
+pub(super) fn of_watched(watched: &Watched, failing: impl Fn(&str, &str) -> Option<String>) -> Troubles {
     let mut troubles = Troubles::new();
     for standing in &watched.sources {
         let about = About::Source(standing.side, standing.name.clone());
@@ -97,10 +97,8 @@ pub(super) fn of_watched(works: &Works, watched: &Watched) -> Troubles {
         }
     }
     for standing in &watched.pairs {
-        let state =
-            works.pairs.iter().find(|state| state.plan.store == standing.store && state.plan.crm == standing.crm);
         let about = About::Pair { store: standing.store.clone(), crm: standing.crm.clone() };
-        if let Some(trouble) = state_of_pair(standing, state.and_then(|state| state.failing())) {
+        if let Some(trouble) = state_of_pair(standing, failing(&standing.store, &standing.crm)) {
             troubles.insert((about.clone(), Concern::State), trouble);
         }
         if standing.held > 0 {
@@ -152,4 +150,107 @@ fn held_of_pair(standing: &WatchedPair) -> Trouble {
     );
     let command = format!("attune held --store {}", standing.store);
     Trouble { state: "held".to_owned(), reason, concerns: Vec::new(), command }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::arguments::Arguments;
+    use crate::daemon::watched::WatchedPair;
+    use crate::model::HeldReason;
+    use crate::telemetry::metrics::{PAIR_STATES, SOURCE_STATES};
+
+    const PAGE: &str = include_str!("../../../docs/alerts.md");
+
+    fn source(side: Side, name: &str, state: &str) -> WatchedSource {
+        WatchedSource {
+            side,
+            name: name.to_owned(),
+            state: state.to_owned(),
+            reason: Some("no answer".to_owned()),
+            quota: None,
+            last_read: None,
+            last_sweep: None,
+            drift: 0,
+            offset_ms: None,
+            cursor_age_ms: None,
+        }
+    }
+
+    fn pair(store: &str, state: &str) -> WatchedPair {
+        WatchedPair {
+            store: store.to_owned(),
+            crm: "erp".to_owned(),
+            state: state.to_owned(),
+            reason: None,
+            lag_ms: 0,
+            pending: 0,
+            held: 0,
+            held_by_reason: Vec::new(),
+            linked: 0,
+            last_pass: None,
+        }
+    }
+
+    fn troubles(sources: Vec<WatchedSource>, pairs: Vec<WatchedPair>) -> Troubles {
+        of_watched(&Watched { pairs, sources }, |_, _| None)
+    }
+
+    #[test]
+    fn what_keeps_a_crm_from_working_is_one_trouble_that_names_its_stores() {
+        let stores = ["acme", "bravo"];
+        let pairs = || stores.map(|store| pair(store, "unreachable")).to_vec();
+        let mut sources = stores.map(|store| source(Side::Store, store, "ok")).to_vec();
+        sources.push(source(Side::Crm, "erp", "unreachable"));
+        let found = troubles(sources, pairs());
+        assert_eq!(found.len(), 1, "{found:?}");
+        let trouble = &found[&(About::Source(Side::Crm, "erp".to_owned()), Concern::State)];
+        assert_eq!(trouble.concerns, stores);
+
+        let sources = vec![source(Side::Store, "acme", "unauthorized"), source(Side::Crm, "erp", "ok")];
+        let found = troubles(sources, pairs());
+        let trouble = &found[&(About::Source(Side::Store, "acme".to_owned()), Concern::State)];
+        assert_eq!(
+            (found.len(), &trouble.concerns[..], trouble.command.as_str()),
+            (1, &["erp".to_owned()][..], "attune check --store acme")
+        );
+    }
+
+    #[test]
+    fn every_state_is_trouble_or_none_as_the_page_says_and_names_a_command_that_there_is() {
+        let well = ["ok", "new", "observing"];
+        for state in SOURCE_STATES.iter().chain(PAIR_STATES) {
+            let mut found = troubles(vec![source(Side::Crm, "erp", state)], vec![pair("acme", state)]);
+            assert_eq!(found.is_empty(), well.contains(state), "{state}: {found:?}");
+            if let Some((_, trouble)) = found.pop_first() {
+                assert!(PAGE.contains(&format!("`{state}`")), "{state} is not on the page");
+                let words = trouble.command.split(' ').map(str::to_owned);
+                assert!(Arguments::read(words.collect::<Vec<_>>()).is_ok(), "{}", trouble.command);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_one_trouble_for_a_pair_and_drift_one_for_a_source() {
+        let mut held = pair("acme", "ok");
+        (held.held, held.held_by_reason) = (5, vec![(HeldReason::Conflict, 3), (HeldReason::Ambiguous, 2)]);
+        let mut drifted = source(Side::Store, "acme", "ok");
+        drifted.drift = 4;
+        let found = troubles(vec![drifted], vec![held]);
+        let told: Vec<_> = found.values().map(|trouble| (trouble.state.as_str(), trouble.command.as_str())).collect();
+        assert_eq!(told, [("drift", "attune status"), ("held", "attune held --store acme")]);
+        let reasons: Vec<_> = found.values().map(|trouble| trouble.reason.as_str()).collect();
+        assert!(
+            reasons[0].contains("found 4 changed fields") && reasons[1].contains("3 conflict, 2 ambiguous"),
+            "{reasons:?}"
+        );
+    }
+
+    #[test]
+    fn a_pair_whose_passes_fail_is_told_where_nothing_else_is() {
+        let watched = Watched { pairs: vec![pair("acme", "ok")], sources: Vec::new() };
+        let found = of_watched(&watched, |_, _| Some("the CRM's table is locked".to_owned()));
+        let told: Vec<_> = found.values().map(|trouble| (trouble.state.as_str(), trouble.reason.as_str())).collect();
+        assert_eq!(told, [("failing", "the CRM's table is locked")]);
+    }
 }
