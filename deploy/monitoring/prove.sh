@@ -182,7 +182,8 @@ echo "  $wrong are wrong"
 
 echo "== the scrape is sound"
 curl --silent --fail --header 'Accept: application/openmetrics-text' "http://$daemon/metrics" | tail -n 1 | grep --quiet '^# EOF$'
-if ask 'scrape_samples_scraped{job="attune"}' | jq --raw-output '.data.result[] | "  \(.value[1]) samples in a scrape of two pairs"'; then :; fi
+ask 'scrape_samples_scraped{job="attune"}' | jq --raw-output '.data.result[] | "  \(.value[1]) samples in a scrape of two pairs"'
+ask 'max_over_time(scrape_duration_seconds{job="attune"}[5m])' | jq --raw-output '.data.result[] | "  \(.value[1]) s for the slowest scrape"'
 errors="$(curl --silent "http://$prometheus/api/v1/targets" | jq --raw-output '.data.activeTargets[].lastError')"
 [ -z "$errors" ] || { echo "$errors"; exit 1; }
 

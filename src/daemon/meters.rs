@@ -69,7 +69,9 @@ impl web::Meters for Meters {
         if let Some(look) = look {
             of_look(&works, &look, &mut gauges);
         }
-        self.metrics.text(gauges)
+        // A thousand pairs are a hundred thousand lines: they are written where nobody waits for the thread.
+        let metrics = Arc::clone(&self.metrics);
+        tokio::task::spawn_blocking(move || metrics.text(gauges)).await.unwrap_or_default()
     }
 }
 
