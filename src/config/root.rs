@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::reader::{Fields, Reader};
 use super::tree::{Node, Value};
 use super::url::{self, Database};
-use super::{Config, Log, LogFormat, LogLevel, Server, State, UrlSource, check, crm, mapping, store};
+use super::{Config, Log, LogFormat, LogLevel, Server, State, UrlSource, alerts, check, crm, mapping, store};
 
-const KEYS: [&str; 7] = ["state", "server", "log", "defaults", "crm", "mapping", "store"];
+const KEYS: [&str; 8] = ["state", "server", "log", "alerts", "defaults", "crm", "mapping", "store"];
 
 const LEVELS: [LogLevel; 5] = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
 
@@ -57,6 +57,7 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
     Config {
         state: State { url: table(reader, get("state"), &["url"], |fields| state_url(reader, fields)) },
         server: Server { listen: table(reader, get("server"), &["listen"], |fields| listen(reader, fields)) },
+        alerts: get("alerts").and_then(|node| alerts::read(reader, node)),
         log: table(reader, get("log"), &["format", "level"], |fields| log(reader, fields)),
         crms,
         stores,

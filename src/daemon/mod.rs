@@ -6,11 +6,14 @@
 //!
 //! Must not know: what a pass does, what a connector sends, how anything is printed.
 
+mod alerts;
 mod bell;
 mod blueprint;
 mod connectors;
 mod control;
 mod fleet;
+mod lookout;
+mod meters;
 mod outage;
 mod pair;
 mod pulse;
@@ -21,6 +24,7 @@ mod service;
 mod source;
 mod supervise;
 mod vitals;
+mod watched;
 mod works;
 
 pub use blueprint::{Blueprint, PairPlan, SourcePlan, Surroundings};

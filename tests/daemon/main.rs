@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alerts;
 mod isolation;
+mod metrics;
 mod orders;
 mod sharing;
 mod stopping;
