@@ -23,6 +23,7 @@ mod reports;
 mod requests;
 mod seen;
 mod sources;
+mod undo;
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -49,6 +50,7 @@ pub use reports::{ExplainRow, LinkCounts};
 pub use requests::RequestRow;
 pub use seen::{SeenCell, SeenRecord};
 pub use sources::{Cursor, FieldRow, SourceRow};
+pub use undo::{PastWrite, PutBack, UndoFilter};
 
 const APPLICATION_ID: i32 = 0x4174_746e; // "Attn"
 /// What makes a checkpoint of an empty file, one step after the other; the number of steps taken is its version.

@@ -65,6 +65,8 @@ pub enum Command {
     Explain(Explain),
     /// Show every write: when, where, old, new, why
     History(History),
+    /// Put back what past writes replaced, where nothing changed since
+    Undo(Undo),
     /// Let through what a rail stopped
     Approve(Approve),
     /// Pause a store or a CRM
@@ -294,6 +296,35 @@ pub struct History {
     pub json: bool,
 }
 
+/// `undo`: all that is given must fit. `--store` narrows it further.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Undo {
+    /// Undo what this pass wrote, by its number in `attune history`
+    #[arg(long, value_name = "N")]
+    pub pass: Option<NonZeroU64>,
+    /// Undo what was written at this time or later: RFC 3339, a day, or so long ago (24h)
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub since: Option<Since>,
+    /// Undo what was written before this time
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub until: Option<Since>,
+    /// Undo only writes to this side
+    #[arg(long, value_name = "SIDE")]
+    pub side: Option<TakenSide>,
+    /// Undo only writes to this field, by its store name; may be repeated
+    #[arg(long, value_name = "FIELD")]
+    pub field: Vec<String>,
+    /// Show every line, not 20 of each kind
+    #[arg(long)]
+    pub all: bool,
+    /// Print one JSON document; it asks nothing, and does it only with --yes
+    #[arg(long)]
+    pub json: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
 /// `approve`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Approve {
@@ -422,6 +453,10 @@ impl Arguments {
                     _ => Ok(()),
                 }
             }
+            Command::Undo(Undo { pass: None, since: None, until: None, .. }) => refuse(
+                ErrorKind::MissingRequiredArgument,
+                "say which writes: --pass, --since or --until; --side, --field and --store narrow it",
+            ),
             _ => Ok(()),
         }
     }
@@ -525,6 +560,8 @@ mod tests {
             "held drop --since 2026-01-02",
             "explain someone@example.com --json",
             "history --limit 5 --store acme --json --since 2026-01-02T03:04:05Z --field attribute:A",
+            "undo --pass 3 --yes",
+            "undo --since 1h --until 2026-01-02 --side crm --field attribute:A --field attribute:B --store acme --all --json",
             "approve acme --yes",
             "pause acme",
             "resume acme",
@@ -554,6 +591,9 @@ mod tests {
             "held --json drop 1",
             "held --reason boredom",
             "history --since yesterday",
+            "undo",
+            "undo --side store --yes",
+            "undo --pass 0",
             "forget",
         ] {
             assert_eq!(read(line).map_err(|error| error.exit_code()), Err(2), "{line}");

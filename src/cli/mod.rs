@@ -26,6 +26,7 @@ mod simulate;
 mod spool;
 mod status;
 mod sync;
+mod undo;
 
 use std::future::Future;
 
@@ -52,6 +53,7 @@ pub async fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
         Command::Sync(options) => sync::run(common, options, &stop).await,
         Command::Link(options) => link::run(common, options, &stop).await,
         Command::Held(options) => held::run(common, options, &stop).await,
+        Command::Undo(options) => undo::run(common, options, &stop).await,
         Command::Approve(options) => approve::run(common, options, &stop).await,
         Command::Pause(options) => pause::run(common, &options.name, true, &stop).await,
         Command::Resume(options) => pause::run(common, &options.name, false, &stop).await,

@@ -31,6 +31,7 @@ mod remove;
 mod report;
 mod resolve;
 mod survey;
+mod undo;
 mod unlink;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ pub use plan::{Cost, PlanLine, PlanSink, PlanTotals, Planned};
 pub use pull::{Pulled, Reach};
 pub use read_back::ReadBack;
 pub use report::{Explained, ExplainedField, LinkReport, LinkStanding, LinkState, PairStatus};
+pub use undo::{LeftAlone, UndoLine, UndoSelection, UndoTotals};
 
 use crate::checkpoint::{Checkpoint, Cursor, SeenRecord};
 use crate::connector::{Connector, Dating};

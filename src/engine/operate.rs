@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::undo::UndoSelection;
 use super::{Engine, Error};
 use crate::checkpoint::{HeldFilter, HeldRow, HeldState};
 use crate::model::{HeldReason, Key, Side, Timestamp};
@@ -52,6 +53,8 @@ pub enum Request {
         /// The contact's key.
         contact: String,
     },
+    /// Put back what past writes replaced.
+    Undo(UndoSelection),
     /// Part a customer from its contact, for good.
     LinkRemove {
         /// The store's label.
@@ -123,13 +126,13 @@ impl Answer {
 }
 
 impl Engine {
-    /// Does what a person asks for, except [`Request::Sync`], which is for whoever runs the passes.
+    /// Does what a person asks for, except [`Request::Sync`] and [`Request::Undo`], which are for whoever runs the passes.
     ///
     /// # Errors
     /// When the checkpoint fails.
     pub async fn operate(&self, request: &Request) -> Result<Answer, Error> {
         let (action, answer) = match request {
-            Request::Sync { .. } => return Ok(Answer::refused("a pass cannot be asked for here")),
+            Request::Sync { .. } | Request::Undo(_) => return Ok(Answer::refused("this cannot be asked for here")),
             Request::Approve { store } => ("approve", self.approve(store).await?),
             // These say themselves what they were about.
             Request::Pause { name } => return self.set_paused(name, true).await,

@@ -25,6 +25,7 @@ mod restored;
 mod segments;
 mod subscribers;
 mod tryton;
+mod undo;
 mod world;
 
 #[path = "../openapi/traffic.rs"]
