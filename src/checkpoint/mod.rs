@@ -10,6 +10,7 @@ mod attempts;
 mod creations;
 mod database;
 mod error;
+mod forget;
 mod held;
 mod links;
 mod lock;
@@ -41,6 +42,7 @@ pub use attempts::{Attempt, HistoryFilter, HistoryRow, NewAttempt, Settled};
 pub use creations::{Creation, CreationState, Ended, Sending, SentField};
 pub use database::{Datum, OnTheSpot};
 pub use error::Error;
+pub use forget::{Forgotten, Person};
 pub use held::{HeldFilter, HeldRow, HeldState, NewHeld};
 pub use links::{LinkRow, LinkUpdate};
 pub use lock::Lock;
@@ -54,10 +56,11 @@ pub use undo::{PastWrite, PutBack, UndoFilter};
 
 const APPLICATION_ID: i32 = 0x4174_746e; // "Attn"
 /// What makes a checkpoint of an empty file, one step after the other; the number of steps taken is its version.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_by_key.sql"),
     include_str!("../../migrations/sqlite/0003_creations.sql"),
+    include_str!("../../migrations/sqlite/0005_forgotten.sql"),
 ];
 
 /// Scratch space of a pass and of a sweep, made on each connection and gone with it.
@@ -204,6 +207,27 @@ impl Checkpoint {
         transaction.statement(begin).await?;
         transaction.open = true;
         Ok(transaction)
+    }
+
+    /// Writes the file anew, so that what was removed from it is nowhere in it nor in what stands beside it. Nobody else
+    /// works on the checkpoint meanwhile; it takes as much room on the disk again. Whether all of it is gone: not while
+    /// another process reads.
+    ///
+    /// # Errors
+    /// When the database refuses (disk full).
+    pub async fn scrub(&self) -> Result<bool, Error> {
+        let mut database = self.shared.database.lock().await;
+        if database.is_on_the_spot() {
+            return Ok(true);
+        }
+        if self.shared.abandoned.swap(false, Ordering::SeqCst) {
+            // Nothing to roll back is not an error worth telling.
+            let _ = database.execute(statement("ROLLBACK")).await;
+        }
+        database.execute(statement("VACUUM")).await?;
+        // The old pages are in the file until the new ones are copied over them, and in the log until it is cut.
+        let rows = database.rows(statement("PRAGMA wal_checkpoint(TRUNCATE)")).await?;
+        Ok(rows.first().is_some_and(|row| row.get::<i64>(0) == 0))
     }
 
     /// Whether the checkpoint is older than the mark beside it: it was restored from a copy.

@@ -73,7 +73,7 @@ pub enum Command {
     Pause(Named),
     /// Resume a store or a CRM
     Resume(Named),
-    /// Drop what is remembered of a system
+    /// Drop what is remembered of a system, or of a person
     Forget(Forget),
     /// Simulate a BigCommerce on loopback
     Simulate(Box<simulator::flags::Flags>),
@@ -348,6 +348,8 @@ pub struct Named {
 pub struct Forget {
     /// The name of a store or a CRM
     pub name: String,
+    /// A customer's id, or a contact's key: forget this person only
+    pub key: Option<String>,
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
@@ -566,6 +568,7 @@ mod tests {
             "pause acme",
             "resume acme",
             "forget acme --yes",
+            "forget acme 41 --yes",
             "link add acme 1 c1 --crm erp",
             "simulate --customers 5",
         ] {

@@ -76,7 +76,7 @@ async fn as_document(
     pairs: &[Arc<Pair>],
     selection: &UndoSelection,
     yes: bool,
-    mut reached: Option<&mut Reached>,
+    reached: Option<&mut Reached>,
 ) -> Result<Exit, Trouble> {
     let mut planned = Vec::new();
     for pair in pairs {
@@ -95,7 +95,7 @@ async fn as_document(
     }
     let mut done = Vec::new();
     if yes && planned.iter().any(|(totals, ..)| totals.writes() > 0) {
-        done = act(session, pairs, selection, reached.as_deref_mut()).await?;
+        done = act(session, pairs, selection, reached).await?;
     }
     let mut out = Out::stdout();
     out.text("{\"stores\":[");

@@ -136,7 +136,7 @@ async fn operate(works: &Works, request: &Request) -> Answer {
     let of_store =
         |store: &str| works.pairs.iter().filter(|pair| pair.plan.store == store).for_each(|p| p.bell.demand());
     match request {
-        Request::Sync { .. } | Request::Undo(_) => {}
+        Request::Sync { .. } | Request::Undo(_) | Request::Forget { .. } => {}
         Request::Approve { store } | Request::LinkAdd { store, .. } | Request::LinkRemove { store, .. } => {
             of_store(store);
         }

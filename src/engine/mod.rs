@@ -18,6 +18,7 @@ mod conclude;
 mod create;
 mod decide;
 mod error;
+mod forget;
 mod link;
 mod observe;
 mod operate;

@@ -55,6 +55,13 @@ pub enum Request {
     },
     /// Put back what past writes replaced.
     Undo(UndoSelection),
+    /// Drop all that is remembered of a person.
+    Forget {
+        /// The label of a store or CRM.
+        name: String,
+        /// The key of their record there.
+        key: String,
+    },
     /// Part a customer from its contact, for good.
     LinkRemove {
         /// The store's label.
@@ -138,6 +145,7 @@ impl Engine {
             Request::Pause { name } => return self.set_paused(name, true).await,
             Request::Resume { name } => return self.set_paused(name, false).await,
             Request::Held { selection, action } => return self.decide_held(selection, *action).await,
+            Request::Forget { name, key } => return self.forget_person(name, key).await,
             Request::LinkAdd { store, crm, customer, contact } => {
                 ("link add", self.link_by_hand(store, crm.as_deref(), customer, contact).await?)
             }
@@ -166,6 +174,7 @@ impl Engine {
         }
         let target = side.map(|side| Named::of(side, name));
         Event::OperatorActed { target, action: "forget", count }.emit();
+        self.checkpoint.scrub().await?;
         Ok(Answer::done(count, format!("all that was remembered of {name} is dropped; its next pass is a first one")))
     }
 

@@ -10,6 +10,7 @@ mod bad_definitions;
 mod bad_values;
 mod crash;
 mod creating;
+mod forgetting;
 mod links;
 mod lost_answers;
 mod lost_beside;
