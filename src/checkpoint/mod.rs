@@ -7,6 +7,7 @@
 //! Must not know: HTTP, connectors, the engine, what the rows are decided by.
 
 mod attempts;
+mod backup;
 mod creations;
 mod database;
 mod error;

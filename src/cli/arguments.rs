@@ -75,6 +75,8 @@ pub enum Command {
     Resume(Named),
     /// Drop what is remembered of a system, or of a person
     Forget(Forget),
+    /// Copy the checkpoint into a new file, while the daemon runs or not
+    Backup(Backup),
     /// Simulate a BigCommerce on loopback
     Simulate(Box<simulator::flags::Flags>),
 }
@@ -355,6 +357,16 @@ pub struct Forget {
     pub yes: bool,
 }
 
+/// `backup`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Backup {
+    /// The file to make; one that is there already is never overwritten
+    pub file: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// A moment that a person named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
@@ -569,6 +581,7 @@ mod tests {
             "resume acme",
             "forget acme --yes",
             "forget acme 41 --yes",
+            "backup copy.db --json",
             "link add acme 1 c1 --crm erp",
             "simulate --customers 5",
         ] {
@@ -597,6 +610,7 @@ mod tests {
             "undo",
             "undo --side store --yes",
             "undo --pass 0",
+            "backup",
             "forget",
         ] {
             assert_eq!(read(line).map_err(|error| error.exit_code()), Err(2), "{line}");

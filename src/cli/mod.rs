@@ -8,6 +8,7 @@ pub mod output;
 pub mod session;
 
 mod approve;
+mod backup;
 mod check;
 mod demo;
 mod explain;
@@ -58,6 +59,7 @@ pub async fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
         Command::Pause(options) => pause::run(common, &options.name, true, &stop).await,
         Command::Resume(options) => pause::run(common, &options.name, false, &stop).await,
         Command::Forget(options) => forget::run(common, options, &stop).await,
+        Command::Backup(options) => until(&stop, backup::run(common, options, &stop)).await,
         Command::Simulate(flags) => simulate::run(flags, &stop).await,
         // These only look, and can be left at any moment.
         Command::Demo => until(&stop, demo::run()).await,

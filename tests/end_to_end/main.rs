@@ -8,6 +8,7 @@ mod bad_answers;
 mod bad_checkpoint;
 mod bad_definitions;
 mod bad_values;
+mod copying;
 mod crash;
 mod creating;
 mod forgetting;
