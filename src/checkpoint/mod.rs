@@ -23,6 +23,7 @@ mod pairs;
 mod records;
 mod reports;
 mod requests;
+mod retention;
 mod seen;
 mod sources;
 mod undo;
@@ -33,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -107,6 +108,8 @@ impl Checkpoint {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(std::time::Duration::from_secs(10))
+            // Of a new file; in one that is there it takes effect when that is written anew.
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .pragma("cache_size", "-4000")
             .disable_statement_logging();
         Self::connect(&options, Some(path)).await

@@ -20,6 +20,7 @@ mod schedule;
 mod service;
 mod source;
 mod supervise;
+mod tidying;
 mod vitals;
 mod works;
 

@@ -32,6 +32,7 @@ mod remove;
 mod report;
 mod resolve;
 mod survey;
+mod tidy;
 mod undo;
 mod unlink;
 

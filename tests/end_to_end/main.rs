@@ -12,6 +12,7 @@ mod copying;
 mod crash;
 mod creating;
 mod forgetting;
+mod keeping;
 mod links;
 mod lost_answers;
 mod lost_beside;
