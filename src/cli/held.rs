@@ -73,7 +73,7 @@ pub fn next_step(row: &HeldRow) -> String {
     let side = match row.state {
         HeldState::Take(Side::Store) => "store",
         HeldState::Take(Side::Crm) => "CRM",
-        HeldState::Held | HeldState::Dropped => {
+        HeldState::Held | HeldState::Dropped | HeldState::Undo(_) | HeldState::Undone => {
             let step = row.reason.next_step().replace("held resolve --take", "held resolve ID --take");
             let step = step.replace(" ID", &format!(" {}", row.id)).replace(" STORE ", &format!(" {} ", row.store));
             let step = row.store_key.iter().fold(step, |step, key| step.replace("CUSTOMER", key));

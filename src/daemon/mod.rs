@@ -23,6 +23,7 @@ mod schedule;
 mod service;
 mod source;
 mod supervise;
+mod tidying;
 mod vitals;
 mod watched;
 mod works;

@@ -379,7 +379,11 @@ impl Engine {
         record: &RecordRow,
     ) -> Result<String, Error> {
         if record.gone {
-            return Ok("it is gone at its source".to_owned());
+            let forgotten = transaction.forgotten_at(pair.source(side).id, record.key.as_str()).await?;
+            return Ok(match forgotten {
+                Some(at) => format!("it was forgotten at {}, or is gone at its source", at.to_seconds_text()),
+                None => "it is gone at its source".to_owned(),
+            });
         }
         if !pair.takes(side, &record.seen) {
             return Ok("it does not take part: `only` in the mapping leaves it out".to_owned());
