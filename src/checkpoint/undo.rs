@@ -28,6 +28,8 @@ pub struct UndoFilter {
 /// A write that is known to have been made.
 #[derive(Clone, Debug)]
 pub struct PastWrite {
+    /// Its number.
+    pub id: i64,
     /// The link.
     pub link: i64,
     /// The mapped field.
@@ -116,7 +118,7 @@ impl Transaction<'_> {
         links: &[i64],
     ) -> Result<Vec<PastWrite>, Error> {
         let sql = format!(
-            "SELECT h.link, h.mapped, h.side, h.record, h.store_key, h.crm_key, h.name, h.old, h.new, h.reason
+            "SELECT h.link, h.mapped, h.side, h.record, h.store_key, h.crm_key, h.name, h.old, h.new, h.reason, h.id
              FROM json_each(?8) AS k CROSS JOIN history AS h INDEXED BY history_link ON h.link = k.value
              WHERE {MEANT} ORDER BY h.link, h.mapped, h.side, h.id DESC"
         );
@@ -135,6 +137,7 @@ impl Transaction<'_> {
                 old: row.get(7),
                 new: row.get(8),
                 reason: row.get(9),
+                id: row.get(10),
             })
             .collect())
     }

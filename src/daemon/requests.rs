@@ -89,7 +89,22 @@ async fn take(works: &Arc<Works>, syncing: &mut Syncing, under_way: &mut BTreeSe
                 });
                 None
             }
-            Ok(Request::Undo(selection)) => Some(undo(works, &selection).await),
+            Ok(request @ (Request::Undo(_) | Request::Forget { .. })) => {
+                // Of much history these take a while: nobody else is kept waiting.
+                let works = Arc::clone(works);
+                under_way.insert(id);
+                syncing.spawn(async move {
+                    let doing = async {
+                        match &request {
+                            Request::Undo(selection) => undo(&works, selection).await,
+                            other => operate(&works, other).await,
+                        }
+                    };
+                    let done = AssertUnwindSafe(doing).catch_unwind().await;
+                    (id, Some(done.unwrap_or_else(|_| Answer::refused(PANICKED))))
+                });
+                None
+            }
             Ok(request) => Some(operate(works, &request).await),
         };
         if let Some(answer) = answer {

@@ -41,8 +41,10 @@ impl Engine {
             return Ok(Answer::refused(format!("nothing is remembered of {who}{before}")));
         }
         let mut message = format!(
-            "{who} is forgotten: {} records, {} links, {} writes in history; who is still there is met again as new",
-            forgotten.records, forgotten.links, forgotten.writes
+            "{who} is forgotten: {}, {} and {} in history; who is still there is met again as new",
+            counted(forgotten.records, "record"),
+            counted(forgotten.links, "link"),
+            counted(forgotten.writes, "write")
         );
         for (label, key) in &person.shared {
             message.push_str(&format!(
@@ -56,4 +58,8 @@ impl Engine {
         }
         Ok(Answer { done: true, count, message })
     }
+}
+
+fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }

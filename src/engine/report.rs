@@ -357,13 +357,16 @@ impl Engine {
             };
             explained.why = "linked".to_owned();
             for (field, verdict) in pair.fields.iter().zip(verdicts) {
-                let held = decided.held.get(&field.mapped).filter(|held| held.state == HeldState::Held);
+                let known = decided.held.get(&field.mapped);
+                let held = known.filter(|held| held.state == HeldState::Held);
+                let undone = *verdict == Verdict::Kept && known.is_some_and(|known| known.state == HeldState::Undone);
+                let detail = held.and_then(|held| held.detail.as_deref());
                 explained.fields.push(ExplainedField {
                     field: field.rule.store.clone(),
                     agreed: decided.link.agreed.get(&field.mapped).map(|value| serde_json::json!(value)),
                     store: decided.link.store.seen.get(field.store.1),
                     crm: decided.link.crm.seen.get(field.crm.1),
-                    next: next_of(verdict, held.and_then(|held| held.detail.as_deref())),
+                    next: if undone { UNDONE.to_owned() } else { next_of(verdict, detail) },
                     held: if let Verdict::Hold(reason) = verdict { Some(*reason) } else { None },
                 });
             }
@@ -421,6 +424,8 @@ impl Engine {
 const fn is_open(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Write(_) | Verdict::Pending | Verdict::Unseen(_) | Verdict::Agree(_))
 }
+
+const UNDONE: &str = "a person undid a write of it: each side keeps its own until either is edited";
 
 fn next_of(verdict: &Verdict, detail: Option<&str>) -> String {
     match verdict {

@@ -163,7 +163,7 @@ impl Engine {
         let mut totals = UndoTotals::default();
         let mut after = 0;
         while let Some(found) = self.look_back(&mut transaction, pair, selection, &mut after).await? {
-            for (line, _) in found {
+            for Back { line, .. } in found {
                 totals.take(&line);
                 each(line);
             }
@@ -185,7 +185,7 @@ impl Engine {
         loop {
             let mut transaction = self.checkpoint.begin().await?;
             let Some(found) = self.look_back(&mut transaction, pair, selection, &mut after).await? else { break };
-            let wanted: Vec<PutBack> = found.into_iter().filter_map(|(_, wanted)| wanted).collect();
+            let wanted: Vec<PutBack> = found.into_iter().filter_map(|back| back.wanted).collect();
             let links: Vec<i64> = wanted.iter().map(|wanted| wanted.link).collect();
             transaction.want_back(pair.id, self.clock.now(), &wanted).await?;
             transaction.unsettle_links(&links, self.clock.now()).await?;
@@ -258,7 +258,7 @@ impl Engine {
         pair: &Pair,
         selection: &UndoSelection,
         after: &mut i64,
-    ) -> Result<Option<Vec<(UndoLine, Option<PutBack>)>>, Error> {
+    ) -> Result<Option<Vec<Back>>, Error> {
         self.going_on()?;
         let filter = selection.filter();
         let ids = transaction.written_links(pair.id, &filter, *after, CHUNK).await?;
@@ -289,12 +289,36 @@ impl Engine {
             } else {
                 inverse(pair, decided.get(&newest.link), writes, &mut line)
             };
-            match outcome {
-                Ok(wanted) => found.push((line, Some(wanted))),
-                Err(left) => found.push((UndoLine { left: Some(left), ..line }, None)),
-            }
+            found.push(match outcome {
+                Ok(wanted) => Back { newest: newest.id, line, wanted: Some(wanted) },
+                Err(left) => Back { newest: newest.id, line: UndoLine { left: Some(left), ..line }, wanted: None },
+            });
         }
+        one_side_of_each(&mut found);
         Ok(Some(found))
+    }
+}
+
+/// A field that was written to on a side.
+struct Back {
+    /// The number of the newest write.
+    newest: i64,
+    line: UndoLine,
+    /// None: it is left alone.
+    wanted: Option<PutBack>,
+}
+
+/// Of both sides of a field, which stand side by side, only one can be put back: the one that was written last.
+fn one_side_of_each(found: &mut [Back]) {
+    for at in 1..found.len() {
+        let (before, from) = found.split_at_mut(at);
+        let (Some(one), Some(other)) = (before.last_mut(), from.first_mut()) else { continue };
+        let field = |back: &Back| back.wanted.as_ref().map(|wanted| (wanted.link, wanted.mapped));
+        if field(one).is_some() && field(one) == field(other) {
+            let older = if one.newest < other.newest { one } else { other };
+            older.line.left = Some(LeftAlone::Changed);
+            older.wanted = None;
+        }
     }
 }
 

@@ -333,6 +333,8 @@ async fn an_undo_is_shown_and_asked_about_and_done() {
     world.run("undo --pass 2 --store acme --yes").await.ended(0);
     assert_eq!(world.store().value(1, "Job title").as_deref(), Some("Buyer"));
     assert_eq!(world.title("c1").await.as_deref(), Some("Head buyer"));
+    let said = world.run("explain 1").await.ended(0);
+    assert!(said.stdout.contains("a person undid a write of it"), "{said:#?}");
     let writes = world.store_writes();
     world.run("sync --sweep").await.ended(0);
     world.run("plan --exit-code").await.ended(0);

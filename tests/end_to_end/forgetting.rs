@@ -54,7 +54,7 @@ async fn every_byte_of_a_person_leaves_and_a_mark_stays() {
     world.store().delete_customer(1).unwrap();
     world.sql("DELETE FROM contacts WHERE id = 1").await;
     let said = world.run("forget acme 1 --yes").await.ended(0);
-    assert!(said.stdout.contains("customer 1 of acme is forgotten: 2 records, 1 links"), "{said:#?}");
+    assert!(said.stdout.contains("customer 1 of acme is forgotten: 2 records, 1 link and"), "{said:#?}");
     let event = said.event("operator.acted");
     assert_eq!((&event["action"], &event["store"]), (&"forget".into(), &"acme".into()));
     is_forgotten(&world);

@@ -131,6 +131,41 @@ async fn several_writes_go_back_to_before_the_first_as_far_as_nobody_came_betwee
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_both_sides_of_a_field_the_one_that_was_written_last_goes_back() {
+    let world = agreed(1, &Config::new(&[TITLE])).await;
+    world.store().set_value(1, "Title", "b").unwrap();
+    world.run("sync").await.ended(0);
+    world.store().set_value(1, "Title", "x").unwrap();
+    world.edit("title = 'x'", "id = 1").await;
+    world.run("sync").await.ended(0);
+    world.edit("title = 'b'", "id = 1").await;
+    world.run("sync").await.ended(0);
+    let (writes, left) = shown(&world, "--since 1h").await;
+    assert_eq!((writes.len(), left.len()), (1, 1), "{writes:?} {left:?}");
+    world.run("undo --since 1h --yes").await.ended(0);
+    assert_eq!(world.both(1, "Title", "title").await, (text("x"), text("b")));
+    world.is_quiet(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_stores_on_one_crm_come_to_rest_after_it() {
+    let world = World::new().await;
+    world.configure(&Config::new(&[TITLE]).more(&world.second_store()));
+    world.person(&[("Title", "a")], &[("title", "'a'")]).await;
+    world.bolt().add_customer(attune::simulator::NewCustomer::new("p1@example.com", [("Title", "a")])).unwrap();
+    world.run("sync").await.ended(0);
+    world.store().set_value(1, "Title", "b").unwrap();
+    world.settle().await;
+    assert_eq!(world.bolt().value(1, "Title"), text("b"));
+    // What goes back in the CRM is, for the other store, an edit.
+    world.run("undo --since 1h --yes").await;
+    world.settle().await;
+    assert_eq!(world.both(1, "Title", "title").await, (text("b"), text("a")));
+    assert_eq!(world.bolt().value(1, "Title"), text("a"));
+    world.is_quiet(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_undone_counts_on_no_rail_and_passes_where_one_stops_the_pair() {
     let config =
         Config::new(&[TITLE]).rails("writes = { count = 3, percent = 100 }, clears = { count = 0, percent = 100 }");
