@@ -18,6 +18,7 @@ mod proof;
 mod provenance;
 mod random;
 mod regressions;
+mod resource_scenes;
 mod scenarios;
 mod script;
 mod shrink;
