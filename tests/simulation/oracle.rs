@@ -8,7 +8,7 @@ use attune::model::{Conflict, Direction, FieldRule, FieldType, HeldReason, Meani
 use crate::driver::Process;
 use crate::executor::at_once;
 use crate::provenance::into;
-use crate::world::{Resource, World, text_of};
+use crate::world::{CellState, Resource, World, text_of};
 
 /// What the checkpoint says at rest.
 struct Remembered {
@@ -295,9 +295,7 @@ fn holding(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             [&held.store_value, &held.crm_value].map(|json| compared(rule, text_of_json(json).as_deref()));
         let may = match held.reason {
             HeldReason::Conflict | HeldReason::FirstMeeting if world.remapped || world.restored => true,
-            HeldReason::Conflict | HeldReason::FirstMeeting | HeldReason::Oscillating
-                if rule.meaning() == Meaning::Consent =>
-            {
+            HeldReason::Conflict | HeldReason::FirstMeeting if rule.meaning() == Meaning::Consent => {
                 consent_may_wait(rule, held.reason, &store_held, &crm_held)
             }
             // Of two values one was agreed on.
@@ -320,6 +318,12 @@ fn holding(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             }
             HeldReason::TwoWriters => rule.direction != Direction::Both && world.systems.len() > 2,
             // People may carry a field to and fro as often; nobody else than they and we write here.
+            HeldReason::Oscillating if rule.meaning() == Meaning::Consent && rule.direction == Direction::Both => {
+                let contact = held.crm_key.as_ref().and_then(|key| key.parse().ok());
+                let cells =
+                    key.map(|key| (store, key)).zip(contact.map(|key| (world.system_named(Side::Crm, &held.crm), key)));
+                cells.is_none_or(|(store, crm)| !refusal_is_news(world, rule, at + 1, [store, crm]))
+            }
             HeldReason::Oscillating => true,
             HeldReason::Reverted => world.restored,
             HeldReason::CannotBeTaken => {
@@ -350,8 +354,7 @@ fn holding(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
 
 /// Whether consent may wait for a person. A refusal waits for nobody where it can go: it wins every conflict and every first
 /// meeting, and is carried over. It waits on the target of a one-way field, where it stays, or where the other side holds nothing
-/// any more and what is cleared is to be held. What waits otherwise is a yes against nothing; and what was said to and fro too
-/// often, if it is no refusal of what the other side allows.
+/// any more and what is cleared is to be held. What waits otherwise is a yes against nothing.
 fn consent_may_wait(rule: &FieldRule, reason: HeldReason, store: &Option<String>, crm: &Option<String>) -> bool {
     let refuses = |held: &Option<String>| held.as_deref() == Some("false");
     let (side, other) = match (refuses(store), refuses(crm)) {
@@ -359,11 +362,22 @@ fn consent_may_wait(rule: &FieldRule, reason: HeldReason, store: &Option<String>
         (false, true) => (Side::Crm, store),
         _ => return true,
     };
-    if reason == HeldReason::Oscillating {
-        return other.is_none() || rule.direction != Direction::Both;
-    }
     let was_cleared = other.is_none() && rule.on_clear == OnClear::Hold && reason == HeldReason::Conflict;
     into(rule.direction) == Some(side) || was_cleared
+}
+
+/// Whether one side says no, and whoever said yes on the other had not heard of it. Of what was said to and fro too often only a
+/// yes may wait that was said after the no.
+fn refusal_is_news(world: &World, rule: &FieldRule, field: usize, places: [(usize, u64); 2]) -> bool {
+    let [store, crm] = places.map(|(system, key)| &world.systems[system].records[&key].now().cells[field]);
+    let says = |cell: &CellState, what: &str| compared(rule, cell.value.as_deref()).as_deref() == Some(what);
+    let unheard = |no: &CellState, yes: &CellState| {
+        says(no, "false")
+            && says(yes, "true")
+            && !yes.knows.contains(&no.carries)
+            && !world.doubtful.contains(&(field, no.carries))
+    };
+    unheard(store, crm) || unheard(crm, store)
 }
 
 /// No link ended but because a record went away.

@@ -250,6 +250,12 @@ impl World {
             && candidates.iter().all(|act| self.acts[*act].origin == Origin::Beginning);
         match rule.conflict {
             Conflict::Hold => Some("the policy is to hold".to_owned()),
+            // Who slipped off a list of members was seen to be in no segment: so much was agreed on.
+            Conflict::Newest
+                if at_first && rule.meaning() == Meaning::Membership && self.met.contains_key("hidden") =>
+            {
+                None
+            }
             Conflict::Newest if at_first => Some("they had never met".to_owned()),
             Conflict::Store if side == Side::Store => Some("the store's value goes first".to_owned()),
             Conflict::Crm if side == Side::Crm => Some("the CRM's value goes first".to_owned()),

@@ -146,7 +146,7 @@ fn who_joins_and_leaves_is_found_by_the_poll_that_reads_all_members() {
 }
 
 #[test]
-fn who_is_missing_from_a_list_of_members_is_looked_at_before_he_is_taken_out() {
+fn who_is_missing_from_a_list_of_members_is_read_before_the_crm_is_told() {
     let list = field("segments", FieldType::List);
     for (rule, member, other) in [(segment(), "true", "true"), (list, "[\"Gold\",\"Trade\"]", "[\"Gold\"]")] {
         play(Plan { polls_per_members: 1, ..plan(1, vec![rule]) }, move |mut stage| async move {

@@ -231,12 +231,14 @@ async fn fetch_rows(
         let there = |existence: &Existence| matches!(existence, Existence::Present | Existence::NotSaid);
         for record in found.iter_mut().filter(|record| there(&record.existence)) {
             let number: u64 = record.key.as_str().parse().unwrap();
-            let state = world.systems[system].records.get(&number).and_then(|record| record.at(view));
-            let state = state.filter(|state| !state.gone && !silent);
+            let known = world.systems[system].records.get(&number);
+            let state = known.and_then(|record| record.at(view)).filter(|state| !state.gone && !silent);
+            // Before there was a record there were no rows of it.
+            let first = |field: usize| known.map(|record| record.states[0].cells[field].version.to_string());
             for field in fields {
                 record.cells[*field] = match state {
                     Some(state) => show_cell(&world.systems[system], *field, &state.cells[*field]),
-                    None if resource == Resource::Metafield => Cell::absent(),
+                    None if resource == Resource::Metafield => Cell { token: first(*field), ..Cell::absent() },
                     None => Cell::default(),
                 };
             }

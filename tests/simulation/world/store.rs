@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use attune::connector::{
     Connector, Dating, Destination, Lane, Lifecycle, Limits, Lookup, Page, PerCall, Prepared, Reservation, Unreserved,
 };
-use attune::model::{Definition, DefinitionState, Failure, FieldShape, Key, Observed, Outcome, Timestamp, Write};
+use attune::model::{
+    Definition, DefinitionState, Failure, FieldShape, Key, Observed, Outcome, Timestamp, Value, Write,
+};
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::beside::{Roster, everything, members};
@@ -141,11 +143,12 @@ impl Store {
                 let customers: Vec<Vec<Write>> = customers.into_values().collect();
                 customers.chunks(most).map(|customers| customers.concat()).collect()
             }
-            // One call is about one segment, and takes people in or out.
+            // One call takes people into one segment, or out of it; lists are split further on the way.
             PerCall::Writes(most) if resource.is_about_segments() => {
                 let mut alike: BTreeMap<_, Vec<Write>> = BTreeMap::new();
                 for write in writes {
-                    alike.entry((write.field, write.value.clone())).or_default().push(write);
+                    let joins = write.value.clone().filter(|value| matches!(value, Value::Text(_)));
+                    alike.entry((write.field, joins)).or_default().push(write);
                 }
                 alike.values().flat_map(|writes| writes.chunks(most)).map(<[Write]>::to_vec).collect()
             }

@@ -148,11 +148,21 @@ impl System {
         self.resources[field].dating() != Dating::Itself
     }
 
-    /// How many kinds of calls write to it.
-    pub fn destinations(&self) -> u32 {
-        let numbers: BTreeSet<usize> =
-            self.resources[1..].iter().map(|resource| resource.destination().number).collect();
-        u32::try_from(numbers.len()).unwrap().max(1)
+    /// The most calls that may be under way at once: three of each kind that writes to it. Metafields are deleted one by one,
+    /// and a call is about one segment: so many calls come of what counts as one.
+    pub fn calls_at_once(&self) -> u32 {
+        let kinds: BTreeSet<(usize, u32)> = self.resources[1..]
+            .iter()
+            .map(|resource| {
+                let calls = match resource {
+                    Resource::Metafield => 10,
+                    Resource::Segment | Resource::Segments => 50,
+                    _ => 1,
+                };
+                (resource.destination().number, calls)
+            })
+            .collect();
+        3 * kinds.iter().map(|(_, calls)| calls).sum::<u32>().max(1)
     }
 
     /// The system's own time.

@@ -140,7 +140,7 @@ fn check(world: &mut World, system: usize, batch: &[Write], sent: i64) {
     if batch.is_empty() || rows > most {
         world.violate(sent, format!("a batch of {} writes to system {system}", batch.len()));
     }
-    if world.systems[system].in_flight > 3 * world.systems[system].destinations() {
+    if world.systems[system].in_flight > world.systems[system].calls_at_once() {
         world.violate(sent, format!("{} writes at once to system {system}", world.systems[system].in_flight));
     }
     if world.quiet {
