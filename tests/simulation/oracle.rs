@@ -8,7 +8,7 @@ use attune::model::{Conflict, Direction, FieldRule, FieldType, HeldReason, Meani
 use crate::driver::Process;
 use crate::executor::at_once;
 use crate::provenance::into;
-use crate::world::{CellState, Resource, World, text_of};
+use crate::world::{Record, Resource, World, text_of};
 
 /// What the checkpoint says at rest.
 struct Remembered {
@@ -366,18 +366,31 @@ fn consent_may_wait(rule: &FieldRule, reason: HeldReason, store: &Option<String>
     into(rule.direction) == Some(side) || was_cleared
 }
 
-/// Whether one side says no, and whoever said yes on the other had not heard of it. Of what was said to and fro too often only a
-/// yes may wait that was said after the no.
+/// Whether one side says no where both had not: of what was said to and fro too often only a yes may wait, where both said no
+/// before. What they had agreed on is what they both held last, for so long that it was seen.
 fn refusal_is_news(world: &World, rule: &FieldRule, field: usize, places: [(usize, u64); 2]) -> bool {
-    let [store, crm] = places.map(|(system, key)| &world.systems[system].records[&key].now().cells[field]);
-    let says = |cell: &CellState, what: &str| compared(rule, cell.value.as_deref()).as_deref() == Some(what);
-    let unheard = |no: &CellState, yes: &CellState| {
-        says(no, "false")
-            && says(yes, "true")
-            && !yes.knows.contains(&no.carries)
-            && !world.doubtful.contains(&(field, no.carries))
-    };
-    unheard(store, crm) || unheard(crm, store)
+    const SEEN_WITHIN_MS: i64 = 60_000;
+    let [store, crm] = places.map(|(system, key)| &world.systems[system].records[&key]);
+    let held =
+        |record: &Record, at: i64| record.at(at).map(|state| compared(rule, state.cells[field].value.as_deref()));
+    let says = |record: &Record, word: &str| held(record, i64::MAX).flatten().as_deref() == Some(word);
+    let is_open = says(store, "false") && says(crm, "true") || says(store, "true") && says(crm, "false");
+    let times: BTreeSet<i64> = store.states.iter().chain(&crm.states).map(|state| state.at).collect();
+    let (mut agreed, mut since) = (None, None);
+    for at in times {
+        let equal = held(store, at).filter(|value| held(crm, at).as_ref() == Some(value));
+        if let Some(begun) = since.filter(|_| equal != agreed) {
+            since = None;
+            // Too short to have been seen: nobody can tell what they agreed on.
+            if at - begun < SEEN_WITHIN_MS {
+                agreed = Some(Some("false".to_owned()));
+            }
+        }
+        if let Some(value) = equal.filter(|_| since.is_none()) {
+            (agreed, since) = (Some(value), Some(at));
+        }
+    }
+    is_open && agreed.is_some_and(|value| value.as_deref() != Some("false"))
 }
 
 /// No link ended but because a record went away.
