@@ -11,7 +11,8 @@ use crate::checkpoint::{Behind, HeldRow, HeldState, LinkRow, SeenRecord, Transac
 use crate::connector::Dating;
 use crate::merge::{self, Decision, Facts, Intent, Target};
 use crate::model::{
-    Agreed, Canonical, Conflict, Direction, FieldRule, FieldType, HeldReason, Seen, Side, Timestamp, Value, Why,
+    Agreed, Canonical, Conflict, Direction, FieldRule, FieldType, HeldReason, Meaning, Seen, Side, Timestamp, Value,
+    Why,
 };
 use crate::proof::Fault;
 
@@ -351,7 +352,11 @@ impl Context {
         }
         let old = target.value().cloned();
         let key = (link.id, field.mapped);
+        let says_no = intent.value.as_ref().is_some_and(|value| *value.value() == Value::text("false"));
+        // A refusal is somebody's word each time: it waits for nobody. What is put back is not.
+        let refuses = says_no && field.rule.meaning() == Meaning::Consent && intent.why != Why::PutBack;
         if !asked_for
+            && !refuses
             && self.writes.get(&key).is_some_and(|writes| oscillates(&field.rule, writes, old.as_ref(), &intent))
         {
             return Verdict::Hold(HeldReason::Oscillating);
@@ -372,10 +377,14 @@ impl Context {
         // What is put back comes from history: there is no origin to read again.
         let undoes = intent.why == Why::Undone;
         let never_agreed = *agreed == Agreed::Unknown && old.is_some();
+        // Who is in which segments is read list by list, and undated: somebody may have slipped off a page, or moved meanwhile.
+        let pieced = source.dating(field.on(from).1) == Dating::Nothing
+            && is_pieced(&field.rule, &intent)
+            && !crate::proof::has(Fault::MembersUnconfirmed);
         let clears = intent.value.is_none() || intent.taken == merge::Taken::Clear;
         let cleared = clears && !source.connector.limits().shows_nulls;
         let mut due = Due {
-            confirm: !undoes && (never_agreed || cleared),
+            confirm: !undoes && (never_agreed || cleared || pieced),
             edited: edited(pair, link, field, from).filter(|_| !undoes),
             intent,
             old,
@@ -473,6 +482,16 @@ pub(super) fn as_compared(rule: &FieldRule, side: Side, value: Option<&Value>) -
 /// What a side of a link holds in a field, as it is compared.
 pub(super) fn holds(link: &LinkRow, field: &PairField, side: Side) -> Option<Canonical> {
     as_compared(&field.rule, side, link.record(side).seen.value(field.on(side).1))
+}
+
+/// Whether what a write says may have been put together from lists that nobody saw as they are: that somebody is missing from
+/// one, and what somebody is in, of several.
+fn is_pieced(rule: &FieldRule, intent: &Intent) -> bool {
+    match intent.value.as_ref().map(Canonical::value) {
+        Some(Value::Text(text)) => rule.meaning() == Meaning::Membership && text == "false",
+        Some(Value::List(_)) => true,
+        None => false,
+    }
 }
 
 /// Whether our own writes have carried this field between the same two values, on whichever side, as often as is
