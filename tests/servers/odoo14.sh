@@ -109,8 +109,8 @@ CONFIGURATION
         sleep 0.5
     done
     (exec 3<>"/dev/tcp/127.0.0.1/$port")
-    echo "export ATTUNE_TEST_ODOO=http://127.0.0.1:$port ATTUNE_TEST_ODOO_KEYS=$folder/keys.json" \
-        "ATTUNE_TEST_ODOO_POSTGRES=postgres://$name:$name@127.0.0.1/$name"
+    echo "export ATTUNE_TEST_ODOO_14=http://127.0.0.1:$port ATTUNE_TEST_ODOO_14_KEYS=$folder/keys.json" \
+        "ATTUNE_TEST_ODOO_14_POSTGRES=postgres://$name:$name@127.0.0.1/$name"
 }
 
 "$act"
