@@ -34,7 +34,7 @@ pub mod config;
 /// A file for each subcommand: it prints, it never decides.
 pub mod cli;
 
-/// Health over HTTP.
+/// Health and the page over HTTP.
 pub mod web;
 
 /// Events: their names, fields and how they are written.

@@ -134,6 +134,7 @@ fn the_minimal_example_loads_with_every_default() {
     let config = load(&[example("minimal.toml")], &[]).unwrap();
     assert_eq!(config.state.url, UrlSource::Literal("sqlite:attune.db".to_owned()));
     assert_eq!(config.server.listen, Some("127.0.0.1:9464".parse().unwrap()));
+    assert_eq!(config.server.admin_token, None);
     assert_eq!((config.log.format, config.log.level), (None, LogLevel::Info));
     let store = &config.stores["acme"];
     assert_eq!((store.name.as_str(), store.store_hash.as_str()), ("acme", "abc123"));
@@ -170,7 +171,7 @@ fn the_minimal_example_loads_with_every_default() {
 fn the_full_example_says_nothing_but_the_defaults() {
     let full = load(&[example("full.toml")], &[]).unwrap();
     let minimal = load(&[example("minimal.toml")], &[]).unwrap();
-    assert_eq!((&full.state, full.server, full.log), (&minimal.state, minimal.server, minimal.log));
+    assert_eq!((&full.state, &full.server, full.log), (&minimal.state, &minimal.server, minimal.log));
     assert_eq!((&full.stores, &full.crms), (&minimal.stores, &minimal.crms));
     assert_eq!(full.mappings["b2b"].fields, [FieldRule::new("attribute:Wholesaler ID", "wholesaler_id")]);
     assert!(full.warnings.is_empty());
@@ -211,6 +212,7 @@ fn every_setting_reaches_the_configuration() {
 url = "sqlite:/var/lib/attune/state.db"
 [server]
 listen = "off"
+admin_token = { file = "admin.token" }
 [log]
 format = "text"
 level = "debug"
@@ -272,6 +274,7 @@ sync = [{ crm = "erp", mapping = "b2b" }]
     );
     assert_eq!(config.state.url, UrlSource::Literal("sqlite:/var/lib/attune/state.db".to_owned()));
     assert_eq!(config.server.listen, None);
+    assert_eq!(config.server.admin_token, Some(Secret::File("admin.token".into())));
     assert_eq!((config.log.format, config.log.level.as_str()), (Some(LogFormat::Text), "debug"));
     let crm = &config.crms["erp"];
     assert_eq!(crm.times.sweep, Sweep::Cron("0 30 3 * * MON-FRI".to_owned()));
@@ -897,6 +900,11 @@ fn kinds_of_crm_are_known_by_name() {
     refused(
         &format!("[server]\nlisten = \"localhost\"\n{}", sound()),
         "attune.toml:2: server.listen: expected an address and a port in quotes, such as \"127.0.0.1:9464\", or \"off\"",
+        &[],
+    );
+    refused(
+        &format!("[server]\nadmin_token = \"{TOKEN}\"\n{}", sound()),
+        "attune.toml:2: server.admin_token: a secret never stands in a file: give it as { credential = \"NAME\" }",
         &[],
     );
 }

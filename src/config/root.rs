@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::reader::{Fields, Reader};
 use super::tree::{Node, Value};
 use super::url::{self, Database};
-use super::{Config, Log, LogFormat, LogLevel, Server, State, UrlSource, check, crm, mapping, store};
+use super::{Config, Log, LogFormat, LogLevel, Server, State, UrlSource, check, crm, mapping, secret, store};
 
 const KEYS: [&str; 7] = ["state", "server", "log", "defaults", "crm", "mapping", "store"];
 
@@ -56,7 +56,12 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
 
     Config {
         state: State { url: table(reader, get("state"), &["url"], |fields| state_url(reader, fields)) },
-        server: Server { listen: table(reader, get("server"), &["listen"], |fields| listen(reader, fields)) },
+        server: table(reader, get("server"), &["listen", "admin_token"], |fields| Server {
+            listen: listen(reader, fields),
+            admin_token: fields
+                .and_then(|fields| fields.get("admin_token"))
+                .and_then(|node| secret::read(reader, node)),
+        }),
         log: table(reader, get("log"), &["format", "level"], |fields| log(reader, fields)),
         crms,
         stores,

@@ -11,14 +11,17 @@ mod blueprint;
 mod connectors;
 mod control;
 mod fleet;
+mod office;
 mod outage;
 mod pair;
+mod passes;
 mod pulse;
 mod requests;
 mod run;
 mod schedule;
 mod service;
 mod source;
+mod standings;
 mod supervise;
 mod vitals;
 mod works;
@@ -29,6 +32,7 @@ pub use fleet::{Fleet, PairSlot, SourceSlot};
 pub use outage::Failed;
 pub use requests::SyncOutcome;
 pub use run::{Ended, Error, Loader, RunSettings, run};
+pub use standings::{CrmStanding, Standings, StoreStanding};
 
 /// Whole milliseconds.
 fn millis(duration: std::time::Duration) -> u64 {

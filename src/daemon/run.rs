@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::blueprint::Surroundings;
 use super::control::{Control, Reloaded};
+use super::office::Desk;
 use super::schedule::Sweeps;
 use super::supervise::supervised;
 use super::vitals::Vitals;
@@ -137,11 +138,16 @@ pub async fn run(settings: RunSettings) -> Result<Ended, Error> {
     say_warnings(&config);
     let engine = Engine::new(settings.checkpoint.clone(), Arc::clone(&settings.clock), CancellationToken::new());
     engine.recognise_restored_checkpoint().await?;
-    let vitals = daemon.start(config, &BTreeSet::new()).await;
+    let vitals = daemon.start(config.clone(), &BTreeSet::new()).await;
     let closing = CancellationToken::new();
     let serving = server.map(|server| {
         control.listens_on(server.address());
-        tokio::spawn(server.serve(Arc::clone(&vitals) as _, closing.clone()))
+        let token = config.server.admin_token.clone();
+        let clock = Arc::clone(&settings.clock);
+        let desk = Arc::new(Desk::new(Arc::clone(&vitals), clock, token, settings.environment.clone()));
+        let looking = Arc::clone(&desk);
+        tokio::spawn(async move { looking.say_missing_token().await });
+        tokio::spawn(server.serve(Arc::clone(&vitals) as _, desk, closing.clone()))
     });
     let (stores, crms, pairs) = daemon.counts();
     Event::DaemonStarted { version: env!("CARGO_PKG_VERSION"), stores, crms, pairs }.emit();

@@ -31,7 +31,8 @@ impl Vitals {
         *self.works.write().unwrap_or_else(PoisonError::into_inner) = works;
     }
 
-    fn works(&self) -> Arc<Works> {
+    /// The works of the moment.
+    pub fn works(&self) -> Arc<Works> {
         Arc::clone(&self.works.read().unwrap_or_else(PoisonError::into_inner))
     }
 

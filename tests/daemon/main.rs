@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod browser;
 mod isolation;
 mod orders;
+mod page;
 mod sharing;
 mod stopping;
 mod world;
