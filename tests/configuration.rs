@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "configuration/schema.rs"]
+mod schema;
+
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -13,12 +13,14 @@
 #     --image NAME      do not build, prove this one
 #     --may-skip        where a tool is missing: say so and end with 0
 #
-# PODMAN="podman --runtime runc" uses other options of podman, RUN_OPTIONS="--ulimit nofile=1000" of `podman run`.
+# PODMAN="podman --runtime runc" uses other options of podman, RUN_OPTIONS="--ulimit nofile=1000" of `podman run`,
+# BUILD_OPTIONS="--isolation chroot" of `podman build`. compose.yaml is tried where there is a podman-compose (1.0.6 or newer).
 set -uo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 repository="$(cd "$here/../.." && pwd)"
 read -ra podman <<<"${PODMAN:-podman}"
 read -ra run_options <<<"${RUN_OPTIONS:-}"
+read -ra build_options <<<"${BUILD_OPTIONS:-}"
 
 builder="" image="" may_skip=no
 while [ $# -gt 0 ]; do
@@ -50,6 +52,7 @@ name="attune-proof-$$"
 work="$(mktemp -d -t "$name.XXXXXX")"
 listeners=()
 tidy() {
+    [ ! -e "$work/composed" ] || compose down --volumes >/dev/null 2>&1
     [ "${#listeners[@]}" = 0 ] || kill "${listeners[@]}" 2>/dev/null
     "${podman[@]}" rm --volumes --force --time 1 --ignore "$name" "$name-simulator" >/dev/null 2>&1
     "${podman[@]}" volume rm --force "$name-state" >/dev/null 2>&1
@@ -118,7 +121,7 @@ if [ -z "$image" ]; then
         options+=(--volume "${CARGO_HOME:-$HOME/.cargo}/registry:/root/.cargo/registry")
     fi
     [ -z "$builder" ] || options+=(--build-arg "BUILDER=$builder")
-    "${podman[@]}" build "${options[@]}" -f "$here/Containerfile" -t "$image" "$repository" || exit 1
+    "${podman[@]}" build "${build_options[@]}" "${options[@]}" -f "$here/Containerfile" -t "$image" "$repository" || exit 1
 fi
 
 attune() { "${podman[@]}" run --rm "${run_options[@]}" --read-only --read-only-tmpfs=false --cap-drop all "$@"; }
@@ -127,10 +130,10 @@ say "the image"
 "${podman[@]}" create --name "$name" "${run_options[@]}" "$image" >/dev/null
 "${podman[@]}" export "$name" | tar -x -C "$work" --one-top-level=root
 "${podman[@]}" rm --volumes "$name" >/dev/null
-contents="etc/nsswitch.conf etc/ssl/certs/ca-certificates.crt usr/local/bin/attune "
+contents="etc/nsswitch.conf etc/ssl/certs/ca-certificates.crt usr/local/bin/attune usr/share/doc/attune/licenses.txt "
 # Podman itself adds etc/hosts and the like, empty.
 only_ours() { [ "$(cd "$work/root" && find . -type f -size +0 -printf '%P\n' | sort | tr '\n' ' ')" = "$contents" ] || { find "$work/root" -type f; return 1; }; }
-holds "it holds the program, the certificates, a line for names, and nothing else" only_ours
+holds "it holds the program, the certificates, a line for names, the licences, and nothing else" only_ours
 is_static() { ! grep -q -a -e '/ld-linux' -e '/ld-musl' "$work/root/usr/local/bin/attune"; }
 holds "the program is static: it names no loader" is_static
 echo "         $(stat -c %s "$work/root/usr/local/bin/attune" | numfmt --to=iec) program"
@@ -251,7 +254,10 @@ chown -R 65532 "$work/erp"
 same=(--read-only --cap-drop all --network "container:$name-simulator" -v "$work/attune:/etc/attune:ro"
     -v "$name-state:/var/lib/attune" -v "$work/erp:/srv/erp"
     --tmpfs /run/secrets --secret "$name-acme,target=acme,uid=65532,mode=0400" -e CREDENTIALS_DIRECTORY=/run/secrets)
-daemon() { "${podman[@]}" run -d --name "$name" "${run_options[@]}" "${same[@]}" "$image"; }
+daemon() {
+    "${podman[@]}" run -d --name "$name" "${run_options[@]}" --health-interval disable \
+        --health-cmd "CMD /usr/local/bin/attune --patience 5s healthcheck" "${same[@]}" "$image"
+}
 # What the daemon said; kept, for a container's log goes with it.
 logs() { "${podman[@]}" logs "$name" 2>&1; }
 has_event() { logs | grep -q "\"event\":\"$1\""; }
@@ -274,6 +280,8 @@ must holds "podman run -d" daemon
 must within 30 "/readyz answers 200 from outside" ready
 travels "first"
 holds "a command beside it" "${podman[@]}" exec "$name" attune status
+holds "its health check" "${podman[@]}" healthcheck run "$name"
+holds "the same with --ready" "${podman[@]}" exec "$name" attune healthcheck --ready
 process="$("${podman[@]}" inspect --format '{{.State.Pid}}' "$name")"
 holds "it runs as 65532" grep -E '^Uid:\s65532\s65532\s' "/proc/$process/status"
 read_only() { awk '$5 == "/" { print } $5 == "/" && $6 ~ /^ro/ { found = 1 } END { exit !found }' "/proc/$process/mountinfo"; }
@@ -281,6 +289,13 @@ holds "its root is read-only" read_only
 state="$("${podman[@]}" volume inspect --format '{{.Mountpoint}}' "$name-state")"
 mode_is() { [ "$(stat -c '%a %u' "$2")" = "$1 65532" ] || { stat "$2"; return 1; }; }
 for file in "$state"/*; do holds "$(basename "$file") has mode 0600" mode_is 600 "$file"; done
+
+# As a kernel would leave one that hangs: it takes connections, and answers none.
+kill -STOP "$process"
+ill() { ! "${podman[@]}" healthcheck run "$name"; }
+holds "of one that hangs the health check fails" ill
+kill -CONT "$process"
+holds "and of one that goes on it does not" "${podman[@]}" healthcheck run "$name"
 
 # As editors do: a new file in place of the old.
 sed 's/poll = "1s"/poll = "2s"/' "$work/attune/attune.toml" >"$work/attune/new"
@@ -316,6 +331,30 @@ holds "after kill -9 the next one starts" daemon
 within 30 "/readyz answers 200" ready
 travels "after kill -9"
 stop
+
+if command -v podman-compose >/dev/null; then
+    say "compose.yaml"
+    composed="$work/composed"
+    mkdir -p "$composed/attune" "$composed/credentials"
+    # Beside whatever runs here already; the image is there.
+    sed -e '/^    build:/,/^      dockerfile:/d' -e "s|image: attune|image: $image|" -e 's|127.0.0.1:9464:|127.0.0.1:19465:|' \
+        "$here/compose.yaml" >"$composed/compose.yaml"
+    sed 's|^url .*|url = "sqlite:/var/lib/attune/erp.db"|' "$work/attune/attune.toml" >"$composed/attune/attune.toml"
+    install -m 0444 /dev/stdin "$composed/credentials/acme" <<<"$token"
+    chmod -R a+rX "$composed"
+    compose() {
+        (cd "$composed" && podman-compose --podman-path "${podman[0]}" --podman-args "${podman[*]:1}" \
+            --podman-run-args "${run_options[*]}" --project-name "$name-composed" "$@")
+    }
+    holds "up" compose up -d
+    container="$("${podman[@]}" ps --quiet --filter "label=io.podman.compose.project=$name-composed")"
+    within 20 "its health check" "${podman[@]}" healthcheck run "$container"
+    # The store is out of reach from there: it lives on, and says so.
+    holds "it answers on the port" curl --silent --fail http://127.0.0.1:19465/livez
+    holds "down" compose down --volumes
+else
+    echo "skipped  compose.yaml: podman-compose is not installed"
+fi
 
 json() { jq -e -s 'length > 10 and all(has("timestamp") and has("level"))' "$work/log"; }
 holds "every line of the log is JSON" json

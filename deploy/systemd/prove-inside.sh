@@ -88,7 +88,20 @@ TOML
 }
 
 systemctl --version | head -1
-systemd-run --quiet --unit simulator /usr/local/bin/attune simulate --token "$token" --customers 20 --missing 0.5 \
+if [ -e /attune.deb ]; then
+    say "the package"
+    holds "dpkg --install" dpkg --install /attune.deb
+    not_enabled() { ! systemctl is-enabled attune && [ "$(systemctl is-active attune)" = inactive ]; }
+    holds "it is neither enabled nor started" not_enabled
+    holds "no configuration of somebody else's is there" test ! -e /etc/attune/attune.toml
+    secret() { [ "$(stat -c '%a %U' /etc/attune/credentials)" = "700 root" ] || { stat /etc/attune/credentials; return 1; }; }
+    holds "the folder for secrets is root's alone" secret
+    examples() { (cd / && attune --config /usr/share/doc/attune/examples/minimal.toml check --offline); }
+    holds "its example is sound" examples
+    holds "it has manual pages" test -e /usr/share/man/man1/attune-held-resolve.1.gz
+fi
+attune="$(command -v attune)"
+systemd-run --quiet --unit simulator "$attune" simulate --token "$token" --customers 20 --missing 0.5 \
     --attribute "Job title:string" --attribute "Wholesaler ID:string" --attribute "Town:string" --quota 100000
 until curl --silent --fail -o /tmp/customers.json -H "X-Auth-Token: $token" "$api/stores/abc123/v3/customers?limit=250"; do
     sleep 0.2
@@ -122,8 +135,10 @@ UNIT
 systemctl daemon-reload
 
 say "the unit itself"
-verified() { [ -z "$(systemd-analyze verify /etc/systemd/system/attune.service 2>&1 | tee /dev/stderr)" ]; }
+verified() { [ -z "$(systemd-analyze verify "$(property FragmentPath)" 2>&1 | tee /dev/stderr)" ]; }
 holds "systemd-analyze verify has nothing to say" verified
+# With the drop-in, for its group and its folder count too.
+holds "systemd-analyze security rates it 1.5 or lower" systemd-analyze security --no-pager --threshold=15 attune
 
 say "start"
 mark
@@ -238,6 +253,87 @@ echo "$token" >/etc/attune/credentials/acme
 holds "with the token put right, a restart" systemctl restart attune
 travels "after the token"
 systemctl stop attune
+
+# The unit with a program in place of Attune that ends with this code.
+ends_with() {
+    printf '[Service]\nExecStart=\nExecStart=/bin/sh -c "exit %s"\n' "$1" >/etc/systemd/system/attune.service.d/zz-ends.conf
+    systemctl daemon-reload
+    systemctl reset-failed attune
+    systemctl start attune 2>/dev/null
+    sleep 7
+}
+ends_with 77
+holds "after 77 it is not restarted" property_is NRestarts 0
+ends_with 75
+restarted_after() { [ "$(property NRestarts)" -ge 1 ] || { echo "NRestarts is $(property NRestarts)"; return 1; }; }
+holds "after 75 it is" restarted_after
+systemctl stop attune
+rm /etc/systemd/system/attune.service.d/zz-ends.conf
+systemctl daemon-reload
+systemctl reset-failed attune 2>/dev/null
+
+say "a full disk (its checkpoint on a file system of 24 MiB)"
+small() {
+    cp -a /var/lib/private/attune /var/lib/private/kept && mount -t tmpfs -o size=24m,mode=0700 none /var/lib/private/attune &&
+        chown --reference=/var/lib/private/kept /var/lib/private/attune && cp -a /var/lib/private/kept/. /var/lib/private/attune/
+}
+holds "the checkpoint is moved to it" small
+systemctl start attune
+within 30 "it is ready there" ready
+travels "before the disk is full"
+dd if=/dev/zero of=/var/lib/private/attune/filler bs=64k 2>/dev/null
+edit_store "while the disk was full" >/dev/null
+unready() { curl --silent http://127.0.0.1:9464/readyz | tee /dev/stderr | grep 'the disk is full'; }
+within 60 "/readyz says that the disk is full" unready
+holds "it stays active" systemctl is-active attune
+mark
+systemctl restart attune
+sleep 3
+holds "started on a full disk, it stays active too" systemctl is-active attune
+holds "no restart so far" property_is NRestarts 0
+rm /var/lib/private/attune/filler
+within 60 "with space again, it is ready" ready
+within 30 "what was edited meanwhile travels" contact_has job_title "while the disk was full"
+systemctl stop attune
+umount /var/lib/private/attune
+
+if [ -e /attune.deb ]; then
+    say "upgrading, removing, purging the package"
+    rm -rf /var/lib/private/kept
+    systemctl start attune
+    within 30 "it is ready" ready
+    process="$(property MainPID)"
+    holds "dpkg --install over it" dpkg --install /attune.deb
+    another() { [ "$(property MainPID)" != "$process" ] && ready; }
+    within 30 "the service that ran was restarted" another
+    travels "after the upgrade"
+    holds "dpkg --remove" dpkg --remove attune
+    gone() { ! command -v attune && ! systemctl is-active attune && ! ls /usr/share/man/man1/attune* /usr/lib/systemd/system/attune.service; }
+    holds "it is stopped and its files are gone" gone
+    holds "configuration, secrets and checkpoint are not" \
+        ls /etc/attune/attune.toml /etc/attune/credentials/acme /var/lib/private/attune/attune.db
+    mark
+    holds "dpkg --install again" dpkg --install /attune.deb
+    holds "it is enabled as before" systemctl is-enabled attune
+    systemctl start attune
+    travels "after the second installation"
+    holds "and knows who is who" not_linked_again
+    dpkg --purge attune >/tmp/purged 2>&1
+    holds "dpkg --purge" test "$(dpkg-query --show --showformat '${Status}' attune 2>/dev/null)" = ""
+    says() { cat /tmp/purged; grep -F "rm -r /var/lib/attune /var/lib/private/attune /etc/attune" /tmp/purged; }
+    holds "it says what is left" says
+    holds "the checkpoint is" ls /var/lib/private/attune/attune.db
+    eval "$(sed -n 's/.*\(rm -r .*\)/\1/p' /tmp/purged)"
+    nothing_left() {
+        local left
+        left="$(find / -xdev -name '*attune*' -not -path '/proc/*' -not -path '/sys/*' -not -path /attune.deb \
+            -not -path '/var/log/*' -not -path '/run/*' -not -path '/tmp/*')"
+        [ -z "$left" ] || { echo "$left"; return 1; }
+    }
+    holds "after the command that it names, nothing is left" nothing_left
+    # For what follows.
+    dpkg --install /attune.deb >/dev/null 2>&1
+fi
 
 say "the journal"
 json() { ! journal | grep -v -e '^{' -e '^attune: ' && journal | grep '^{' | jq -e 'has("timestamp") and has("level")'; }

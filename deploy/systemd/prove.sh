@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Boots a small Debian with a systemd of its own, installs Attune in it as ../README.md says, and proves what the unit
-# promises: it starts, reloads, stops, is restarted, and is not restarted where that mends nothing.
+# promises: it starts, reloads, stops, is restarted, is not restarted where that mends nothing, and outlives a full disk.
 #
 #     cargo build --release
 #     sudo deploy/systemd/prove.sh
@@ -9,6 +9,7 @@
 # minutes. Everything happens in a temporary folder, and the machine has no network but its own loopback.
 #
 #     --binary PATH     the program to install; by default target/release/attune
+#     --package FILE    install this Debian package instead, and prove what ../debian/package.sh promises too
 #     --suite NAME      the Debian to boot; by default bookworm (systemd 252)
 #     --machine FOLDER  keep the bare Debian here, and take it from here the next time
 #     --may-skip        where a tool is missing: say so and end with 0
@@ -16,10 +17,11 @@ set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 repository="$(cd "$here/../.." && pwd)"
 
-binary="$repository/target/release/attune" suite=bookworm machine="" may_skip=no
+binary="$repository/target/release/attune" package="" suite=bookworm machine="" may_skip=no
 while [ $# -gt 0 ]; do
     case "$1" in
         --binary) binary="$2"; shift ;;
+        --package) package="$2"; shift ;;
         --suite) suite="$2"; shift ;;
         --machine) machine="$2"; shift ;;
         --may-skip) may_skip=yes ;;
@@ -41,14 +43,15 @@ missing() {
 for tool in debootstrap systemd-nspawn; do
     command -v "$tool" >/dev/null || missing "$tool is not installed"
 done
-[ -x "$binary" ] || missing "$binary is not there: build it, or name one with --binary"
+[ -z "$package" ] || [ -f "$package" ] || missing "$package is not there: make it with deploy/debian/package.sh"
+[ -n "$package" ] || [ -x "$binary" ] || missing "$binary is not there: build it, or name one with --binary"
 
 work="$(mktemp -d -t attune-systemd.XXXXXX)"
 trap 'rm -rf "$work"' EXIT
 
 echo "== a bare Debian"
 if [ -z "$machine" ] || [ ! -e "$machine/usr/bin/jq" ]; then
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,curl,jq,sqlite3,procps \
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,curl,jq,sqlite3,procps,ca-certificates \
         "$suite" "${machine:-$work/bare}" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$work/debootstrap.log" 2>&1 ||
         { tail -20 "$work/debootstrap.log"; missing "a bare Debian could not be made"; }
 fi
@@ -56,12 +59,17 @@ fi
 root="$work/machine"
 cp -a "${machine:-$work/bare}" "$root"
 
-echo "== installed as deploy/README.md says"
-install -m 0755 "$binary" "$root/usr/local/bin/attune"
-install -d -m 0755 "$root/etc/attune"
-install -m 0644 "$repository/config/minimal.toml" "$root/etc/attune/attune.toml"
-install -d -m 0700 "$root/etc/attune/credentials"
-install -m 0644 "$here/attune.service" "$root/etc/systemd/system/attune.service"
+if [ -n "$package" ]; then
+    # It is installed inside, where its scripts meet a systemd that runs.
+    install -m 0644 "$package" "$root/attune.deb"
+else
+    echo "== installed as deploy/README.md says"
+    install -m 0755 "$binary" "$root/usr/local/bin/attune"
+    install -d -m 0755 "$root/etc/attune"
+    install -m 0644 "$repository/config/minimal.toml" "$root/etc/attune/attune.toml"
+    install -d -m 0700 "$root/etc/attune/credentials"
+    install -m 0644 "$here/attune.service" "$root/etc/systemd/system/attune.service"
+fi
 
 echo "127.0.0.1 localhost" >"$root/etc/hosts"
 

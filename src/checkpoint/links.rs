@@ -149,6 +149,44 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Remembers of these links, which are about to end, who was linked with whom.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn remember_former(&mut self, links: &[i64]) -> Result<(), Error> {
+        let query = statement(
+            "INSERT OR REPLACE INTO former (pair, store_record, crm_record)
+             SELECT pair, store_record, crm_record FROM link WHERE id IN (SELECT value FROM json_each(?1))",
+        )
+        .bind(json(links)?);
+        self.database.execute(query).await?;
+        Ok(())
+    }
+
+    /// Of links that ended by themselves, those of these records whose both records are there and that nobody has parted:
+    /// (customer, contact).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn returned(&mut self, pair: i64, records: &[i64]) -> Result<Vec<(RecordRow, RecordRow)>, Error> {
+        let query = statement(
+            "SELECT s.id, s.key, s.gone, s.merged_into, s.seen, s.changed, c.id, c.key, c.gone, c.merged_into, c.seen, c.changed
+             FROM (SELECT f.store_record, f.crm_record FROM json_each(?2) AS k
+                      CROSS JOIN former AS f ON f.pair = ?1 AND f.store_record = k.value
+                   UNION
+                   SELECT f.store_record, f.crm_record FROM json_each(?2) AS k
+                      CROSS JOIN former AS f ON f.pair = ?1 AND f.crm_record = k.value) AS f
+             CROSS JOIN record AS s ON s.id = f.store_record AND s.gone = 0
+             CROSS JOIN record AS c ON c.id = f.crm_record AND c.gone = 0
+             WHERE NOT EXISTS (SELECT 1 FROM parted AS p WHERE p.pair = ?1 AND p.store_key = s.key AND p.crm_key = c.key)
+             ORDER BY s.id",
+        )
+        .bind(pair)
+        .bind(json(records)?);
+        let rows = self.database.rows(query).await?;
+        rows.iter().map(|row| Ok((record_row(row, 0)?, record_row(row, 6)?))).collect()
+    }
+
     /// The newest link of all pairs.
     ///
     /// # Errors
@@ -227,8 +265,8 @@ impl Transaction<'_> {
     }
 
     /// Gathers into `temp.candidate` the customers for which a link must be looked for: those without one that changed
-    /// since, those that share a match value with a contact that changed since, and, if anything changed, those that are
-    /// held as ambiguous or share a match value with a contact that is.
+    /// since, those that share a match value with a contact that changed since or were linked with it before, and, if anything
+    /// changed, those that are held as ambiguous or share a match value with a contact that is.
     /// `rules`: (store field, CRM field) of each match rule.
     ///
     /// # Errors
@@ -252,6 +290,10 @@ impl Transaction<'_> {
                 CROSS JOIN match_value AS ms ON ms.field = rule.value ->> 0 AND ms.value = mc.value
                 WHERE r.source = ?3 AND r.changed > ?4 AND r.gone = 0
                 AND NOT EXISTS (SELECT 1 FROM link AS l WHERE l.pair = ?1 AND l.crm_record = r.id)
+             UNION
+             SELECT ?1, s.id FROM record AS r CROSS JOIN former AS f ON f.pair = ?1 AND f.crm_record = r.id
+                CROSS JOIN record AS s ON s.id = f.store_record
+                WHERE r.source = ?3 AND r.changed > ?4 AND r.gone = 0 AND s.gone = 0
              UNION
              SELECT ?1, h.record FROM held AS h CROSS JOIN record AS r ON r.id = h.record
                 WHERE h.pair = ?1 AND r.source = ?2
@@ -297,17 +339,19 @@ impl Transaction<'_> {
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
-    /// Remembers, or forgets, that a person has parted two records.
+    /// Remembers, or forgets, that a person has parted these (customer key, contact key).
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn set_parted(&mut self, pair: i64, store_key: &str, crm_key: &str, parted: bool) -> Result<(), Error> {
+    pub async fn set_parted(&mut self, pair: i64, keys: &[(&str, &str)], parted: bool) -> Result<(), Error> {
         let sql: &'static str = if parted {
-            "INSERT INTO parted (pair, store_key, crm_key) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING"
+            "INSERT INTO parted (pair, store_key, crm_key)
+             SELECT ?1, value ->> 0, value ->> 1 FROM json_each(?2) WHERE true ON CONFLICT DO NOTHING"
         } else {
-            "DELETE FROM parted WHERE pair = ?1 AND store_key = ?2 AND crm_key = ?3"
+            "DELETE FROM parted WHERE pair = ?1
+             AND (store_key, crm_key) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2))"
         };
-        let query = statement(sql).bind(pair).bind(store_key).bind(crm_key);
+        let query = statement(sql).bind(pair).bind(json(keys)?);
         self.database.execute(query).await?;
         Ok(())
     }

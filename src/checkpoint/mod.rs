@@ -52,10 +52,11 @@ pub use sources::{Cursor, FieldRow, SourceRow};
 
 const APPLICATION_ID: i32 = 0x4174_746e; // "Attn"
 /// What makes a checkpoint of an empty file, one step after the other; the number of steps taken is its version.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_by_key.sql"),
     include_str!("../../migrations/sqlite/0003_creations.sql"),
+    include_str!("../../migrations/sqlite/0004_former.sql"),
 ];
 
 /// Scratch space of a pass and of a sweep, made on each connection and gone with it.

@@ -253,7 +253,8 @@ impl Transaction<'_> {
         Ok(u64::try_from(row.get::<i64>(0)).unwrap_or(0))
     }
 
-    /// Forgets the next records of a source that no link, no creation, nothing that is held and no open attempt names. How many. The
+    /// Forgets the next records of a source that no link, also none that ended by itself, no creation, nothing that is held and no
+    /// open attempt names. How many. The
     /// newest of all stays: its number must not be given to another.
     ///
     /// # Errors
@@ -264,6 +265,8 @@ impl Transaction<'_> {
                 SELECT r.id FROM record AS r WHERE r.source = ?1 AND r.id < (SELECT max(id) FROM record)
                    AND NOT EXISTS (SELECT 1 FROM link AS l WHERE l.store_record = r.id)
                    AND NOT EXISTS (SELECT 1 FROM link AS l WHERE l.crm_record = r.id)
+                   AND NOT EXISTS (SELECT 1 FROM former AS f WHERE f.store_record = r.id)
+                   AND NOT EXISTS (SELECT 1 FROM former AS f WHERE f.crm_record = r.id)
                    AND NOT EXISTS (SELECT 1 FROM held AS h WHERE h.record = r.id)
                    AND NOT EXISTS (SELECT 1 FROM creation AS c WHERE c.record = r.id)
                    AND NOT EXISTS (SELECT 1 FROM history AS a WHERE a.record = r.id AND a.open = 1)

@@ -73,8 +73,17 @@ pub enum Command {
     Resume(Named),
     /// Drop what is remembered of a system
     Forget(Forget),
+    /// Print the configuration's JSON Schema, for editors
+    Schema,
     /// Simulate a BigCommerce on loopback
     Simulate(Box<simulator::flags::Flags>),
+    /// Ask the daemon of this machine whether its loops turn
+    Healthcheck(Healthcheck),
+    /// Print what completes this command line in a shell
+    Completions(Completions),
+    /// Print the manual page, or write one for each command into a folder
+    #[command(hide = true)] // For who makes packages.
+    Man(Man),
 }
 
 /// `check`.
@@ -105,19 +114,8 @@ pub struct Link {
 /// What to change about links.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum LinkAction {
-    /// Pair a customer with a contact, for good
-    Add {
-        /// The store's name
-        #[arg(value_name = "STORE")]
-        of: String,
-        /// The customer's id
-        customer: String,
-        /// The contact's key
-        contact: String,
-        /// The CRM's name, where the store has several
-        #[arg(long, value_name = "NAME")]
-        crm: Option<String>,
-    },
+    /// Pair a customer with a contact, or those of a file, for good
+    Add(LinkAdd),
     /// Take a pair apart, and remember that it was
     Remove {
         /// The store's name
@@ -126,6 +124,24 @@ pub enum LinkAction {
         /// The customer's id
         customer: String,
     },
+}
+
+/// `link add`: two records, or those of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct LinkAdd {
+    /// The store's name
+    #[arg(value_name = "STORE", required_unless_present = "file", requires_all = ["customer", "contact"])]
+    pub of: Option<String>,
+    /// The customer's id
+    pub customer: Option<String>,
+    /// The contact's key
+    pub contact: Option<String>,
+    /// The CRM's name, where the store has several
+    #[arg(long, value_name = "NAME")]
+    pub crm: Option<String>,
+    /// Pair those of a file with the columns store, store_key, crm_key, and crm where a store has several
+    #[arg(long = "csv", id = "file", value_name = "FILE", conflicts_with_all = ["of", "crm"])]
+    pub file: Option<PathBuf>,
 }
 
 /// `plan`.
@@ -320,6 +336,29 @@ pub struct Forget {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+}
+
+/// `healthcheck`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Healthcheck {
+    /// Ask whether it has done its first passes and can write its checkpoint
+    #[arg(long)]
+    pub ready: bool,
+}
+
+/// `completions`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Man {
+    /// A folder that is there
+    #[arg(value_name = "FOLDER")]
+    pub folder: Option<PathBuf>,
 }
 
 /// A moment that a person named.
@@ -530,7 +569,12 @@ mod tests {
             "resume acme",
             "forget acme --yes",
             "link add acme 1 c1 --crm erp",
+            "link add --csv links.csv",
+            "schema",
             "simulate --customers 5",
+            "healthcheck --ready",
+            "completions zsh",
+            "man pages",
         ] {
             if let Err(error) = read(line) {
                 panic!("{line}: {error}");
@@ -547,6 +591,10 @@ mod tests {
             "sync --patience 30",
             "link --csv --json",
             "link --json remove acme 1",
+            "link add",
+            "link add acme 1",
+            "link add acme 1 c1 --csv links.csv",
+            "link add --csv links.csv --crm erp",
             "held retry",
             "held retry 1 --field attribute:A",
             "held resolve 1",
@@ -555,6 +603,8 @@ mod tests {
             "held --reason boredom",
             "history --since yesterday",
             "forget",
+            "completions",
+            "completions cmd",
         ] {
             assert_eq!(read(line).map_err(|error| error.exit_code()), Err(2), "{line}");
         }

@@ -7,13 +7,17 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::approve::{known_store, unknown};
-use super::arguments::{Common, Link, LinkAction};
+use super::arguments::{Common, Link, LinkAction, LinkAdd};
 use super::exit::Exit;
+use super::link_file;
 use super::output::{self, plain};
 use super::progress::Progress;
 use super::reach::{self, Reached};
 use super::session::{Access, Session, Trouble};
 use crate::engine::{LinkReport, LinkStanding, LinkState, Pair, Reach, Request};
+
+/// Links of a file that are asked for at a time: one transaction each.
+const LINKS_PER_REQUEST: usize = 1000;
 
 /// Ambiguous records that are shown as text.
 const LINES_SHOWN: usize = 20;
@@ -31,26 +35,55 @@ pub async fn run(common: &Common, options: &Link, stop: &CancellationToken) -> R
 }
 
 async fn act(common: &Common, session: &Session, action: &LinkAction) -> Result<Exit, Trouble> {
-    let request = match action {
-        LinkAction::Add { of, customer, contact, crm } => {
-            known_store(session, of)?;
-            if let Some(crm) = crm.as_ref().filter(|crm| !session.config.crms.contains_key(*crm)) {
-                return Err(unknown("CRM", crm, session.config.crms.keys().map(String::as_str)));
+    match action {
+        LinkAction::Add(LinkAdd { file: Some(file), .. }) => {
+            let wanted = link_file::read(file)?;
+            for (store, crm) in wanted.keys() {
+                known_pair(session, store, crm.as_deref())?;
             }
-            let (store, customer, contact) = (of.clone(), customer.clone(), contact.clone());
-            Request::LinkAdd { store, crm: crm.clone(), customer, contact }
+            let mut exit = Exit::Done;
+            for ((store, crm), rows) in wanted {
+                for links in rows.chunks(LINKS_PER_REQUEST) {
+                    let (store, crm) = (store.clone(), crm.clone());
+                    let request = Request::LinkAdd { store, crm, links: links.to_vec() };
+                    let answer = session.ask(&request, Some(common.patience)).await?;
+                    output::show(&answer.message.lines().map(plain).collect::<Vec<_>>().join("\n"))?;
+                    if !answer.done {
+                        exit = Exit::Attention;
+                    }
+                }
+            }
+            Ok(exit)
         }
+        LinkAction::Add(LinkAdd { of: Some(store), customer: Some(customer), contact: Some(contact), crm, .. }) => {
+            known_pair(session, store, crm.as_deref())?;
+            let links = vec![(customer.clone(), contact.clone())];
+            ask(common, session, &Request::LinkAdd { store: store.clone(), crm: crm.clone(), links }).await
+        }
+        LinkAction::Add(_) => Err(Trouble::new(Exit::Usage, "name a store, a customer and a contact, or --csv FILE")),
         LinkAction::Remove { of, customer } => {
             known_store(session, of)?;
-            Request::LinkRemove { store: of.clone(), customer: customer.clone() }
+            ask(common, session, &Request::LinkRemove { store: of.clone(), customer: customer.clone() }).await
         }
-    };
-    let answer = session.ask(&request, Some(common.patience)).await?;
+    }
+}
+
+async fn ask(common: &Common, session: &Session, request: &Request) -> Result<Exit, Trouble> {
+    let answer = session.ask(request, Some(common.patience)).await?;
     if !answer.done {
         return Err(Trouble::new(Exit::Attention, answer.message));
     }
     output::show(&answer.message)?;
     Ok(Exit::Done)
+}
+
+/// A store, and a CRM where one is named, of the configuration.
+fn known_pair(session: &Session, store: &str, crm: Option<&str>) -> Result<(), Trouble> {
+    known_store(session, store)?;
+    match crm.filter(|crm| !session.config.crms.contains_key(*crm)) {
+        Some(crm) => Err(unknown("CRM", crm, session.config.crms.keys().map(String::as_str))),
+        None => Ok(()),
+    }
 }
 
 async fn list(session: &Session, options: &Link) -> Result<Exit, Trouble> {

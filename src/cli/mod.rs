@@ -9,18 +9,23 @@ pub mod session;
 
 mod approve;
 mod check;
+mod completions;
 mod demo;
 mod explain;
 mod forget;
+mod healthcheck;
 mod held;
 mod history;
 mod link;
+mod link_file;
+mod man;
 mod pause;
 mod plan;
 mod progress;
 mod prompt;
 mod reach;
 mod run;
+mod schema;
 mod signals;
 mod simulate;
 mod spool;
@@ -56,11 +61,15 @@ pub async fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
         Command::Pause(options) => pause::run(common, &options.name, true, &stop).await,
         Command::Resume(options) => pause::run(common, &options.name, false, &stop).await,
         Command::Forget(options) => forget::run(common, options, &stop).await,
+        Command::Schema => schema::run(),
         Command::Simulate(flags) => simulate::run(flags, &stop).await,
         // These only look, and can be left at any moment.
         Command::Demo => until(&stop, demo::run()).await,
         Command::Check(options) => until(&stop, check::run(common, options, &stop)).await,
         Command::Status(options) => until(&stop, status::run(common, options, &stop)).await,
+        Command::Healthcheck(options) => until(&stop, healthcheck::run(common, options)).await,
+        Command::Completions(options) => completions::run(options.shell),
+        Command::Man(options) => man::run(options.folder.as_deref()),
         Command::Explain(options) => until(&stop, explain::run(common, options, &stop)).await,
         Command::History(options) => until(&stop, history::run(common, options, &stop)).await,
     }

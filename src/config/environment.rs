@@ -52,6 +52,13 @@ pub(super) struct Setting {
     text: String,
 }
 
+impl Setting {
+    /// Whether it is the setting that these names lead to.
+    pub fn is(&self, names: &[&str]) -> bool {
+        self.names.len() == names.len() && self.names.iter().zip(names).all(|(a, b)| a.eq_ignore_ascii_case(b))
+    }
+}
+
 /// The settings among the variables, sorted by name.
 pub(super) fn settings(
     environment: impl IntoIterator<Item = (OsString, OsString)>,

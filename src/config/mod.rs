@@ -27,6 +27,7 @@ mod tree;
 mod url;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use crm::{
@@ -46,6 +47,9 @@ pub use url::UrlSource;
 
 /// Where the configuration is looked for when nobody says: the first that exists is read, alone.
 pub const DEFAULT_PATHS: [&str; 2] = ["attune.toml", "/etc/attune"];
+
+/// The JSON Schema of a configuration, for editors; the tests hold it to what is read here.
+pub const SCHEMA: &str = include_str!("../../config/schema.json");
 
 /// Reads the configuration from `paths` (files, or folders whose `*.toml` are read sorted by name; none: the first of
 /// [`DEFAULT_PATHS`] that exists), then from the variables `ATTUNE__A__B` of `environment`.
@@ -80,5 +84,33 @@ pub fn load_or_default(
     environment::lay_over(&mut tree, variables, &mut problems);
     let reader = reader::Reader::new(problems);
     let config = root::read(&reader, &tree);
-    reader.finish(config)
+    reader.finish(|warnings| Config { warnings, ..config })
+}
+
+/// Reads `server.listen` alone, as [`load`] would: who asks the process how it is must not be stopped by what is wrong
+/// elsewhere. Where a variable says it, no file is read. None: it is "off".
+///
+/// # Errors
+/// When files have to be read and cannot, or what they say is no address.
+pub fn listen(
+    paths: &[PathBuf],
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Option<SocketAddr>, Problems> {
+    let mut problems = Vec::new();
+    // What is wrong with other variables is not asked.
+    let mut variables = environment::settings(environment, &mut Vec::new());
+    variables.retain(|variable| variable.is(&["server", "listen"]));
+    let mut files = Vec::new();
+    if variables.is_empty() {
+        let defaults = DEFAULT_PATHS.map(Path::new);
+        files = file::read_all(paths, &defaults, true, &mut problems);
+        if !problems.is_empty() {
+            return Err(Problems::sorted(problems));
+        }
+    }
+    let mut tree = tree::merge(files, &mut Vec::new());
+    environment::lay_over(&mut tree, variables, &mut problems);
+    let reader = reader::Reader::new(problems);
+    let address = root::read_listen(&reader, &tree);
+    reader.finish(|_| address)
 }

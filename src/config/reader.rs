@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::tree::{Node, Value};
-use super::{Config, Problem, Problems, duration, nearest};
+use super::{Problem, Problems, duration, nearest};
 
 /// Collects problems while nodes are read.
 pub(super) struct Reader {
@@ -19,15 +19,14 @@ impl Reader {
         Self { problems: RefCell::new(problems), warnings: RefCell::default() }
     }
 
-    /// The configuration if nothing was wrong, with the warnings in it. What could not be read is missing in `config`,
-    /// and each time a problem says so.
-    pub fn finish(self, mut config: Config) -> Result<Config, Problems> {
+    /// What was read if nothing was wrong, made of the warnings. What could not be read is missing in it, and each time a
+    /// problem says so.
+    pub fn finish<T>(self, read: impl FnOnce(Vec<Problem>) -> T) -> Result<T, Problems> {
         let problems = self.problems.into_inner();
         if !problems.is_empty() {
             return Err(Problems::sorted(problems));
         }
-        config.warnings = Problems::sorted(self.warnings.into_inner()).iter().cloned().collect();
-        Ok(config)
+        Ok(read(Problems::sorted(self.warnings.into_inner()).iter().cloned().collect()))
     }
 
     pub fn problem(&self, node: &Node, message: impl Into<String>) {

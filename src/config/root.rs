@@ -70,6 +70,16 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
     }
 }
 
+/// `server.listen` and nothing else.
+pub(super) fn read_listen(reader: &Reader, root: &Node) -> Option<SocketAddr> {
+    let root = reader.open_table(root)?;
+    let server = match root.get("server") {
+        Some(node) => Some(reader.open_table(node)?),
+        None => None,
+    };
+    listen(reader, server.as_ref())
+}
+
 /// What `read` makes of a table that need not be there.
 fn table<T>(reader: &Reader, node: Option<&Node>, keys: &[&str], read: impl Fn(Option<&Fields<'_, '_>>) -> T) -> T {
     read(node.and_then(|node| reader.table(node, keys)).as_ref())

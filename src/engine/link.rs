@@ -1,4 +1,4 @@
-//! Pairing records up: exactly one candidate on each side, or nobody.
+//! Pairing records up: with whom it was linked before, or with exactly one candidate on each side, or with nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +10,31 @@ use crate::telemetry::Event;
 /// What the search for links found among one chunk of customers.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Customer and contact that are one person, and the match rule that says so.
-    pub unique: Vec<(RecordRow, RecordRow, usize)>,
+    /// Customer and contact that are one person, and what says so.
+    pub unique: Vec<(RecordRow, RecordRow, By)>,
     /// Records with several candidates, or one that is taken.
     pub ambiguous: Vec<Ambiguous>,
     /// Customers that nobody matches.
     pub alone: Vec<RecordRow>,
+}
+
+/// What says that two records are one person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// They were linked until one of them was gone or did not take part: a link is a pair of keys, whatever they match by now.
+    Key,
+    /// The match rule at this place.
+    Rule(usize),
+}
+
+impl By {
+    /// As it is told: the store field of the rule, or `key`.
+    pub(super) fn name(self, pair: &Pair) -> &str {
+        match self {
+            Self::Key => "key",
+            Self::Rule(rule) => pair.mapping.matches.get(rule).map_or("", |rule| rule.store.as_str()),
+        }
+    }
 }
 
 /// A record that could be several.
@@ -109,8 +128,8 @@ impl Engine {
             transaction.hold(pair.id, self.clock.now(), &held).await?;
             transaction.commit().await?;
             news.extend(found.ambiguous.into_iter().filter(|held| before.remove(&held.record.id).is_none()));
-            for (store, crm, rule) in &found.unique {
-                let by = pair.mapping.matches.get(*rule).map_or("", |rule| rule.store.as_str());
+            for (store, crm, by) in &found.unique {
+                let by = by.name(pair);
                 let (store_key, crm_key) = (store.key.as_str(), crm.key.as_str());
                 Event::LinkCreated { pair: pair.event(), pass, store_key, crm_key, by }
                     .emit_at(made >= Event::RECORDS_PER_PASS);
@@ -171,7 +190,14 @@ pub(super) async fn search(
 ) -> Result<Found, Error> {
     let mut found = Found::default();
     let mut by_value: BTreeMap<(usize, String), Group> = BTreeMap::new();
+    let ids: Vec<i64> = customers.iter().map(|customer| customer.id).collect();
+    let mut partners: BTreeMap<i64, RecordRow> =
+        returned(transaction, pair, &ids).await?.into_iter().map(|(store, crm)| (store.id, crm)).collect();
     for customer in customers {
+        if let Some(contact) = partners.remove(&customer.id) {
+            found.unique.push((customer, contact, By::Key));
+            continue;
+        }
         if customer.gone || !pair.takes(Side::Store, &customer.seen) {
             found.alone.push(customer);
             continue;
@@ -184,12 +210,25 @@ pub(super) async fn search(
     complete(transaction, pair, &mut by_value).await?;
     let everybody: Vec<i64> =
         by_value.values().flat_map(|group| group.store.keys().chain(group.crm.keys()).copied()).collect();
-    let linked = transaction.linked_among(pair.id, &everybody).await?;
+    let mut taken: BTreeSet<i64> = transaction.linked_among(pair.id, &everybody).await?.into_keys().collect();
+    let back = returned(transaction, pair, &everybody).await?;
+    taken.extend(back.into_iter().flat_map(|(store, crm)| [store.id, crm.id]));
     let parted: BTreeSet<(String, String)> = transaction.parted(pair.id).await?.into_iter().collect();
     for ((rule, _), group) in by_value {
-        settle(pair, rule, group, &linked, &parted, &mut found);
+        settle(pair, rule, group, &taken, &parted, &mut found);
     }
     Ok(found)
+}
+
+/// Of these records, those that go back to the partner they had: both are there again and take part.
+async fn returned(
+    transaction: &mut Transaction<'_>,
+    pair: &Pair,
+    records: &[i64],
+) -> Result<Vec<(RecordRow, RecordRow)>, Error> {
+    let mut returned = transaction.returned(pair.id, records).await?;
+    returned.retain(|(store, crm)| pair.takes(Side::Store, &store.seen) && pair.takes(Side::Crm, &crm.seen));
+    Ok(returned)
 }
 
 /// Adds everybody else who shares the match values, on both sides.
@@ -232,11 +271,11 @@ fn settle(
     pair: &Pair,
     rule: usize,
     group: Group,
-    linked: &BTreeMap<i64, i64>,
+    taken: &BTreeSet<i64>,
     parted: &BTreeSet<(String, String)>,
     found: &mut Found,
 ) {
-    let is_free = |id: &i64| !linked.contains_key(id);
+    let is_free = |id: &i64| !taken.contains(id);
     if let (1, 1) = (group.store.len(), group.crm.len())
         && group.store.keys().chain(group.crm.keys()).all(is_free)
     {
@@ -246,7 +285,7 @@ fn settle(
             if parted.contains(&(customer.key.0.clone(), contact.key.0.clone())) {
                 found.alone.push(customer);
             } else {
-                found.unique.push((customer, contact, rule));
+                found.unique.push((customer, contact, By::Rule(rule)));
             }
         }
         return;

@@ -1,13 +1,16 @@
 //! What a person asks for: the same whether a command does it by itself or the running daemon is asked to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, Error};
-use crate::checkpoint::{HeldFilter, HeldRow, HeldState};
+use crate::checkpoint::{HeldFilter, HeldRow, HeldState, Transaction};
 use crate::model::{HeldReason, Key, Side, Timestamp};
 use crate::telemetry::{Event, Source as Named};
+
+/// Links that could not be made and are named in an answer; of the others the number is told.
+const REFUSALS_SHOWN: usize = 20;
 
 /// What a person asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,16 +44,14 @@ pub enum Request {
         /// What.
         action: HeldAction,
     },
-    /// Link a customer and a contact by hand.
+    /// Link customers and contacts by hand.
     LinkAdd {
         /// The store's label.
         store: String,
         /// The CRM's label, where the store has several.
         crm: Option<String>,
-        /// The customer's key.
-        customer: String,
-        /// The contact's key.
-        contact: String,
+        /// Customer key and contact key of each.
+        links: Vec<(String, String)>,
     },
     /// Part a customer from its contact, for good.
     LinkRemove {
@@ -136,12 +137,12 @@ impl Engine {
             Request::Pause { name } => return self.set_paused(name, true).await,
             Request::Resume { name } => return self.set_paused(name, false).await,
             Request::Held { selection, action } => return self.decide_held(selection, *action).await,
-            Request::LinkAdd { store, crm, customer, contact } => {
-                ("link add", self.link_by_hand(store, crm.as_deref(), customer, contact).await?)
+            Request::LinkAdd { store, crm, links } => {
+                ("link add", self.link_by_hand(store, crm.as_deref(), links).await?)
             }
             Request::LinkRemove { store, customer } => ("link remove", self.part(store, customer).await?),
         };
-        if answer.done
+        if (answer.done || answer.count > 0)
             && let Request::Approve { store } | Request::LinkAdd { store, .. } | Request::LinkRemove { store, .. } =
                 request
         {
@@ -285,13 +286,7 @@ impl Engine {
         Ok(Answer { done: count > 0 || records == 0, count, message: format!("{count} held {done}{hint}") })
     }
 
-    async fn link_by_hand(
-        &self,
-        store: &str,
-        crm: Option<&str>,
-        customer: &str,
-        contact: &str,
-    ) -> Result<Answer, Error> {
+    async fn link_by_hand(&self, store: &str, crm: Option<&str>, links: &[(String, String)]) -> Result<Answer, Error> {
         let mut transaction = self.checkpoint.begin().await?;
         let pairs = transaction.pairs_by_name(store).await?;
         let fitting: Vec<_> = pairs.iter().filter(|pair| crm.is_none_or(|crm| pair.crm == crm)).collect();
@@ -302,46 +297,66 @@ impl Engine {
                 _ => format!("{store} has several CRMs ({}): say which with --crm", names.join(", ")),
             }));
         };
-        let key = Key::new(customer);
-        let Some(store_record) =
-            transaction.records_by_key(pair.store_id, &[&key]).await?.into_iter().find(|r| !r.gone)
-        else {
-            return Ok(Answer::refused(format!("{store} has no customer {customer}")));
-        };
-        let key = Key::new(contact);
-        let Some(crm_record) = transaction.records_by_key(pair.crm_id, &[&key]).await?.into_iter().find(|r| !r.gone)
-        else {
-            return Ok(Answer::refused(format!("{} has no contact {contact}", pair.crm)));
-        };
-        let linked = transaction.linked_among(pair.id, &[store_record.id, crm_record.id]).await?;
-        if !linked.is_empty() {
-            let which = if linked.contains_key(&store_record.id) {
-                format!("customer {customer}")
-            } else {
-                format!("contact {contact}")
+        let customers = there(&mut transaction, pair.store_id, links.iter().map(|(customer, _)| customer)).await?;
+        let contacts = there(&mut transaction, pair.crm_id, links.iter().map(|(_, contact)| contact)).await?;
+        let everybody: Vec<i64> = customers.values().chain(contacts.values()).copied().collect();
+        let mut taken: BTreeSet<i64> = transaction.linked_among(pair.id, &everybody).await?.into_keys().collect();
+        let (mut made, mut keys, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        for (customer, contact) in links {
+            let Some(store_record) = customers.get(customer) else {
+                refused.push(format!("{store} has no customer {customer}"));
+                continue;
             };
-            return Ok(Answer::refused(format!(
-                "{which} has a link already; `attune link remove {store} CUSTOMER` parts it"
-            )));
+            let Some(crm_record) = contacts.get(contact) else {
+                refused.push(format!("{} has no contact {contact}", pair.crm));
+                continue;
+            };
+            if taken.contains(store_record) || taken.contains(crm_record) {
+                let which = if taken.contains(store_record) { "customer" } else { "contact" };
+                let key = if taken.contains(store_record) { customer } else { contact };
+                let how = format!("`attune link remove {store} CUSTOMER` parts it");
+                refused.push(format!("{which} {key} has a link already; {how}"));
+                continue;
+            }
+            taken.extend([store_record, crm_record]);
+            made.push((*store_record, *crm_record));
+            keys.push((customer.as_str(), contact.as_str()));
         }
-        transaction.set_parted(pair.id, customer, contact, false).await?;
-        transaction.add_links(pair.id, &[(store_record.id, crm_record.id)], self.clock.now()).await?;
-        let held = transaction.held_records(pair.id).await?;
-        let released: Vec<i64> =
-            [store_record.id, crm_record.id].iter().filter_map(|record| held.get(record).map(|(id, _)| *id)).collect();
-        transaction.release(&released).await?;
-        // Whoever was ambiguous with them may have nobody to choose from any more.
-        transaction.touch_records(&[store_record.id, crm_record.id]).await?;
-        transaction.commit().await?;
-        Event::LinkCreated {
-            pair: crate::telemetry::Pair { store, crm: &pair.crm },
-            pass: 0,
-            store_key: customer,
-            crm_key: contact,
-            by: "hand",
+        if !made.is_empty() {
+            transaction.set_parted(pair.id, &keys, false).await?;
+            transaction.add_links(pair.id, &made, self.clock.now()).await?;
+            let linked: Vec<i64> = made.iter().flat_map(|(customer, contact)| [*customer, *contact]).collect();
+            let held = transaction.held_records(pair.id).await?;
+            let released: Vec<i64> = linked.iter().filter_map(|record| held.get(record).map(|(id, _)| *id)).collect();
+            transaction.release(&released).await?;
+            // Whoever was ambiguous with them may have nobody to choose from any more.
+            transaction.touch_records(&linked).await?;
+            transaction.commit().await?;
         }
-        .emit();
-        Ok(Answer::done(1, format!("customer {customer} of {store} is contact {contact} of {}", pair.crm)))
+        for (number, (store_key, crm_key)) in keys.iter().copied().enumerate() {
+            let of = crate::telemetry::Pair { store, crm: &pair.crm };
+            Event::LinkCreated { pair: of, pass: 0, store_key, crm_key, by: "hand" }
+                .emit_at(number as u64 >= Event::RECORDS_PER_PASS);
+        }
+        let count = made.len() as u64;
+        let message = match (links, refused.as_slice()) {
+            ([(customer, contact)], []) => {
+                format!("customer {customer} of {store} is contact {contact} of {}", pair.crm)
+            }
+            ([_], [why]) => why.clone(),
+            (_, []) => format!("{count} customers of {store} are paired with contacts of {}", pair.crm),
+            (_, refused) => {
+                let shown = refused.iter().take(REFUSALS_SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n  ");
+                let more = refused.len().saturating_sub(REFUSALS_SHOWN);
+                let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+                format!(
+                    "{count} customers of {store} are paired with contacts of {}, {} are not:\n  {shown}{more}",
+                    pair.crm,
+                    refused.len()
+                )
+            }
+        };
+        Ok(Answer { done: refused.is_empty(), count, message })
     }
 
     async fn part(&self, store: &str, customer: &str) -> Result<Answer, Error> {
@@ -354,7 +369,7 @@ impl Engine {
             };
             for link in transaction.linked_among(pair.id, &[record.id]).await?.into_values() {
                 for row in transaction.links(&[link]).await? {
-                    transaction.set_parted(pair.id, customer, row.crm.key.as_str(), true).await?;
+                    transaction.set_parted(pair.id, &[(customer, row.crm.key.as_str())], true).await?;
                     // Others may be linked to either of them now.
                     transaction.touch_records(&[row.store.id, row.crm.id]).await?;
                     parted.push(row.crm.key.0);
@@ -372,4 +387,15 @@ impl Engine {
             format!("customer {customer} of {store} and contact {} are parted, for good", parted.join(", ")),
         ))
     }
+}
+
+/// The records of a source with these keys that are there.
+async fn there(
+    transaction: &mut Transaction<'_>,
+    source: i64,
+    keys: impl Iterator<Item = &String>,
+) -> Result<BTreeMap<String, i64>, Error> {
+    let keys: Vec<Key> = keys.map(Key::new).collect();
+    let rows = transaction.records_by_key(source, &keys.iter().collect::<Vec<_>>()).await?;
+    Ok(rows.into_iter().filter(|row| !row.gone).map(|row| (row.key.0, row.id)).collect())
 }

@@ -256,11 +256,11 @@ impl Engine {
             let Some(last) = customers.last() else { break };
             after = last.id;
             let found = super::link::search(&mut transaction, pair, customers).await?;
-            for (store, crm, rule) in found.unique {
+            for (store, crm, by) in found.unique {
                 report.unique += 1;
                 spoken_for.insert(crm.id);
                 let (store_key, crm_key) = (Some(store.key.0), Some(crm.key.0));
-                let detail = pair.mapping.matches.get(rule).map(|rule| rule.store.clone());
+                let detail = Some(by.name(pair).to_owned());
                 each(LinkStanding { store_key, crm_key, state: LinkState::Unique, detail });
             }
             for held in found.ambiguous {

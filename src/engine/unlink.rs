@@ -1,4 +1,5 @@
-//! Links that end: a record is gone, was merged away, or does not take part any more. No value is written.
+//! Links that end: a record is gone, was merged away, or does not take part any more. No value is written. Who was linked with
+//! whom is remembered: back again they are linked again.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +31,7 @@ impl Engine {
         let removal = self.remove_partners(pair, pass, ended).await?;
         let now = self.clock.now();
         let mut transaction = self.checkpoint.begin().await?;
-        let (mut removed, mut parted, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut removed, mut parted, mut gone, mut merged) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
         let (mut counted, mut free) = (0, 0);
         let mut shown = 0;
         for (link, why) in ended {
@@ -44,6 +45,9 @@ impl Engine {
             };
             if self.follow_merge(&mut transaction, pair, link, side).await? {
                 continue;
+            }
+            if link.record(side).merged_into.is_some() {
+                merged.insert(link.id);
             }
             removed.push(link.id);
             parted.extend([link.store.id, link.crm.id]);
@@ -66,6 +70,8 @@ impl Engine {
         }
         if !removed.is_empty() {
             transaction.note_removals(pair.id, now, counted, free).await?;
+            let may_return: Vec<i64> = removed.iter().copied().filter(|link| !merged.contains(link)).collect();
+            transaction.remember_former(&may_return).await?;
             transaction.remove_links(&removed).await?;
             if !crate::proof::has(Fault::PartedForgotten) {
                 transaction.touch_records(&parted).await?;

@@ -260,7 +260,7 @@ events! {
         store_key: &'a str,
         /// The contact.
         crm_key: &'a str,
-        /// By what: the store field of the match rule, `hand`, or `created`.
+        /// By what: the store field of the match rule, `key` where they were linked before, `hand`, or `created`.
         by: &'a str,
     }
 

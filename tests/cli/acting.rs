@@ -129,6 +129,43 @@ async fn links_are_made_and_parted_by_hand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn links_are_made_from_a_file() {
+    let world = World::new().await;
+    world.run("sync").await.ended(1);
+    for id in [1, 2] {
+        world.run(&format!("link remove acme {id}")).await.ended(0);
+    }
+    // What the list wrote, completed by hand.
+    let listed = world.run("link --csv").await.ended(0).stdout;
+    let columns = listed.lines().next().unwrap();
+    let file = |rows: &str| std::fs::write(world.path("links.csv"), format!("{columns}\r\n{rows}")).unwrap();
+    file("acme,erp,5,c7,ambiguous,\r\nacmee,erp,1,c1,,\r\n");
+    world.run("link add --csv links.csv").await.ended(2).complains(&["did you mean \"acme\"?"]);
+    file("acme,erp,5,c7,ambiguous,\r\nacme,erp,1,,,\r\n");
+    world.run("link add --csv links.csv").await.ended(2).complains(&["row 3: `crm_key` is empty"]);
+    assert_eq!(held(&world, "ambiguous").await.len(), 3, "nothing of a bad file is used");
+    file("acme,erp,5,c7,ambiguous,\r\nacme,erp,1,c2,,\r\nacme,erp,2,c2,,\r\nacme,erp,99,c1,,\r\n");
+    let said = world.run("link add --csv links.csv").await.ended(1);
+    let lines: Vec<&str> = said.stdout.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "2 customers of acme are paired with contacts of erp, 2 are not:",
+            "  contact c2 has a link already; `attune link remove acme CUSTOMER` parts it",
+            "  acme has no customer 99",
+        ]
+    );
+    file("acme,,2,c1,,\r\n");
+    let said = world.run("link add --csv links.csv").await.ended(0);
+    assert_eq!(said.stdout, "customer 2 of acme is contact c1 of erp\n");
+    let listed = world.run("link --csv").await.ended(0).stdout;
+    for linked in ["acme,erp,5,c7,linked,", "acme,erp,1,c2,linked,", "acme,erp,2,c1,linked,"] {
+        assert!(listed.contains(linked), "{listed}");
+    }
+    world.run("link add --csv nowhere.csv").await.ended(2).complains(&["nowhere.csv: cannot be read"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_was_ambiguous_with_somebody_linked_by_hand_waits_no_more() {
     let world = World::new().await;
     world.crm("DELETE FROM contacts WHERE id IN ('c3', 'c7')").await;

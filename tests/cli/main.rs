@@ -5,7 +5,9 @@
 mod acting;
 mod beside;
 mod failing;
+mod installing;
 mod reading;
+mod runbook;
 mod world;
 
 #[path = "../openapi/traffic.rs"]

@@ -104,6 +104,67 @@ async fn a_duplicated_e_mail_on_either_side_waits_until_it_is_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_was_gone_and_is_there_again_is_linked_again_by_key() {
+    let world = World::new().await;
+    world.person(&[("Title", "a")], &[]).await;
+    world.person(&[("Title", "b")], &[]).await;
+    world.sql("ALTER TABLE contacts ADD COLUMN deleted_at TEXT").await;
+    world.configure(&Config::new(&[TITLE]).crm("deleted = \"deleted_at\""));
+    world.run("sync").await.ended(0);
+    // A contact is archived, and everything that it matched by changes meanwhile: its e-mail is another customer's now.
+    world.edit("deleted_at = '2026-01-01T00:00:00Z'", "id = 1").await;
+    world.run("sync --sweep").await.ended(0);
+    assert_eq!(linked(&world).await, 1);
+    world.store().add_customer(NewCustomer::new("other@example.com", [("Title", "c")])).unwrap();
+    world.store().set_value(1, "Title", "a, edited").unwrap();
+    world.run("sync").await.ended(0);
+    world.edit("deleted_at = NULL, email = 'other@example.com'", "id = 1").await;
+    let links = world.run("link --csv").await.ended(0);
+    assert!(links.stdout.contains("acme,erp,1,1,unique,key"), "{}", links.stdout);
+    assert_eq!(world.run("plan --json").await.json()["stores"][0]["held"][0]["reason"], "first meeting");
+    let said = world.run("sync").await;
+    let created = said.event("link.created");
+    assert_eq!((&created["store_key"], &created["crm_key"], &created["by"]), (&"1".into(), &"1".into(), &"key".into()));
+    // They differ, and what was agreed is forgotten.
+    assert_eq!(world.reasons().await, ["first meeting"]);
+    world.run("held resolve --take store --store acme --yes").await.ended(0);
+    world.run("sync").await.ended(0);
+    assert_eq!(world.cell(1, "title").await, text("a, edited"));
+    assert_eq!(linked(&world).await, 2, "the third customer is alone");
+    world.is_quiet(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_another_partner_meanwhile_does_not_go_back() {
+    let world = World::new().await;
+    world.person(&[("Title", "a")], &[]).await;
+    world.sql("ALTER TABLE contacts ADD COLUMN deleted_at TEXT").await;
+    world.configure(&Config::new(&[TITLE]).crm("deleted = \"deleted_at\""));
+    world.run("sync").await.ended(0);
+    world.edit("deleted_at = '2026-01-01T00:00:00Z'", "id = 1").await;
+    world.run("sync --sweep").await.ended(0);
+    world.contact(2, "'p1@example.com'", &[]).await;
+    world.run("sync --sweep").await.ended(0);
+    assert_eq!(world.cell(2, "title").await, text("a"));
+    world.edit("deleted_at = NULL, title = 'stays'", "id = 1").await;
+    world.run("sync --sweep").await.ended(0);
+    world.store().set_value(1, "Title", "b").unwrap();
+    world.run("sync").await.ended(0);
+    assert_eq!((world.cell(1, "title").await, world.cell(2, "title").await), (text("stays"), text("b")));
+    // And when both contacts are there and the second goes, the first is found by what it matches by.
+    world.sql("DELETE FROM contacts WHERE id = 2").await;
+    world.run("sync --sweep").await;
+    assert_eq!(linked(&world).await, 1);
+    // A person parts them: nothing links them again.
+    world.run("link remove acme 1").await.ended(0);
+    world.edit("deleted_at = '2026-01-01T00:00:00Z'", "id = 1").await;
+    world.run("sync --sweep").await.ended(0);
+    world.edit("deleted_at = NULL", "id = 1").await;
+    world.run("sync --sweep").await.ended(0);
+    assert_eq!(linked(&world).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_leaves_only_is_unlinked_without_a_write() {
     let world = World::new().await;
     for _ in 0..2 {

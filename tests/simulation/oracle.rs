@@ -331,6 +331,7 @@ fn size(world: &World, remembered: &Remembered, rows: &BTreeMap<String, usize>, 
         // Every field of every link; and records that are ambiguous or merged, once for each pair.
         ("held", remembered.links.len() * fields + records * world.plan.crms.max(world.plan.stores)),
         ("creation", records * world.plan.crms.max(world.plan.stores)),
+        ("former", records * world.plan.crms.max(world.plan.stores)),
         ("waiting", 0),
         ("source", world.systems.len()),
         ("pair", pairs),
