@@ -184,7 +184,7 @@ fn the_full_example_says_nothing_but_the_defaults() {
 #[test]
 fn the_full_example_accepts_what_it_leaves_out() {
     let text = fs::read_to_string(example("full.toml")).unwrap();
-    assert_eq!(text.matches("# none: ").count(), 5);
+    assert_eq!(text.matches("# none: ").count(), 6);
     let config = accepted(&text.replace("# none: ", ""));
     assert_eq!(config.log.format, Some(LogFormat::Json));
     let CrmKind::Sql(sql) = &config.crms["erp"].kind else { panic!("another kind") };
