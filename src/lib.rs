@@ -34,10 +34,10 @@ pub mod config;
 /// A file for each subcommand: it prints, it never decides.
 pub mod cli;
 
-/// Health and the page over HTTP.
+/// Health, metrics and the page over HTTP.
 pub mod web;
 
-/// Events: their names, fields and how they are written.
+/// Events: their names, fields and how they are written; metrics.
 pub mod telemetry;
 
 /// For the proof of the promises only: planted faults, and counts of what was met.

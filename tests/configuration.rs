@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use attune::config::{
-    self, Config, CrmKind, LogFormat, LogLevel, ModifiedBy, PairSettings, RestAuth, SalesforceGrant, Secret, Sweep,
-    Times, UrlSource,
+    self, AlertFormat, Alerts, Config, CrmKind, LogFormat, LogLevel, ModifiedBy, PairSettings, RestAuth,
+    SalesforceGrant, Secret, Sweep, Times, UrlSource,
 };
 use attune::model::{
     ApiBody, ApiPaging, Conflict, Create, Direction, FieldRule, FieldType, Mode, OnClear, OnDelete, Rail, Rails,
@@ -175,6 +175,7 @@ fn the_full_example_says_nothing_but_the_defaults() {
     let full = load(&[example("full.toml")], &[]).unwrap();
     let minimal = load(&[example("minimal.toml")], &[]).unwrap();
     assert_eq!((&full.state, &full.server, full.log), (&minimal.state, &minimal.server, minimal.log));
+    assert_eq!((&full.alerts, &minimal.alerts), (&None, &None));
     assert_eq!((&full.stores, &full.crms), (&minimal.stores, &minimal.crms));
     assert_eq!(full.mappings["b2b"].fields, [FieldRule::new("attribute:Wholesaler ID", "wholesaler_id")]);
     assert!(full.warnings.is_empty());
@@ -184,8 +185,10 @@ fn the_full_example_says_nothing_but_the_defaults() {
 #[test]
 fn the_full_example_accepts_what_it_leaves_out() {
     let text = fs::read_to_string(example("full.toml")).unwrap();
-    assert_eq!(text.matches("# none: ").count(), 6);
+    assert_eq!(text.matches("# none: ").count(), 10);
     let config = accepted(&text.replace("# none: ", ""));
+    let url = Secret::Credential("alerts".to_owned());
+    assert_eq!(config.alerts, Some(Alerts { url, format: AlertFormat::Json, after: Duration::from_secs(60) }));
     assert_eq!(config.log.format, Some(LogFormat::Json));
     let CrmKind::Sql(sql) = &config.crms["erp"].kind else { panic!("another kind") };
     assert_eq!(sql.deleted.as_deref(), Some("deleted_at"));
@@ -910,6 +913,30 @@ fn kinds_of_crm_are_known_by_name() {
         "attune.toml:2: server.admin_token: a secret never stands in a file: give it as { credential = \"NAME\" }",
         &[],
     );
+}
+
+#[test]
+fn alerts_need_a_secret_address_and_know_two_shapes() {
+    let alerts = |lines: &str| format!("{}[alerts]\n{lines}", sound());
+    let config = accepted(&alerts("url = { env = \"HOOK\" }\nformat = \"slack\"\nafter = \"0s\"\n"));
+    let url = Secret::Env("HOOK".to_owned());
+    assert_eq!(config.alerts, Some(Alerts { url, format: AlertFormat::Slack, after: Duration::ZERO }));
+    let line = sound().lines().count() + 1;
+    for (lines, number, says) in [
+        ("", line, "alerts: `url` is missing: the address of the webhook, as a secret"),
+        ("url = \"https://hooks.example.com/hunter2\"", line + 1, "alerts.url: a secret never stands in a file"),
+        ("url = { env = \"A\" }\nformat = \"teams\"", line + 2, "alerts.format: expected `json` or `slack`"),
+        ("url = { env = \"A\" }\nafter = \"2d\"", line + 2, "alerts.after: out of range: expected 0s to 1d"),
+        ("url = { env = \"A\" }\nfomat = \"json\"", line + 2, "alerts.fomat: unknown key"),
+    ] {
+        let problem = problem(&alerts(lines));
+        assert!(problem.starts_with(&format!("attune.toml:{number}: {says}")), "{problem}");
+        assert!(!problem.contains("hunter2"), "{problem}");
+    }
+    let variables = [("ATTUNE__ALERTS__URL", "https://hooks.example.com/hunter2")];
+    let files = Files::new(&[("attune.toml", &alerts("url = { file = \"hook\" }\n"))]);
+    let config = load(&files.paths, &variables).unwrap();
+    assert_eq!(config.alerts.unwrap().url, Secret::Env("ATTUNE__ALERTS__URL".to_owned()));
 }
 
 #[test]

@@ -325,9 +325,24 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn count_held(&mut self, pair: i64) -> Result<u64, Error> {
-        let query = statement("SELECT count(*) FROM held WHERE pair = ?1 AND state <> 'dropped'").bind(pair);
-        let row = self.one(query).await?;
-        Ok(u64::try_from(row.get::<i64>(0)).unwrap_or(0))
+        Ok(self.count_held_by_reason(pair).await?.into_iter().map(|(_, count)| count).sum())
+    }
+
+    /// The same, for each reason that there is.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn count_held_by_reason(&mut self, pair: i64) -> Result<Vec<(HeldReason, u64)>, Error> {
+        let query = statement(
+            "SELECT reason, count(*) FROM held WHERE pair = ?1 AND state <> 'dropped' GROUP BY reason ORDER BY reason",
+        )
+        .bind(pair);
+        let rows = self.database.rows(query).await?;
+        let count = |row: &Row| {
+            let reason = HeldReason::parse(row.get::<&str>(0)).unwrap_or(HeldReason::Conflict);
+            (reason, u64::try_from(row.get::<i64>(1)).unwrap_or(0))
+        };
+        Ok(rows.iter().map(count).collect())
     }
 }
 

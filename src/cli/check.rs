@@ -16,6 +16,7 @@ use crate::config::{self, Config, Problem};
 use crate::connector::{Prepared, Quota};
 use crate::daemon::{Blueprint, PairPlan, SourcePlan};
 use crate::engine::inability;
+use crate::http::webhook;
 use crate::model::{
     Class, DefinitionState, Direction, Failure, FieldRule, FieldShape, FieldType, Holds, OnClear, Side,
 };
@@ -45,7 +46,8 @@ pub async fn run(common: &Common, options: &Check, stop: &CancellationToken) -> 
     let looks = join_all(blueprint.sources.iter().map(|plan| look(&session, plan))).await;
     let mut looks = looks.into_iter().collect::<Result<Vec<Look<'_>>, Trouble>>()?;
     note_inabilities(&blueprint, &mut looks);
-    let warnings = warnings(&session.config, &blueprint, &looks);
+    let mut warnings = warnings(&session.config, &blueprint, &looks);
+    warnings.extend(no_alerts(&session).await);
     if options.json {
         output::document(&document(&session.config, &blueprint, &looks, &warnings))?;
     } else {
@@ -200,6 +202,16 @@ async fn remembered(
 }
 
 /// All that is unusual and stops nobody.
+/// Why no alert can be sent, where one is to be. Nothing is sent to find out.
+async fn no_alerts(session: &Session) -> Option<String> {
+    let alerts = session.config.alerts.as_ref()?;
+    let reason = match alerts.url.resolve(&session.surroundings.environment).await {
+        Ok(url) => webhook::check(&url).err()?.to_string(),
+        Err(reason) => reason,
+    };
+    Some(format!("alerts.url: {reason}; until then no message is sent"))
+}
+
 fn warnings(config: &Config, blueprint: &Blueprint, looks: &[Look<'_>]) -> Vec<String> {
     let mut warnings: Vec<String> = config.warnings.iter().map(Problem::to_string).collect();
     for look in looks {

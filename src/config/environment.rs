@@ -140,7 +140,7 @@ fn takes_one_way(names: &[String]) -> bool {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     matches!(
         names[..],
-        ["state", "url"]
+        ["state" | "alerts", "url"]
             | ["crm", _, "url" | "api_key" | "access_token" | "client_secret" | "private_key"]
             | ["defaults", "access_token"]
             | ["store", _, "access_token"]

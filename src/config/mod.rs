@@ -7,6 +7,7 @@
 //! Must not know: how anything that is configured works. It reads no environment of its own (it is handed in) and
 //! resolves no secret while loading: a missing secret is one system's trouble, not the configuration's.
 
+mod alerts;
 mod check;
 mod crm;
 mod duration;
@@ -41,7 +42,8 @@ pub use nearest::nearest;
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
 pub use settings::{
-    Calls, Config, Crm, CrmKind, Log, LogFormat, LogLevel, PairSettings, Server, State, Store, Sweep, Times,
+    AlertFormat, Alerts, Calls, Config, Crm, CrmKind, Log, LogFormat, LogLevel, PairSettings, Server, State, Store,
+    Sweep, Times,
 };
 pub use url::UrlSource;
 

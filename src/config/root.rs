@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::reader::{Fields, Reader};
 use super::tree::{Node, Value};
 use super::url::{self, Database};
-use super::{Config, Log, LogFormat, LogLevel, Server, State, UrlSource, check, crm, mapping, secret, store};
+use super::{Config, Log, LogFormat, LogLevel, Server, State, UrlSource, alerts, check, crm, mapping, secret, store};
 
-const KEYS: [&str; 7] = ["state", "server", "log", "defaults", "crm", "mapping", "store"];
+const KEYS: [&str; 8] = ["state", "server", "log", "alerts", "defaults", "crm", "mapping", "store"];
 
 const LEVELS: [LogLevel; 5] = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
 
@@ -62,6 +62,7 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
                 .and_then(|fields| fields.get("admin_token"))
                 .and_then(|node| secret::read(reader, node)),
         }),
+        alerts: get("alerts").and_then(|node| alerts::read(reader, node)),
         log: table(reader, get("log"), &["format", "level"], |fields| log(reader, fields)),
         crms,
         stores,

@@ -20,6 +20,8 @@ pub struct Config {
     pub server: Server,
     /// What is logged, and how.
     pub log: Log,
+    /// Where messages go when something changes; none: nowhere.
+    pub alerts: Option<Alerts>,
     /// By name. A name is a label, used in logs, metrics and commands; what it stands for, the system itself says.
     pub crms: BTreeMap<String, Crm>,
     /// By name; never empty.
@@ -65,6 +67,26 @@ pub struct Server {
     pub listen: Option<SocketAddr>,
     /// What a person signs in to the page with; none: nobody can, and the page is read-only.
     pub admin_token: Option<Secret>,
+}
+
+/// Messages when something changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alerts {
+    /// The address of a webhook: HTTPS, or loopback.
+    pub url: Secret,
+    /// The shape of the messages.
+    pub format: AlertFormat,
+    /// How long a state has lasted before it is told, and is over before its end is.
+    pub after: Duration,
+}
+
+/// The shape of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlertFormat {
+    /// A JSON object of ours.
+    Json,
+    /// What Slack, Mattermost and others take: `{"text": "…"}`.
+    Slack,
 }
 
 /// Logging.

@@ -6,11 +6,15 @@
 //!
 //! Must not know: what a pass does, what a connector sends, how anything is printed.
 
+mod acts;
+mod alerts;
 mod bell;
 mod blueprint;
 mod connectors;
 mod control;
 mod fleet;
+mod lookout;
+mod meters;
 mod office;
 mod outage;
 mod pair;
@@ -23,7 +27,9 @@ mod service;
 mod source;
 mod standings;
 mod supervise;
+mod told;
 mod vitals;
+mod watched;
 mod works;
 
 pub use blueprint::{Blueprint, PairPlan, SourcePlan, Surroundings};

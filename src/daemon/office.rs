@@ -1,5 +1,5 @@
-//! What the page is told, and what is done for a person who uses it: the facts of `attune status`, `held`, `explain` and
-//! `history`, through the same functions; acts as the commands leave them for the daemon.
+//! What the page is told: the facts of `attune status`, `held`, `explain` and `history`, through the same functions. What it
+//! asks for is done in `acts`.
 //!
 //! It reads through a connection of its own, one question at a time, each within a few seconds: no loop waits for it.
 
@@ -15,22 +15,19 @@ use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::acts::{carry_out, refused, stopped_now};
 use super::pair::PairState;
-use super::passes::PassNote;
-use super::requests::operate;
-use super::standings::{Known, Standings, StoreStanding, troubled};
+use super::standings::{Known, Standings, troubled};
+use super::told::{held, held_count, held_list, pair_standing, pass, quota, record, write};
 use super::vitals::Vitals;
 use super::works::Works;
-use crate::checkpoint::{
-    Checkpoint, HeldCount, HeldFilter, HeldRow, HeldState, HistoryFilter, HistoryRow, SeenCell, SourceRow, Transaction,
-};
+use crate::checkpoint::{Checkpoint, HeldFilter, HistoryFilter, SourceRow, Transaction};
 use crate::config::{Environment, Secret};
-use crate::engine::{Clock, Engine, Error, Explained, HeldAction, HeldSelection, Request, next_step, rails_of};
-use crate::model::{Side, Timestamp, Value};
+use crate::engine::{Clock, Engine, Error, rails_of};
+use crate::model::{Side, Timestamp};
 use crate::web::page::{
-    self, Act, Choice, CrmDetail, CrossedRail, Day, Held, HeldList, HeldQuery, HeldValues, Office, Outcome, Overview,
-    PairDetail, PairStanding, Pass, Quota, Record, RecordField, Records, SeenValue, Sight, SourceStanding, StoreDetail,
-    Stretch, Unavailable, Write,
+    Act, CrmDetail, CrossedRail, Day, HeldList, HeldQuery, Office, Outcome, Overview, PairDetail, PairStanding,
+    Records, Sight, SourceStanding, StoreDetail, Stretch, Unavailable,
 };
 
 /// A question is answered within this time, or not at all.
@@ -61,11 +58,6 @@ const WRITES_MAX: u64 = 20;
 const STRETCH_MS: i64 = 30 * 60 * 1000;
 
 const STRETCHES: i64 = 48;
-
-/// How often, and how many times, it is looked whether a pass has listed what it stopped.
-const LISTED_LOOK: Duration = Duration::from_millis(50);
-
-const LISTED_LOOKS_MAX: u32 = 60;
 
 /// What a day holds is kept this many times as long as it took to find.
 const DAY_KEPT: u32 = 20;
@@ -382,80 +374,6 @@ impl Office for Desk {
     }
 }
 
-// === acts ===
-
-fn refused(message: impl Into<String>) -> Outcome {
-    Outcome { done: false, message: message.into() }
-}
-
-async fn carry_out(works: &Works, act: &Act) -> Result<Outcome, Error> {
-    if works.stop.is_cancelled() {
-        return Ok(refused(
-            "the daemon is stopping, or has just read its configuration again: nothing was done; ask again",
-        ));
-    }
-    let request = match act {
-        Act::Pause(name) | Act::Resume(name) => {
-            let Some(source) = works.sources.iter().find(|source| source.name == *name) else {
-                return Ok(refused("the configuration has no store or CRM of this name"));
-            };
-            // It may be paused before it was ever reached, for instance because it cannot be.
-            let mut transaction = works.engine.checkpoint().begin().await?;
-            transaction.know_source(source.side, name).await?;
-            transaction.commit().await?;
-            let name = name.clone();
-            if matches!(act, Act::Pause(_)) { Request::Pause { name } } else { Request::Resume { name } }
-        }
-        Act::Approve { store, shown } => {
-            if stopped_when_listed(works, store).await?.as_ref() != Some(shown) {
-                return Ok(refused("nothing was let through: what is stopped now is not what was shown; look again"));
-            }
-            Request::Approve { store: store.clone() }
-        }
-        Act::Held { id, choice } => Request::Held {
-            selection: HeldSelection { ids: vec![*id], ..HeldSelection::default() },
-            action: match choice {
-                Choice::Take(side) => HeldAction::Take(*side),
-                Choice::Leave => HeldAction::Drop,
-                Choice::LookAgain => HeldAction::Retry,
-            },
-        },
-    };
-    let answer = operate(works, &request).await;
-    Ok(Outcome { done: answer.done, message: answer.message })
-}
-
-/// What stands for all that rails have stopped in the pairs of a store, and whether every one of these pairs has it listed;
-/// none: nothing is stopped.
-async fn stopped_now(transaction: &mut Transaction<'_>, store: &str) -> Result<Option<(String, bool)>, Error> {
-    let (mut stopped, mut listed) = (Vec::new(), true);
-    for pair in transaction.pairs_by_name(store).await? {
-        if let Some(rails) = transaction.pair(pair.id).await?.stopped {
-            listed &= transaction.count_stopped(pair.id).await? > 0;
-            stopped.push(format!("{} {rails}", pair.crm));
-        }
-    }
-    Ok((!stopped.is_empty()).then(|| (stopped.join(" "), listed)))
-}
-
-/// The same, once it is listed: a pass that stops says so first, and then lists what it stopped, which is what an approval
-/// lets through.
-async fn stopped_when_listed(works: &Works, store: &str) -> Result<Option<String>, Error> {
-    let mut looks = 0;
-    loop {
-        let mut transaction = works.engine.checkpoint().read().await?;
-        let now = stopped_now(&mut transaction, store).await?;
-        transaction.end().await?;
-        looks += 1;
-        match now {
-            Some((_, false)) if looks < LISTED_LOOKS_MAX => tokio::time::sleep(LISTED_LOOK).await,
-            now => return Ok(now.map(|(shown, _)| shown)),
-        }
-    }
-}
-
-// === what is told ===
-
 async fn pair_id(transaction: &mut Transaction<'_>, store: &str, crm: &str) -> Result<Option<i64>, Error> {
     let store = transaction.source(Side::Store, store).await?;
     let crm = transaction.source(Side::Crm, crm).await?;
@@ -476,137 +394,4 @@ async fn source(engine: &Engine, side: Side, name: &str) -> Result<SourceStandin
     let told = told.as_deref().and_then(|told| serde_json::from_str(told).ok()).unwrap_or(Json::Null);
     let quota = quota(&told);
     Ok(SourceStanding { name, state, reason, paused, last_read: read_at, last_sweep: swept_at, drift, quota })
-}
-
-fn pair_standing(standing: &StoreStanding, day: Option<Day>) -> PairStanding {
-    PairStanding {
-        store: standing.name.clone(),
-        crm: standing.crm.clone(),
-        state: standing.state.clone(),
-        reason: standing.reason.clone(),
-        lag_ms: standing.lag_ms,
-        pending: standing.pending,
-        held: standing.held,
-        linked: standing.linked,
-        last_pass: standing.last_pass,
-        quota: quota(&standing.quota),
-        day,
-    }
-}
-
-fn quota(told: &Json) -> Option<Quota> {
-    Some(Quota { left: told["left"].as_u64()?, of: told["quota"].as_u64()? })
-}
-
-fn pass(note: &PassNote) -> Pass {
-    let balance = note.balance;
-    Pass {
-        number: note.number,
-        at: note.at,
-        duration_ms: note.duration_ms,
-        ended: note.ended.clone(),
-        observed: balance.observed,
-        unchanged: balance.unchanged,
-        agreed: balance.agreed,
-        written: balance.written,
-        held: balance.held,
-        kept: balance.kept,
-        superseded: balance.superseded,
-        pending: balance.pending,
-        failed: balance.failed,
-        unlinked: balance.unlinked,
-    }
-}
-
-fn held_count(count: HeldCount) -> page::HeldCount {
-    page::HeldCount { reason: count.reason, count: count.count }
-}
-
-fn held_list(query: &HeldQuery, counts: &[HeldCount], rows: Vec<Held>, more: bool) -> HeldList {
-    let (mut stores, mut reasons) = (BTreeMap::<&str, u64>::new(), Vec::<page::HeldCount>::new());
-    let mut total = 0;
-    for count in counts {
-        *stores.entry(&count.store).or_default() += count.count;
-        if query.store.as_ref().is_some_and(|store| *store != count.store) {
-            continue;
-        }
-        match reasons.iter_mut().find(|reason| reason.reason == count.reason) {
-            Some(reason) => reason.count += count.count,
-            None => reasons.push(held_count(count.clone())),
-        }
-        if query.reason.is_none_or(|reason| reason == count.reason) {
-            total += count.count;
-        }
-    }
-    let stores = stores.into_iter().map(|(store, count)| (store.to_owned(), count)).collect();
-    HeldList { rows, total, more, stores, reasons }
-}
-
-fn held(row: &HeldRow, sight: Sight) -> Held {
-    let values = || HeldValues {
-        agreed: row.agreed.as_deref().map(value),
-        store: value(&row.store_value),
-        crm: value(&row.crm_value),
-        detail: row.detail.clone(),
-    };
-    Held {
-        id: row.id,
-        store: row.store.clone(),
-        crm: row.crm.clone(),
-        store_key: row.store_key.clone(),
-        crm_key: row.crm_key.clone(),
-        field: row.field.clone(),
-        reason: row.reason,
-        since: row.since,
-        chosen: if let HeldState::Take(side) = row.state { Some(side) } else { None },
-        next_step: next_step(row),
-        values: (sight == Sight::Whole).then(values),
-    }
-}
-
-/// A value that the checkpoint holds as JSON; none: nothing.
-fn value(text: &str) -> Option<Value> {
-    serde_json::from_str::<Option<Value>>(text).ok().flatten()
-}
-
-fn write(row: &HistoryRow) -> Write {
-    Write {
-        at: row.at,
-        pass: row.pass,
-        crm: row.crm.clone(),
-        store_key: row.store_key.clone(),
-        crm_key: row.crm_key.clone(),
-        field: row.field.clone(),
-        side: row.side.clone(),
-        old: value(&row.old),
-        new: value(&row.new),
-        reason: row.reason.clone(),
-        outcome: row.outcome.clone(),
-    }
-}
-
-fn record(store: &str, crm: &str, explained: Explained) -> Record {
-    let linked = explained.partner.is_some();
-    let (own, partner) = (Some(explained.key), explained.partner);
-    let (store_key, crm_key) = if explained.side == Side::Store { (own, partner) } else { (partner, own) };
-    let seen = |cell: SeenCell| SeenValue { value: cell.value, modified: cell.modified };
-    let fields = explained.fields.into_iter().map(|field| RecordField {
-        name: field.field,
-        agreed: field.agreed.map(|agreed| serde_json::from_value::<Option<Value>>(agreed).ok().flatten()),
-        store: field.store.map(seen),
-        crm: field.crm.map(seen),
-        next: field.held_id.map_or(field.next.clone(), |id| field.next.replace(" ID", &format!(" {id}"))),
-        held: field.held_id,
-    });
-    Record {
-        store: store.to_owned(),
-        crm: crm.to_owned(),
-        store_key,
-        crm_key,
-        linked,
-        gone: explained.gone,
-        why: explained.why,
-        fields: fields.collect(),
-        writes: explained.history.iter().map(write).collect(),
-    }
 }

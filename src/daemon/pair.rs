@@ -98,6 +98,12 @@ impl PairState {
         self.passed.load(Ordering::SeqCst)
     }
 
+    /// Why its last pass failed, if it did, while both of its sources work as far as is known.
+    pub fn failing(&self) -> Option<String> {
+        let sound = self.store.obstacle().is_none() && self.crm.obstacle().is_none();
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|_| sound)
+    }
+
     /// Why it does not pass, where there is a reason.
     pub fn obstacle(&self) -> Option<String> {
         let source = |source: &SourceState| {

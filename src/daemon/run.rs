@@ -5,23 +5,29 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::alerts::{self, Herald};
 use super::blueprint::Surroundings;
 use super::control::{Control, Reloaded};
+use super::lookout::Lookout;
+use super::meters::Meters;
 use super::office::Desk;
+use super::pulse::Pulse;
 use super::schedule::Sweeps;
 use super::supervise::supervised;
 use super::vitals::Vitals;
 use super::works::Works;
 use super::{millis, pair, requests, service, source};
 use crate::checkpoint::{Checkpoint, Lock};
-use crate::config::{Config, Environment, Problems};
+use crate::config::{Alerts, Config, Environment, Problems};
 use crate::engine::{self, Clock, Engine, SystemClock};
 use crate::http::Client;
-use crate::telemetry::Event;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{self, Event};
 use crate::web::{CannotListen, Server};
 
 /// Reads the configuration again, from where it was read first. Called on a thread that may block.
@@ -130,6 +136,8 @@ pub async fn run(settings: RunSettings) -> Result<Ended, Error> {
     };
     let mut daemon = Daemon {
         panics: Arc::default(),
+        metrics: Metrics::listen(),
+        alerts: watch::Sender::new(config.alerts.clone()),
         config: config.clone(),
         settings: &settings,
         running: Running::none(),
@@ -139,6 +147,9 @@ pub async fn run(settings: RunSettings) -> Result<Ended, Error> {
     let engine = Engine::new(settings.checkpoint.clone(), Arc::clone(&settings.clock), CancellationToken::new());
     engine.recognise_restored_checkpoint().await?;
     let vitals = daemon.start(config.clone(), &BTreeSet::new()).await;
+    let lookout = Arc::new(Lookout::default());
+    let telling = daemon.tell(&vitals, &lookout);
+    let meters = Arc::new(Meters::new(Arc::clone(&daemon.metrics), Arc::clone(&vitals), lookout));
     let closing = CancellationToken::new();
     let serving = server.map(|server| {
         control.listens_on(server.address());
@@ -147,7 +158,7 @@ pub async fn run(settings: RunSettings) -> Result<Ended, Error> {
         let desk = Arc::new(Desk::new(Arc::clone(&vitals), clock, token, settings.environment.clone()));
         let looking = Arc::clone(&desk);
         tokio::spawn(async move { looking.say_missing_token().await });
-        tokio::spawn(server.serve(Arc::clone(&vitals) as _, desk, closing.clone()))
+        tokio::spawn(server.serve(Arc::clone(&vitals) as _, meters, desk, closing.clone()))
     });
     let (stores, crms, pairs) = daemon.counts();
     Event::DaemonStarted { version: env!("CARGO_PKG_VERSION"), stores, crms, pairs }.emit();
@@ -184,6 +195,8 @@ pub async fn run(settings: RunSettings) -> Result<Ended, Error> {
     if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(1), requests::refuse_all(&engine)).await {
         tracing::debug!(target: "attune", "open requests could not be answered: {error}");
     }
+    // It was told to stop when we were, and drops what it was sending.
+    let _ = telling.await;
     closing.cancel();
     if let Some(serving) = serving {
         // It ends within a second; that it panicked changes nothing any more.
@@ -200,11 +213,20 @@ fn say_warnings(config: &Config) {
     }
 }
 
+/// There are metrics of these works, and of nothing else.
+fn serve(metrics: &Metrics, works: &Works) {
+    let sources = works.sources.iter().map(|state| telemetry::Source::of(state.side, &state.name));
+    let pairs = works.pairs.iter().map(|state| telemetry::Pair { store: &state.plan.store, crm: &state.plan.crm });
+    metrics.serve(&sources.collect::<Vec<_>>(), &pairs.collect::<Vec<_>>());
+}
+
 /// The process: what stays when the configuration changes.
 struct Daemon<'a> {
     settings: &'a RunSettings,
     config: Config,
     panics: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
+    alerts: watch::Sender<Option<Alerts>>,
     running: Running,
     vitals: Option<Arc<Vitals>>,
 }
@@ -233,9 +255,35 @@ impl Daemon<'_> {
             Some(vitals) => Arc::clone(vitals),
             None => Arc::clone(self.vitals.insert(Arc::new(Vitals::new(Arc::clone(&works))))),
         };
+        serve(&self.metrics, &works);
         self.running = Running::start(Arc::clone(&works)).await;
         vitals.look_at(works);
         vitals
+    }
+
+    /// Starts what tells people of changes. It stays when the configuration changes.
+    fn tell(&self, vitals: &Arc<Vitals>, lookout: &Arc<Lookout>) -> JoinHandle<()> {
+        let herald = Arc::new(Herald {
+            vitals: Arc::clone(vitals),
+            lookout: Arc::clone(lookout),
+            clock: Arc::clone(&self.settings.clock),
+            client: self.settings.client.clone(),
+            environment: self.settings.environment.clone(),
+            configured: self.alerts.subscribe(),
+            stop: self.settings.control.stopping().clone(),
+            pulse: Pulse::default(),
+        });
+        let panics = Arc::clone(&self.panics);
+        tokio::spawn(async move {
+            let again = || alerts::run(Arc::clone(&herald));
+            supervised("alerts".to_owned(), &herald.pulse, &panics, &herald.stop, again).await;
+        })
+    }
+
+    fn note_rejected(&self, rejected: bool) {
+        if let Some(vitals) = &self.vitals {
+            vitals.note_rejected(rejected);
+        }
     }
 
     fn counts(&self) -> (u64, u64, u64) {
@@ -258,16 +306,19 @@ impl Daemon<'_> {
         let config = match narrowed {
             Ok(config) => config,
             Err((problems, reason)) => {
+                self.note_rejected(true);
                 Event::ConfigRejected { problems, reason: &reason }.emit();
                 return Reloaded::Rejected(reason);
             }
         };
+        self.note_rejected(false);
         say_warnings(&config);
         let (old, new) = (&self.config, &config);
         if old.state != new.state || old.server != new.server || old.log != new.log {
             tracing::warn!(target: "attune", event = "note", "changes of [state], [server] and [log] take effect at the next start");
         }
         let same = old.stores == new.stores && old.crms == new.crms && old.mappings == new.mappings;
+        self.alerts.send_replace(config.alerts.clone());
         self.config = config.clone();
         if same {
             // Who asks may have mended a secret.

@@ -17,6 +17,7 @@ use super::works::Works;
 use crate::config::{Sweep, Times};
 use crate::engine::{Error, Pulled, Reach, Source};
 use crate::model::{Class, Side};
+use crate::telemetry::metrics::{Measure, ReadOutcome};
 use crate::telemetry::{Event, Source as Named};
 
 /// How long the first read of a CRM waits for its stores to be reached.
@@ -65,6 +66,11 @@ impl SourceState {
             outage: Mutex::new(None),
             paused: AtomicBool::new(false),
         }
+    }
+
+    /// As events name it.
+    pub fn event(&self) -> Named<'_> {
+        Named::of(self.side, &self.name)
     }
 
     /// The source, once it was reached, and while it does not refuse us.
@@ -232,11 +238,13 @@ impl SourceLoop {
             }
             Ok(Some(pulled)) => {
                 self.works.note_checkpoint(None);
+                let outcome = if pulled.torn { ReadOutcome::Torn } else { ReadOutcome::Whole };
+                Measure::Read { source: state.event(), outcome, records: pulled.records }.note();
                 if let Some(since) = self.paused_since.take()
                     && state.outage().is_none()
                 {
-                    let source = Named::of(state.side, &state.name);
-                    Event::SourceRecovered { source, duration_ms: super::millis(since.elapsed()) }.emit();
+                    let duration_ms = super::millis(since.elapsed());
+                    Event::SourceRecovered { source: state.event(), duration_ms }.emit();
                 }
                 state.works_again(&self.works, None).await;
                 let news = pulled.records > 0 || pulled.gone > 0 || pulled.swept;
@@ -265,6 +273,7 @@ impl SourceLoop {
                 if failed.of_checkpoint {
                     self.works.note_checkpoint(Some(&failed.message));
                 } else {
+                    Measure::Read { source: state.event(), outcome: ReadOutcome::Failed, records: 0 }.note();
                     state.fails(&self.works, &failed, delay, None).await;
                 }
                 if matches!(failed.class, Class::Auth | Class::Misconfigured) {
@@ -327,8 +336,7 @@ impl SourceLoop {
         transaction.end().await?;
         if !state.paused.swap(paused, Ordering::SeqCst) && paused && self.first {
             // Whoever pauses it while we run is told by what he did.
-            let source = Named::of(state.side, &state.name);
-            Event::SourcePaused { source, reason: "a person paused it before this start" }.emit();
+            Event::SourcePaused { source: state.event(), reason: "a person paused it before this start" }.emit();
         }
         Ok(paused)
     }

@@ -1,6 +1,6 @@
 //! Whether the process is alive and ready: for `/livez`, `/readyz` and systemd's watchdog.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -19,16 +19,28 @@ const NAMED_MAX: usize = 100;
 /// Looks at the works of the moment.
 pub(super) struct Vitals {
     works: RwLock<Arc<Works>>,
+    /// The last reading of the configuration was rejected: one before is in force.
+    rejected: AtomicBool,
 }
 
 impl Vitals {
     pub fn new(works: Arc<Works>) -> Self {
-        Self { works: RwLock::new(works) }
+        Self { works: RwLock::new(works), rejected: AtomicBool::new(false) }
     }
 
     /// From now on these works are looked at.
     pub fn look_at(&self, works: Arc<Works>) {
         *self.works.write().unwrap_or_else(PoisonError::into_inner) = works;
+    }
+
+    /// Notes whether the configuration, read again, was rejected.
+    pub fn note_rejected(&self, rejected: bool) {
+        self.rejected.store(rejected, Ordering::Relaxed);
+    }
+
+    /// Whether the configuration in force is not the last one that was read.
+    pub fn is_rejected(&self) -> bool {
+        self.rejected.load(Ordering::Relaxed)
     }
 
     /// The works of the moment.
@@ -44,6 +56,12 @@ impl Vitals {
         let requests = std::iter::once(("requests".to_owned(), &works.requests_pulse));
         let hanging = sources.chain(pairs).chain(requests).filter(|(_, pulse)| !pulse.is_alive());
         (hanging.map(|(name, _)| name).collect(), works.sources.len() + works.pairs.len() + 1)
+    }
+
+    /// How many loops hang, and how many there are.
+    pub fn loops(&self) -> (usize, usize) {
+        let (hanging, loops) = self.hanging();
+        (hanging.len(), loops)
     }
 
     /// Whether every loop turns.
@@ -114,10 +132,14 @@ impl Health for Vitals {
         failing.truncate(NAMED_MAX);
         let status = if well { "ready" } else { "not ready" };
         let pairs = self.works().pairs.len();
+        // It works by the one before, which is sound: no reason to take it out of service.
+        let configuration =
+            self.is_rejected().then_some("the last one that was read was rejected, the one before is in force");
         Condition {
             well,
             about: json!({
                 "status": status, "pairs": pairs, "waiting": waiting, "failing": failing, "checkpoint": checkpoint,
+                "configuration": configuration,
             }),
         }
     }

@@ -379,6 +379,11 @@ impl Engine {
         &*self.clock
     }
 
+    /// The clock, for another engine.
+    pub(crate) fn shared_clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
     pub(crate) fn going_on(&self) -> Result<(), Error> {
         if self.stop.is_cancelled() { Err(Error::Stopped) } else { Ok(()) }
     }

@@ -23,6 +23,8 @@ pub struct PairStatus {
     pub pending: u64,
     /// Fields and records that wait for a person.
     pub held: u64,
+    /// The same by reason, those that there are.
+    pub held_by_reason: Vec<(HeldReason, u64)>,
     /// Ours.
     pub last_pass: Option<Timestamp>,
     /// Ours: of the store.
@@ -155,7 +157,7 @@ impl Engine {
             Ok(decided) => decided?,
             Err(_) => transaction.unsettled(pair.id).await?,
         };
-        let held = transaction.count_held(pair.id).await?;
+        let held_by_reason = transaction.count_held_by_reason(pair.id).await?;
         let linked = transaction.count_links(pair.id).await?;
         let store = transaction.source(Side::Store, &pair.store.name).await?;
         let crm = transaction.source(Side::Crm, &pair.crm.name).await?;
@@ -182,7 +184,8 @@ impl Engine {
             reason,
             lag_ms: since.map_or(0, |since| u64::try_from(now.millis_since(since)).unwrap_or(0)),
             pending,
-            held,
+            held: held_by_reason.iter().map(|(_, count)| count).sum(),
+            held_by_reason,
             last_pass: row.passed_at,
             last_sweep: store.as_ref().and_then(|source| source.swept_at),
             drift: [&store, &crm].into_iter().flatten().map(|source| source.drift).sum(),

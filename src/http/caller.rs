@@ -16,6 +16,7 @@ use super::client::Base;
 use super::throttle::Running;
 use super::{Client, Lane, Throttle, failure};
 use crate::model::{Class, Failure};
+use crate::telemetry::metrics::{CallOutcome, Measure};
 
 /// The largest body that is read by default: 16 MiB. A page of 250 customers with 50 values each is a tenth of it.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -329,7 +330,11 @@ impl Caller {
         }
 
         let began = Instant::now();
-        let response = call.send().await.map_err(|error| failure::of_transport(&place, &error))?;
+        let sent = call.send().await;
+        let outcome =
+            sent.as_ref().map_or(CallOutcome::Unanswered, |answer| CallOutcome::of_status(answer.status().as_u16()));
+        Measure::Call { source: self.throttle.source(), outcome }.note();
+        let response = sent.map_err(|error| failure::of_transport(&place, &error))?;
         let took = began.elapsed();
 
         let status = response.status().as_u16();

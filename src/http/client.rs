@@ -133,6 +133,19 @@ impl Base {
     }
 }
 
+impl Base {
+    /// The host of an address that is a secret: shown without anything else of it. None unless HTTPS or this machine.
+    pub(super) fn of_host(url: &Url) -> Option<Self> {
+        let host = url.host_str()?;
+        let plain_loopback = url.scheme() == "http" && is_loopback(url);
+        (url.scheme() == "https" || plain_loopback).then(|| {
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            let shown = format!("{host}{port}");
+            Self { address: format!("{}://{shown}", url.scheme()), shown, plain_loopback }
+        })
+    }
+}
+
 fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     let bare = host.trim_start_matches('[').trim_end_matches(']');

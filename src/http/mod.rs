@@ -16,6 +16,7 @@ mod lanes;
 mod pace;
 mod throttle;
 mod told;
+pub mod webhook;
 
 pub use answer::Answer;
 pub use caller::{Caller, Credential, Endpoint, Fetch, Pay, Request, SecretProvider, SecretSource, Settings, Turn};
@@ -38,7 +39,7 @@ pub enum Lane {
 }
 
 /// A quota as the source last told it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Quota {
     /// Calls left in this window, for all apps together.
     pub left: u64,

@@ -19,6 +19,7 @@ use super::pace::Pace;
 use super::told::Told;
 use super::{Lane, Quota};
 use crate::model::{Class, Failure, Side};
+use crate::telemetry::metrics::Measure;
 use crate::telemetry::{Event, Source};
 
 /// Waits shorter than this are pacing, not news.
@@ -108,6 +109,11 @@ impl Throttle {
         &self.cancel
     }
 
+    /// The system, as events name it.
+    pub(super) fn source(&self) -> Source<'_> {
+        self.settings.event()
+    }
+
     /// What the system last told of its quota.
     pub fn quota(&self) -> Option<Quota> {
         self.state().pace.quota(Instant::now())
@@ -184,6 +190,7 @@ impl Throttle {
             return Ok(());
         }
         let place = Place { throttle: self, waiter: self.state().lanes.join(lane, calls) };
+        let mut waiting_since = None;
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -196,9 +203,14 @@ impl Throttle {
                             state.pace.take_reserved();
                             state.pace.start(now);
                         }
+                        drop(state);
+                        if let Some(since) = waiting_since {
+                            Measure::QuotaWait { source: self.source(), waited: now - since }.note();
+                        }
                         return Ok(());
                     }
                     Err(again_at) => {
+                        waiting_since.get_or_insert(now);
                         if let Some(at) = again_at {
                             self.say_waiting(&mut state, at - now, now);
                         }

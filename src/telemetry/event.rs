@@ -74,8 +74,9 @@ macro_rules! events {
                 }
             }
 
-            /// Writes it at `level`.
+            /// Counts it, and writes it at `level`.
             fn write(&self, level: Level) {
+                super::metrics::hear(self);
                 // A first pass makes as many quiet events as there are records: their messages are not even composed.
                 if level > LevelFilter::current() {
                     return;
@@ -622,12 +623,17 @@ impl Loggable for HeldReason {
 
 impl Loggable for Class {
     fn loggable(&self) -> impl tracing::Value + '_ {
-        match self {
-            Self::Retry => "retry",
-            Self::Auth => "auth",
-            Self::Rejected => "rejected",
-            Self::Misconfigured => "misconfigured",
-            Self::Broken => "broken",
-        }
+        class_word(*self)
+    }
+}
+
+/// The word for a class.
+pub(super) const fn class_word(class: Class) -> &'static str {
+    match class {
+        Class::Retry => "retry",
+        Class::Auth => "auth",
+        Class::Rejected => "rejected",
+        Class::Misconfigured => "misconfigured",
+        Class::Broken => "broken",
     }
 }

@@ -1,10 +1,11 @@
-//! Over HTTP: `/livez` and `/readyz`, for whoever starts and watches the process; the [`page`], for people.
+//! Over HTTP: `/livez`, `/readyz` and `/metrics`, for whoever starts and watches the process; the [`page`], for people.
 //!
 //! Health answers questions and changes nothing. What it is told is public to whoever reaches the address: states and
 //! sentences, never a secret or personal data. Every connection is bounded: its headers, its time, how many there are.
 //!
-//! Must not know: the daemon, the engine, the checkpoint. It asks a `Health` and an `Office`.
+//! Must not know: the daemon, the engine, the checkpoint. It asks a `Health`, a `Meters` and an `Office`.
 
+mod metrics;
 pub mod page;
 
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use metrics::Meters;
 use page::Office;
 
 /// Connections at the same time; further ones wait to be accepted.
@@ -97,8 +99,14 @@ impl Server {
     }
 
     /// Answers until `stop` is cancelled, and a second longer what is under way then.
-    pub async fn serve(self, health: Arc<dyn Health>, office: Arc<dyn Office>, stop: CancellationToken) {
-        let router = router(health).merge(page::router(office));
+    pub async fn serve(
+        self,
+        health: Arc<dyn Health>,
+        meters: Arc<dyn Meters>,
+        office: Arc<dyn Office>,
+        stop: CancellationToken,
+    ) {
+        let router = router(health).merge(metrics::routes(meters)).merge(page::router(office));
         let mut connections = JoinSet::new();
         loop {
             while connections.try_join_next().is_some() {}
@@ -175,6 +183,13 @@ mod tests {
         }
     }
 
+    #[async_trait]
+    impl Meters for Fixed {
+        async fn text(&self) -> String {
+            "# EOF\n".to_owned()
+        }
+    }
+
     async fn ask(address: SocketAddr, request: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -191,12 +206,16 @@ mod tests {
         let taken = Server::bind(address).await.unwrap_err().to_string();
         assert!(taken.contains(&format!("cannot listen on {address}")) && taken.contains("server.listen"), "{taken}");
 
-        let serving =
-            tokio::spawn(server.serve(Arc::new(Fixed), Arc::new(page::page_test::Fixed::default()), stop.clone()));
+        let office = Arc::new(page::page_test::Fixed::default());
+        let serving = tokio::spawn(server.serve(Arc::new(Fixed), Arc::new(Fixed), office, stop.clone()));
         let live = ask(address, "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await;
         assert!(live.starts_with("HTTP/1.1 200") && live.ends_with(r#"{"status":"alive"}"#), "{live}");
         let ready = ask(address, "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await;
         assert!(ready.starts_with("HTTP/1.1 503") && ready.ends_with(r#"{"status":"not ready"}"#), "{ready}");
+        let metrics = ask(address, "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+        assert!(metrics.starts_with("HTTP/1.1 200") && metrics.contains(kind), "{metrics}");
+        assert!(metrics.ends_with("\r\n\r\n# EOF\n"), "{metrics}");
         assert!(ask(address, "GET /else HTTP/1.1\r\nhost: x\r\n\r\n").await.starts_with("HTTP/1.1 404"));
         assert!(ask(address, "POST /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.starts_with("HTTP/1.1 405"));
         let long = format!("GET /livez HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(2 * HEAD_BYTES_MAX));

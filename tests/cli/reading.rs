@@ -42,6 +42,24 @@ async fn check_reaches_everything_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn check_says_where_no_alert_could_be_sent_and_shows_nothing_of_the_address() {
+    let world = World::new().await;
+    world.configure("", "", "[alerts]\nurl = { env = \"HOOK\" }");
+    let warnings = async |address: &str| {
+        let checked = world.run_with("check --json", "HOOK", address).await.ended(0).json();
+        let warnings = checked["warnings"].as_array().unwrap().clone();
+        warnings.into_iter().filter(|warning| warning.as_str().unwrap().starts_with("alerts.url")).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings("https://hooks.example.com/services/hunter2").await, [""; 0]);
+    let told = warnings("http://hooks.example.com/services/hunter2").await;
+    let expected = "alerts.url: the address of the webhook must begin with https://, except on this machine (127.0.0.1); \
+                    until then no message is sent";
+    assert_eq!(told, [expected]);
+    let missing = world.run("check --json").await.ended(0).json();
+    assert!(missing["warnings"].to_string().contains("alerts.url: the variable $HOOK is not set"), "{missing}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plan_says_everything_and_writes_nothing() {
     let world = World::new().await;
     let first = shows!("plan", world, "plan").ended(0);

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alerts;
 mod browser;
 mod isolation;
+mod metrics;
 mod orders;
 mod page;
 mod sharing;

@@ -17,6 +17,7 @@ use crate::model::{
     Canonical, Cell, Class, Failure, FieldRule, HeldReason, Key, Observed, Outcome, Seen, Side, Timestamp, Why,
 };
 use crate::proof::Fault;
+use crate::telemetry::metrics::{Measure, WriteOutcome};
 
 /// How often writes that are known not to have happened are sent again in one pass.
 const RESENDS_MAX: u32 = 3;
@@ -155,7 +156,7 @@ impl Push<'_> {
         for ready in refused.iter().flatten() {
             settling.settled.push(Settled { id: ready.attempt, outcome: "refused", open: false });
         }
-        let (mut again, mut unknown) = (Vec::new(), None);
+        let (mut again, mut unknown, mut unknowns) = (Vec::new(), None, 0_u64);
         for (ready, outcome) in outcomes {
             match outcome {
                 Outcome::Unknown(_) if crate::proof::has(Fault::UnknownIsSuccess) => {
@@ -189,8 +190,17 @@ impl Push<'_> {
                 Outcome::Unknown(failure) => {
                     settling.outcomes.push((ready.item.link, ready.item.field, Place::Pending));
                     unknown = Some(failure);
+                    unknowns += 1;
                 }
             }
+        }
+        let written = settling.settled.iter().filter(|settled| settled.outcome == "written").count() as u64;
+        let refused = settling.settled.len() as u64 - written;
+        let pair = self.pair.event();
+        for (outcome, count) in
+            [(WriteOutcome::Written, written), (WriteOutcome::Refused, refused), (WriteOutcome::Unknown, unknowns)]
+        {
+            Measure::Writes { pair, side, outcome, count }.note();
         }
         self.unknown_rounds = if unknown.is_some() { self.unknown_rounds + 1 } else { 0 };
         if let Some(failure) = unknown.filter(|_| self.unknown_rounds >= UNKNOWN_ROUNDS_MAX) {

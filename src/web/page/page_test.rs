@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::model::{HeldReason, Side, Timestamp, Value};
-use crate::web::{Condition, Health, Server};
+use crate::web::{Condition, Health, Meters, Server};
 
 const TOKEN: &str = "a token that nobody guesses";
 
@@ -163,6 +163,13 @@ impl Health for Fixed {
     }
 }
 
+#[async_trait]
+impl Meters for Fixed {
+    async fn text(&self) -> String {
+        String::new()
+    }
+}
+
 /// A server with the page.
 struct Site {
     address: SocketAddr,
@@ -199,7 +206,8 @@ impl Site {
     async fn open(office: Fixed) -> Self {
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (address, stop) = (server.address(), CancellationToken::new());
-        tokio::spawn(server.serve(Arc::new(office.clone()), Arc::new(office.clone()), stop.clone()));
+        let own = Arc::new(office.clone());
+        tokio::spawn(server.serve(Arc::clone(&own) as _, Arc::clone(&own) as _, own, stop.clone()));
         Self { address, office, stop }
     }
 
