@@ -34,7 +34,7 @@ pub mod config;
 /// A file for each subcommand: it prints, it never decides.
 pub mod cli;
 
-/// Health and metrics over HTTP.
+/// Health, metrics and the page over HTTP.
 pub mod web;
 
 /// Events: their names, fields and how they are written; metrics.

@@ -138,6 +138,7 @@ fn the_minimal_example_loads_with_every_default() {
     assert_eq!(config.state.url, UrlSource::Literal("sqlite:attune.db".to_owned()));
     assert_eq!(config.state.keep, Keep { age: Duration::from_secs(365 * 86_400), writes: 5_000_000 });
     assert_eq!(config.server.listen, Some("127.0.0.1:9464".parse().unwrap()));
+    assert_eq!(config.server.admin_token, None);
     assert_eq!((config.log.format, config.log.level), (None, LogLevel::Info));
     let store = &config.stores["acme"];
     assert_eq!((store.name.as_str(), store.store_hash.as_str()), ("acme", "abc123"));
@@ -174,7 +175,7 @@ fn the_minimal_example_loads_with_every_default() {
 fn the_full_example_says_nothing_but_the_defaults() {
     let full = load(&[example("full.toml")], &[]).unwrap();
     let minimal = load(&[example("minimal.toml")], &[]).unwrap();
-    assert_eq!((&full.state, full.server, full.log), (&minimal.state, minimal.server, minimal.log));
+    assert_eq!((&full.state, &full.server, full.log), (&minimal.state, &minimal.server, minimal.log));
     assert_eq!((&full.alerts, &minimal.alerts), (&None, &None));
     assert_eq!((&full.stores, &full.crms), (&minimal.stores, &minimal.crms));
     assert_eq!(full.mappings["b2b"].fields, [FieldRule::new("attribute:Wholesaler ID", "wholesaler_id")]);
@@ -185,7 +186,7 @@ fn the_full_example_says_nothing_but_the_defaults() {
 #[test]
 fn the_full_example_accepts_what_it_leaves_out() {
     let text = fs::read_to_string(example("full.toml")).unwrap();
-    assert_eq!(text.matches("# none: ").count(), 9);
+    assert_eq!(text.matches("# none: ").count(), 10);
     let config = accepted(&text.replace("# none: ", ""));
     let url = Secret::Credential("alerts".to_owned());
     assert_eq!(config.alerts, Some(Alerts { url, format: AlertFormat::Json, after: Duration::from_secs(60) }));
@@ -218,6 +219,7 @@ fn every_setting_reaches_the_configuration() {
 url = "sqlite:/var/lib/attune/state.db"
 [server]
 listen = "off"
+admin_token = { file = "admin.token" }
 [log]
 format = "text"
 level = "debug"
@@ -279,6 +281,7 @@ sync = [{ crm = "erp", mapping = "b2b" }]
     );
     assert_eq!(config.state.url, UrlSource::Literal("sqlite:/var/lib/attune/state.db".to_owned()));
     assert_eq!(config.server.listen, None);
+    assert_eq!(config.server.admin_token, Some(Secret::File("admin.token".into())));
     assert_eq!((config.log.format, config.log.level.as_str()), (Some(LogFormat::Text), "debug"));
     let crm = &config.crms["erp"];
     assert_eq!(crm.times.sweep, Sweep::Cron("0 30 3 * * MON-FRI".to_owned()));
@@ -910,6 +913,11 @@ fn kinds_of_crm_are_known_by_name() {
     refused(
         &format!("[server]\nlisten = \"localhost\"\n{}", sound()),
         "attune.toml:2: server.listen: expected an address and a port in quotes, such as \"127.0.0.1:9464\", or \"off\"",
+        &[],
+    );
+    refused(
+        &format!("[server]\nadmin_token = \"{TOKEN}\"\n{}", sound()),
+        "attune.toml:2: server.admin_token: a secret never stands in a file: give it as { credential = \"NAME\" }",
         &[],
     );
 }

@@ -118,6 +118,23 @@ pub struct HeldFilter {
     pub reasons: Vec<HeldReason>,
     /// Only those held since this moment or later.
     pub since: Option<Timestamp>,
+    /// Only those with a higher number: the next page.
+    pub after: Option<i64>,
+    /// At most this many, oldest first.
+    pub limit: Option<u64>,
+}
+
+/// How many fields and records of one pair are held for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldCount {
+    /// The store's label.
+    pub store: String,
+    /// The CRM's label.
+    pub crm: String,
+    /// Why.
+    pub reason: HeldReason,
+    /// How many.
+    pub count: u64,
 }
 
 /// What waits for a person, and not for a pass or for an edit.
@@ -201,16 +218,38 @@ impl Transaction<'_> {
                AND (json_array_length(?2) = 0 OR s.name IN (SELECT value FROM json_each(?2)))
                AND (json_array_length(?3) = 0 OR f.name IN (SELECT value FROM json_each(?3)))
                AND (json_array_length(?4) = 0 OR h.reason IN (SELECT value FROM json_each(?4)))
-               AND h.since >= ?5 ORDER BY h.id"
+               AND h.since >= ?5 AND h.id > ?6 ORDER BY h.id LIMIT ?7"
         );
         let query = statement(sql)
             .bind(json(&filter.ids)?)
             .bind(json(&filter.stores)?)
             .bind(json(&filter.fields)?)
             .bind(json(&filter.reasons)?)
-            .bind(filter.since.map_or(0, Timestamp::as_millis));
+            .bind(filter.since.map_or(0, Timestamp::as_millis))
+            .bind(filter.after.unwrap_or(0))
+            .bind(filter.limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(-1));
         let rows = self.database.rows(query).await?;
         Ok(rows.iter().map(held_row).collect())
+    }
+
+    /// How much is held, by pair and reason. What a person has dropped is not held any more.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn held_counts(&mut self) -> Result<Vec<HeldCount>, Error> {
+        let query = statement(
+            "SELECT s.name, c.name, h.reason, count(*) FROM held AS h CROSS JOIN pair AS p ON p.id = h.pair
+             CROSS JOIN source AS s ON s.id = p.store CROSS JOIN source AS c ON c.id = p.crm
+             WHERE h.state <> 'dropped' GROUP BY s.name, c.name, h.reason ORDER BY s.name, c.name, count(*) DESC, h.reason",
+        );
+        let rows = self.database.rows(query).await?;
+        let count = |row: &Row| HeldCount {
+            store: row.get(0),
+            crm: row.get(1),
+            reason: HeldReason::parse(row.get::<&str>(2)).unwrap_or(HeldReason::Conflict),
+            count: u64::try_from(row.get::<i64>(3)).unwrap_or(0),
+        };
+        Ok(rows.iter().map(count).collect())
     }
 
     /// Holds fields and records. One that is held already keeps its number, and its beginning if the reason is the same.

@@ -25,7 +25,66 @@ pub struct ExplainRow {
     pub links: Vec<i64>,
 }
 
+/// What was written to one side of a pair in one stretch of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WritesInTime {
+    /// Which stretch, counted from the moment that was asked about.
+    pub stretch: u64,
+    /// The side written, as history has it.
+    pub side: String,
+    /// How many values the target has shown since.
+    pub writes: u64,
+    /// The longest time from an edit on the other side to the sending of its write, in milliseconds, by the target's
+    /// clock; none where no write carried an edit.
+    pub longest_ms: Option<u64>,
+}
+
 impl Transaction<'_> {
+    /// What was written to a pair since a moment (ours), by side and stretches of so many milliseconds.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn writes_in_time(
+        &mut self,
+        pair: i64,
+        since: Timestamp,
+        stretch_ms: i64,
+    ) -> Result<Vec<WritesInTime>, Error> {
+        // First meetings carry edits of years ago; what somebody chose or undid carries none.
+        let query = statement(
+            "SELECT (h.at - ?2) / ?3, h.side, count(*),
+                    max(CASE WHEN h.reason IN ('changed', 'cleared', 'conflict', 'put back', 'edit beats clear')
+                        THEN max(0, h.at + t.offset_ms - h.edited) END)
+             FROM history AS h CROSS JOIN pair AS p ON p.id = h.pair
+             CROSS JOIN source AS t ON t.id = CASE h.side WHEN 'store' THEN p.store ELSE p.crm END
+             WHERE h.pair = ?1 AND h.at >= ?2 AND h.outcome = 'written' GROUP BY 1, 2 ORDER BY 1, 2",
+        )
+        .bind(pair)
+        .bind(since.as_millis())
+        .bind(stretch_ms.max(1));
+        let rows = self.database.rows(query).await?;
+        let number = |number: i64| u64::try_from(number).unwrap_or(0);
+        Ok(rows
+            .iter()
+            .map(|row| WritesInTime {
+                stretch: number(row.get(0)),
+                side: row.get(1),
+                writes: number(row.get(2)),
+                longest_ms: row.get::<Option<i64>>(3).map(number),
+            })
+            .collect())
+    }
+
+    /// How many changes of a pair a rail stopped that nobody has let through.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn count_stopped(&mut self, pair: i64) -> Result<u64, Error> {
+        let query = statement("SELECT count(*) FROM stopped WHERE pair = ?1 AND approved = 0").bind(pair);
+        let row = self.one(query).await?;
+        Ok(u64::try_from(row.get::<i64>(0)).unwrap_or(0))
+    }
+
     /// What is left to do on a pair's links: fields, and since when (ours) the oldest.
     ///
     /// # Errors

@@ -5,13 +5,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::arguments::{Common, Explain};
 use super::exit::Exit;
-use super::held;
 use super::history;
 use super::output::{self, plain, value};
 use super::session::{Access, Session, Trouble};
 use crate::checkpoint::{HeldFilter, HeldRow, SeenCell};
 use crate::daemon::Fleet;
-use crate::engine::{Explained, ExplainedField};
+use crate::engine::{Explained, ExplainedField, next_step};
 use crate::model::Side;
 
 /// Runs the command.
@@ -70,7 +69,7 @@ fn name_commands<'a>(explained: &mut Explained, held: impl Iterator<Item = &'a H
     let (store_key, crm_key) = keys(explained);
     let (store_key, crm_key) = (store_key.map(str::to_owned), crm_key.map(str::to_owned));
     for row in held.filter(|row| row.store_key == store_key && row.crm_key == crm_key) {
-        let (any, own) = (row.reason.next_step(), held::next_step(row));
+        let (any, own) = (row.reason.next_step(), next_step(row));
         match &row.field {
             None => explained.why = explained.why.replace(any, &own),
             Some(name) => {

@@ -8,8 +8,8 @@ use super::exit::Exit;
 use super::output::{self, counted, json_value, parsed, plain};
 use super::prompt::confirmed;
 use super::session::{Access, Session, Trouble};
-use crate::checkpoint::{self, HeldRow, HeldState};
-use crate::engine::{self, HeldSelection, Request};
+use crate::checkpoint::{self, HeldRow};
+use crate::engine::{self, HeldSelection, Request, next_step};
 use crate::model::{HeldReason, Side};
 
 /// Runs the command.
@@ -66,21 +66,6 @@ fn item(row: &HeldRow) -> serde_json::Value {
         "agreed": row.agreed.as_deref().map(parsed), "store_value": parsed(&row.store_value),
         "crm_value": parsed(&row.crm_value), "since": output::moment(Some(row.since)), "next_step": next_step(row),
     })
-}
-
-/// What to do about it, with the names of this very thing in the command.
-pub fn next_step(row: &HeldRow) -> String {
-    let side = match row.state {
-        HeldState::Take(Side::Store) => "store",
-        HeldState::Take(Side::Crm) => "CRM",
-        HeldState::Held | HeldState::Dropped | HeldState::Undo(_) | HeldState::Undone => {
-            let step = row.reason.next_step().replace("held resolve --take", "held resolve ID --take");
-            let step = step.replace(" ID", &format!(" {}", row.id)).replace(" STORE ", &format!(" {} ", row.store));
-            let step = row.store_key.iter().fold(step, |step, key| step.replace("CUSTOMER", key));
-            return row.crm_key.iter().fold(step, |step, key| step.replace("CONTACT", key));
-        }
-    };
-    format!("the next pass takes the {side}'s value")
 }
 
 fn text_of(row: &HeldRow, since: &str) -> String {

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
-use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -11,6 +10,8 @@ use serde_json::Value as Json;
 use super::exit::Exit;
 use super::session::Trouble;
 use crate::model::{Timestamp, Value};
+
+pub use crate::model::{ago, lasting};
 
 /// In fewer columns a table is not worth folding.
 const WIDTH_MIN: u16 = 60;
@@ -128,30 +129,6 @@ pub fn moment(moment: Option<Timestamp>) -> Json {
     moment.map_or(Json::Null, |moment| Json::String(moment.to_string()))
 }
 
-/// How long ago a moment is, for people.
-pub fn ago(moment: Option<Timestamp>, now: Timestamp) -> String {
-    moment.map_or_else(
-        || "never".to_owned(),
-        |moment| {
-            let millis = u64::try_from(now.millis_since(moment)).unwrap_or(0);
-            format!("{} ago", lasting(Duration::from_millis(millis)))
-        },
-    )
-}
-
-/// A duration for people: two digits are enough.
-pub fn lasting(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0 if duration.is_zero() => "0 s".to_owned(),
-        0 => format!("{} ms", duration.as_millis()),
-        1..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
 /// `1 field`, `2 fields`.
 pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
@@ -179,12 +156,6 @@ mod tests {
         assert!(!text.contains(char::is_control), "{text:?}");
         assert_eq!(json_value("null"), "nothing");
         assert_eq!(json_value("[\"a\",\"b\"]"), "[\"a\",\"b\"]");
-    }
-
-    #[test]
-    fn durations_are_short() {
-        let shown = [0, 12, 1000, 119_000, 120_000, 7_200_000, 200_000_000].map(Duration::from_millis).map(lasting);
-        assert_eq!(shown, ["0 s", "12 ms", "1 s", "119 s", "2 min", "2 h", "2 days"]);
     }
 
     #[test]

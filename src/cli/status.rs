@@ -10,9 +10,8 @@ use super::arguments::{Common, Status};
 use super::exit::Exit;
 use super::output;
 use super::session::{Access, Session, Trouble};
-use crate::checkpoint::SourceRow;
-use crate::daemon::{Fleet, PairSlot};
-use crate::model::{Side, Timestamp};
+use crate::daemon::{CrmStanding, Fleet, Standings, StoreStanding};
+use crate::model::Timestamp;
 
 /// How often `--watch` looks.
 const WATCH: Duration = Duration::from_secs(2);
@@ -41,151 +40,9 @@ pub async fn run(common: &Common, options: &Status, stop: &CancellationToken) ->
     }
 }
 
-/// Everything that is shown.
-struct Standings {
-    stores: Vec<StoreStanding>,
-    crms: Vec<CrmStanding>,
-}
-
-/// How one store stands with one CRM.
-struct StoreStanding {
-    name: String,
-    crm: String,
-    state: String,
-    reason: Option<String>,
-    lag_ms: u64,
-    pending: u64,
-    held: u64,
-    last_pass: Option<Timestamp>,
-    last_sweep: Option<Timestamp>,
-    drift: u64,
-    quota: Json,
-}
-
-/// How one CRM stands.
-struct CrmStanding {
-    name: String,
-    state: String,
-    reason: Option<String>,
-    quota: Json,
-    last_read: Option<Timestamp>,
-}
-
 async fn look(session: &Session) -> Result<Standings, Trouble> {
-    let blueprint = session.blueprint().await;
-    let fleet = Fleet::recall(&session.engine, &blueprint).await;
-    let mut transaction = session.engine.checkpoint().read().await?;
-    let rows = transaction.sources().await?;
-    transaction.end().await?;
-    let row = |side: Side, name: &str| rows.iter().find(|row| row.side == side && row.name == name);
-    let mut stores = Vec::new();
-    for slot in &fleet.pairs {
-        let plan = &slot.plan;
-        let sources = (row(Side::Store, &plan.store), row(Side::Crm, &plan.crm));
-        stores.push(match &slot.pair {
-            Some(Ok(pair)) => {
-                let status = session.engine.pair_status(pair).await?;
-                StoreStanding {
-                    name: plan.store.clone(),
-                    crm: plan.crm.clone(),
-                    state: status.state,
-                    reason: status.reason,
-                    lag_ms: status.lag_ms,
-                    pending: status.pending,
-                    held: status.held,
-                    last_pass: status.last_pass,
-                    last_sweep: status.last_sweep,
-                    drift: status.drift,
-                    quota: status.quota.as_deref().map_or(Json::Null, output::parsed),
-                }
-            }
-            _ => by_rows(session, &fleet, slot, sources).await?,
-        });
-    }
-    let crms = fleet
-        .sources
-        .iter()
-        .filter(|slot| slot.plan.side == Side::Crm)
-        .map(|slot| {
-            let name = slot.plan.name.clone();
-            let row = row(Side::Crm, &name);
-            let (state, reason) = standing(row).unwrap_or_else(|| match &slot.plan.settings {
-                Err(failure) => ("misconfigured".to_owned(), Some(failure.to_string())),
-                Ok(_) => (row.map_or("new", |row| row.state.as_str()).to_owned(), None),
-            });
-            CrmStanding {
-                name,
-                state,
-                reason,
-                quota: row.and_then(|row| row.quota.as_deref()).map_or(Json::Null, output::parsed),
-                last_read: row.and_then(|row| row.read_at),
-            }
-        })
-        .collect();
-    Ok(Standings { stores, crms })
-}
-
-/// What a source's row says, where something keeps it from working.
-fn standing(row: Option<&SourceRow>) -> Option<(String, Option<String>)> {
-    let row = row?;
-    if row.paused {
-        return Some(("paused".to_owned(), Some(format!("`attune resume {}` goes on", row.name))));
-    }
-    (row.state != "ok" && row.state != "new").then(|| (row.state.clone(), row.reason.clone()))
-}
-
-/// A pair that was never read, or cannot be read as it is configured now: what the checkpoint has of it.
-async fn by_rows(
-    session: &Session,
-    fleet: &Fleet,
-    slot: &PairSlot,
-    (store, crm): (Option<&SourceRow>, Option<&SourceRow>),
-) -> Result<StoreStanding, Trouble> {
-    let plan = &slot.plan;
-    let troubled = [store, crm].into_iter().find_map(|row| {
-        let (state, reason) = standing(row)?;
-        let row = row?;
-        Some((state, Some(format!("{} {}: {}", row.side, row.name, reason.unwrap_or_default()))))
-    });
-    let names = [(Side::Store, &plan.store), (Side::Crm, &plan.crm)];
-    let unusable = fleet.sources.iter().find_map(|source| {
-        let failure = source.plan.settings.as_ref().err()?;
-        let own = names.contains(&(source.plan.side, &source.plan.name));
-        own.then(|| ("misconfigured".to_owned(), Some(failure.to_string())))
-    });
-    let (state, reason) = troubled.or(unusable).unwrap_or_else(|| {
-        let reason = if store.is_some_and(|row| row.read_at.is_some()) && crm.is_some_and(|row| row.read_at.is_some()) {
-            "not read yet under this mapping"
-        } else {
-            "not read yet"
-        };
-        ("new".to_owned(), Some(format!("{reason}; `attune sync` or `attune run` reads it")))
-    });
-    let mut standing = StoreStanding {
-        name: plan.store.clone(),
-        crm: plan.crm.clone(),
-        state,
-        reason,
-        lag_ms: 0,
-        pending: 0,
-        held: 0,
-        last_pass: None,
-        last_sweep: store.and_then(|row| row.swept_at),
-        drift: [store, crm].into_iter().flatten().map(|row| row.drift).sum(),
-        quota: store.and_then(|row| row.quota.as_deref()).map_or(Json::Null, output::parsed),
-    };
-    let (Some(store), Some(crm)) = (store, crm) else { return Ok(standing) };
-    let mut transaction = session.engine.checkpoint().read().await?;
-    if let Some(pair) = transaction.pair_of(store.id, crm.id).await? {
-        let (pending, since) = transaction.unsettled(pair.id).await?;
-        let now = session.engine.clock().now();
-        standing.pending = pending;
-        standing.lag_ms = since.map_or(0, |since| u64::try_from(now.millis_since(since)).unwrap_or(0));
-        standing.held = transaction.count_held(pair.id).await?;
-        standing.last_pass = pair.passed_at;
-    }
-    transaction.end().await?;
-    Ok(standing)
+    let fleet = Fleet::recall(&session.engine, &session.blueprint().await).await;
+    Ok(Standings::of(&session.engine, &fleet).await?)
 }
 
 fn document(standings: &Standings) -> Json {

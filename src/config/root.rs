@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::reader::{Fields, Reader};
 use super::tree::{Node, Value};
 use super::url::{self, Database};
-use super::{Config, Log, LogFormat, LogLevel, Server, State, UrlSource, alerts, check, crm, mapping, store};
+use super::{Config, Log, LogFormat, LogLevel, Server, State, UrlSource, alerts, check, crm, mapping, secret, store};
 use crate::model::Keep;
 
 const KEYS: [&str; 8] = ["state", "server", "log", "alerts", "defaults", "crm", "mapping", "store"];
@@ -61,7 +61,12 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
             url: state_url(reader, fields),
             keep: fields.and_then(|fields| fields.get("keep")).map_or_else(Keep::default, |node| keep(reader, node)),
         }),
-        server: Server { listen: table(reader, get("server"), &["listen"], |fields| listen(reader, fields)) },
+        server: table(reader, get("server"), &["listen", "admin_token"], |fields| Server {
+            listen: listen(reader, fields),
+            admin_token: fields
+                .and_then(|fields| fields.get("admin_token"))
+                .and_then(|node| secret::read(reader, node)),
+        }),
         alerts: get("alerts").and_then(|node| alerts::read(reader, node)),
         log: table(reader, get("log"), &["format", "level"], |fields| log(reader, fields)),
         crms,

@@ -63,10 +63,12 @@ pub struct State {
 }
 
 /// The HTTP server for health, metrics and the status page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// None: there is no server (`"off"`).
     pub listen: Option<SocketAddr>,
+    /// What a person signs in to the page with; none: nobody can, and the page is read-only.
+    pub admin_token: Option<Secret>,
 }
 
 /// Messages when something changes.

@@ -6,6 +6,7 @@
 //!
 //! Must not know: what a pass does, what a connector sends, how anything is printed.
 
+mod acts;
 mod alerts;
 mod bell;
 mod blueprint;
@@ -14,16 +15,20 @@ mod control;
 mod fleet;
 mod lookout;
 mod meters;
+mod office;
 mod outage;
 mod pair;
+mod passes;
 mod pulse;
 mod requests;
 mod run;
 mod schedule;
 mod service;
 mod source;
+mod standings;
 mod supervise;
 mod tidying;
+mod told;
 mod vitals;
 mod watched;
 mod works;
@@ -34,6 +39,7 @@ pub use fleet::{Fleet, PairSlot, SourceSlot};
 pub use outage::Failed;
 pub use requests::SyncOutcome;
 pub use run::{Ended, Error, Loader, RunSettings, run};
+pub use standings::{CrmStanding, Standings, StoreStanding};
 
 /// Whole milliseconds.
 fn millis(duration: std::time::Duration) -> u64 {

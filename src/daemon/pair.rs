@@ -9,11 +9,12 @@ use tokio::time::Instant;
 use super::PairPlan;
 use super::bell::{Bell, Wishes};
 use super::outage::{Delays, Failed};
+use super::passes::{PassNote, Passes};
 use super::pulse::{BEAT, Pulse};
 use super::source::SourceState;
 use super::works::Works;
 use crate::engine::{Balance, Engine, Error, Pair, PassOptions, PassReport, Source, Standing};
-use crate::model::{Class, Side};
+use crate::model::{Class, Side, Timestamp};
 use crate::telemetry::{self, Event};
 
 /// A pair that has nothing to tell says so this often.
@@ -28,6 +29,7 @@ pub(super) struct PairState {
     pub crm: Arc<SourceState>,
     pub bell: Bell<Passed>,
     pub pulse: Pulse,
+    pub passes: Passes,
     pair: Mutex<Option<Arc<Pair>>>,
     making: tokio::sync::Mutex<()>,
     passed: AtomicBool,
@@ -46,7 +48,13 @@ pub(super) struct Passed {
 }
 
 impl PairState {
-    pub fn new(at: usize, plan: PairPlan, store: Arc<SourceState>, crm: Arc<SourceState>, has_passed: bool) -> Self {
+    pub fn new(
+        at: usize,
+        plan: PairPlan,
+        (store, crm): (Arc<SourceState>, Arc<SourceState>),
+        has_passed: bool,
+        now: Timestamp,
+    ) -> Self {
         Self {
             at,
             plan,
@@ -54,6 +62,7 @@ impl PairState {
             crm,
             bell: Bell::default(),
             pulse: Pulse::default(),
+            passes: Passes::new(now),
             pair: Mutex::new(None),
             making: tokio::sync::Mutex::default(),
             passed: AtomicBool::new(has_passed),
@@ -198,15 +207,20 @@ impl PairLoop {
         self.passes += 1;
         match passed {
             Ok(report) => self.concluded(report, began).await,
-            Err(error) => self.failed(0, &error, began).await,
+            Err(error) => self.failed(0, Balance::default(), &error, began).await,
         }
     }
 
     async fn concluded(&mut self, report: PassReport, began: Instant) -> Option<Passed> {
         let (state, works) = (Arc::clone(&self.state), Arc::clone(&self.works));
         let balance = &report.balance;
-        if is_news(balance) || report.newly_held > 0 {
+        let is_news = is_news(balance) || report.newly_held > 0;
+        if is_news {
             self.put_off_heartbeat();
+        }
+        let is_stopped = report.standing == Standing::Stopped;
+        if (is_news || is_stopped) && report.failure.is_none() {
+            self.note(report.pass, is_stopped.then(|| "stopped at a rail".to_owned()), report.balance, began);
         }
         // What was written here is news to whoever shares the source.
         for (side, writes) in [(Side::Store, balance.store_writes), (Side::Crm, balance.crm_writes)] {
@@ -222,7 +236,7 @@ impl PairLoop {
             // It was paused under way: resuming it wakes us.
             None | Some(Error::Stopped) => {}
             Some(error) => {
-                let failed = self.failed(report.pass, error, began).await?;
+                let failed = self.failed(report.pass, report.balance, error, began).await?;
                 return Some(Passed { failed: failed.failed, ..passed });
             }
         }
@@ -247,11 +261,12 @@ impl PairLoop {
         Some(passed)
     }
 
-    async fn failed(&mut self, pass: u64, error: &Error, began: Instant) -> Option<Passed> {
+    async fn failed(&mut self, pass: u64, balance: Balance, error: &Error, began: Instant) -> Option<Passed> {
         let (state, works) = (Arc::clone(&self.state), Arc::clone(&self.works));
         // Told to stop, whatever was under way fails: that is nobody's trouble.
         let failed = Failed::of(error, Side::Store, &state.plan.store).filter(|_| !works.stop.is_cancelled())?;
         self.put_off_heartbeat();
+        self.note(pass, Some(failed.message.clone()), balance, began);
         let delay = self.delays.after(&failed);
         Event::PassFailed {
             pair: state.event(),
@@ -274,6 +289,13 @@ impl PairLoop {
         self.not_before = Instant::now() + delay;
         self.next = Some(self.not_before);
         Some(Passed { failed: Some(failed), ..Passed::default() })
+    }
+
+    /// Remembers a pass for people who look.
+    fn note(&self, number: u64, ended: Option<String>, balance: Balance, began: Instant) {
+        let at = self.works.engine.clock().now();
+        let duration_ms = super::millis(began.elapsed());
+        self.state.passes.note(PassNote { number, at, duration_ms, ended, balance });
     }
 
     fn put_off_heartbeat(&mut self) {

@@ -143,7 +143,7 @@ pub(super) async fn refuse_all(engine: &Engine) -> Result<(), Error> {
 }
 
 /// What the engine does by itself; then the loops that it concerns look at once.
-async fn operate(works: &Works, request: &Request) -> Answer {
+pub(super) async fn operate(works: &Works, request: &Request) -> Answer {
     let answer = match works.engine.operate(request).await {
         Ok(answer) => answer,
         Err(error) => return Answer::refused(error.to_string()),

@@ -15,6 +15,7 @@ use super::blueprint::Surroundings;
 use super::control::{Control, Reloaded};
 use super::lookout::Lookout;
 use super::meters::Meters;
+use super::office::Desk;
 use super::pulse::Pulse;
 use super::schedule::Sweeps;
 use super::supervise::supervised;
@@ -145,14 +146,19 @@ pub async fn run(settings: RunSettings) -> Result<Ended, Error> {
     say_warnings(&config);
     let engine = Engine::new(settings.checkpoint.clone(), Arc::clone(&settings.clock), CancellationToken::new());
     engine.recognise_restored_checkpoint().await?;
-    let vitals = daemon.start(config, &BTreeSet::new()).await;
+    let vitals = daemon.start(config.clone(), &BTreeSet::new()).await;
     let lookout = Arc::new(Lookout::default());
     let telling = daemon.tell(&vitals, &lookout);
     let meters = Arc::new(Meters::new(Arc::clone(&daemon.metrics), Arc::clone(&vitals), lookout));
     let closing = CancellationToken::new();
     let serving = server.map(|server| {
         control.listens_on(server.address());
-        tokio::spawn(server.serve(Arc::clone(&vitals) as _, meters, closing.clone()))
+        let token = config.server.admin_token.clone();
+        let clock = Arc::clone(&settings.clock);
+        let desk = Arc::new(Desk::new(Arc::clone(&vitals), clock, token, settings.environment.clone()));
+        let looking = Arc::clone(&desk);
+        tokio::spawn(async move { looking.say_missing_token().await });
+        tokio::spawn(server.serve(Arc::clone(&vitals) as _, meters, desk, closing.clone()))
     });
     let (stores, crms, pairs) = daemon.counts();
     Event::DaemonStarted { version: env!("CARGO_PKG_VERSION"), stores, crms, pairs }.emit();

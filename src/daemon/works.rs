@@ -58,7 +58,7 @@ impl Works {
             let store = Arc::clone(found(Side::Store, &plan.store)?);
             let crm = Arc::clone(found(Side::Crm, &plan.crm)?);
             let has_passed = passed.contains(&(plan.store.clone(), plan.crm.clone()));
-            Some(Arc::new(PairState::new(at, plan, store, crm, has_passed)))
+            Some(Arc::new(PairState::new(at, plan, (store, crm), has_passed, engine.clock().now())))
         });
         Self {
             stop: surroundings.stop.clone(),

@@ -53,7 +53,7 @@ pub use pass::{PassOptions, PassReport, Standing};
 pub use plan::{Cost, PlanLine, PlanSink, PlanTotals, Planned};
 pub use pull::{Pulled, Reach};
 pub use read_back::ReadBack;
-pub use report::{Explained, ExplainedField, LinkReport, LinkStanding, LinkState, PairStatus};
+pub use report::{Explained, ExplainedField, LinkReport, LinkStanding, LinkState, PairStatus, next_step, rails_of};
 pub use undo::{LeftAlone, UndoLine, UndoSelection, UndoTotals};
 
 use crate::checkpoint::{Checkpoint, Cursor, SeenRecord};

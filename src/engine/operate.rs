@@ -107,6 +107,7 @@ impl HeldSelection {
             fields: self.fields.clone(),
             reasons: self.reasons.clone(),
             since: self.since,
+            ..HeldFilter::default()
         }
     }
 }

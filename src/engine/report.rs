@@ -1,11 +1,12 @@
 //! What people ask about: how pairs stand, how records pair up, why a record is as it is. Writes nothing.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::decide::{Fate, Mood, Verdict};
 use super::{CHUNK, Engine, Error, Pair};
 use crate::checkpoint::{
-    Behind, CreationState, HeldState, HistoryFilter, HistoryRow, LinkCounts, RecordRow, SeenCell, Transaction,
+    Behind, CreationState, HeldRow, HeldState, HistoryFilter, HistoryRow, LinkCounts, RecordRow, SeenCell, Transaction,
 };
 use crate::model::{HeldReason, Mode, Side, Timestamp};
 
@@ -130,6 +131,8 @@ pub struct ExplainedField {
     pub next: String,
     /// Why it is held, where it is.
     pub held: Option<HeldReason>,
+    /// Under which number.
+    pub held_id: Option<i64>,
 }
 
 impl Engine {
@@ -138,9 +141,22 @@ impl Engine {
     /// # Errors
     /// When the checkpoint fails.
     pub async fn pair_status(&self, pair: &Pair) -> Result<PairStatus, Error> {
+        self.pair_status_within(pair, Duration::MAX).await
+    }
+
+    /// The same; where what is left to do is so much that it is not decided within `patience`, it is counted as the last
+    /// pass left it.
+    ///
+    /// # Errors
+    /// When the checkpoint fails.
+    pub async fn pair_status_within(&self, pair: &Pair, patience: Duration) -> Result<PairStatus, Error> {
         let mut transaction = self.checkpoint.read().await?;
         let row = transaction.pair(pair.id).await?;
-        let (pending, since) = self.pending(&mut transaction, pair, row.decided, row.behind).await?;
+        let deciding = self.pending(&mut transaction, pair, row.decided, row.behind);
+        let (pending, since) = match tokio::time::timeout(patience, deciding).await {
+            Ok(decided) => decided?,
+            Err(_) => transaction.unsettled(pair.id).await?,
+        };
         let held_by_reason = transaction.count_held_by_reason(pair.id).await?;
         let linked = transaction.count_links(pair.id).await?;
         let store = transaction.source(Side::Store, &pair.store.name).await?;
@@ -368,6 +384,7 @@ impl Engine {
                     crm: decided.link.crm.seen.get(field.crm.1),
                     next: if undone { UNDONE.to_owned() } else { next_of(verdict, detail) },
                     held: if let Verdict::Hold(reason) = verdict { Some(*reason) } else { None },
+                    held_id: held.map(|held| held.id),
                 });
             }
         }
@@ -444,9 +461,29 @@ fn next_of(verdict: &Verdict, detail: Option<&str>) -> String {
     }
 }
 
+/// What to do about something held, with the names of this very thing in the command.
+pub fn next_step(row: &HeldRow) -> String {
+    let side = match row.state {
+        HeldState::Take(Side::Store) => "store",
+        HeldState::Take(Side::Crm) => "CRM",
+        HeldState::Held | HeldState::Dropped | HeldState::Undo(_) | HeldState::Undone => {
+            let step = row.reason.next_step().replace("held resolve --take", "held resolve ID --take");
+            let step = step.replace(" ID", &format!(" {}", row.id)).replace(" STORE ", &format!(" {} ", row.store));
+            let step = row.store_key.iter().fold(step, |step, key| step.replace("CUSTOMER", key));
+            return row.crm_key.iter().fold(step, |step, key| step.replace("CONTACT", key));
+        }
+    };
+    format!("the next pass takes the {side}'s value")
+}
+
+/// The rails that stopped a pair, as its row remembers them: rail, count, limit.
+pub fn rails_of(stopped: &str) -> Vec<(String, u64, u64)> {
+    serde_json::from_str(stopped).unwrap_or_default()
+}
+
 /// `30 clears in 24 hours, 10 allowed`.
 fn rails_in_words(rails: &str) -> String {
-    let crossed: Vec<(String, u64, u64)> = serde_json::from_str(rails).unwrap_or_default();
+    let crossed = rails_of(rails);
     let words = crossed.iter().map(|(rail, count, limit)| format!("{count} {rail} in 24 hours, {limit} allowed"));
     words.collect::<Vec<_>>().join("; ")
 }

@@ -19,6 +19,6 @@ pub use mapping::{
     OnClear, OnDelete, Only, Rail, Rails,
 };
 pub use record::{Cell, Definition, DefinitionState, Existence, FieldShape, Holds, Key, Observed, Side};
-pub use time::Timestamp;
+pub use time::{Timestamp, ago, lasting};
 pub use value::{Agreed, Canonical, Seen, Value};
 pub use write::{HeldReason, Outcome, Why, Write};

@@ -67,3 +67,38 @@ impl Sub<Duration> for Timestamp {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 }
+
+/// How long ago a moment is, for people.
+pub fn ago(moment: Option<Timestamp>, now: Timestamp) -> String {
+    moment.map_or_else(
+        || "never".to_owned(),
+        |moment| {
+            let millis = u64::try_from(now.millis_since(moment)).unwrap_or(0);
+            format!("{} ago", lasting(Duration::from_millis(millis)))
+        },
+    )
+}
+
+/// A duration for people: two digits are enough.
+pub fn lasting(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 if duration.is_zero() => "0 s".to_owned(),
+        0 => format!("{} ms", duration.as_millis()),
+        1..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        let shown = [0, 12, 1000, 119_000, 120_000, 7_200_000, 200_000_000].map(Duration::from_millis).map(lasting);
+        assert_eq!(shown, ["0 s", "12 ms", "1 s", "119 s", "2 min", "2 h", "2 days"]);
+    }
+}

@@ -1,11 +1,12 @@
-//! Health and metrics over HTTP: `/livez`, `/readyz` and `/metrics`, for whoever starts and watches the process.
+//! Over HTTP: `/livez`, `/readyz` and `/metrics`, for whoever starts and watches the process; the [`page`], for people.
 //!
-//! Answers questions, changes nothing. What it is told is public to whoever reaches the address: states and sentences,
-//! never a secret or personal data. Every connection is bounded: its headers, its time, how many there are.
+//! Health answers questions and changes nothing. What it is told is public to whoever reaches the address: states and
+//! sentences, never a secret or personal data. Every connection is bounded: its headers, its time, how many there are.
 //!
-//! Must not know: the daemon, the engine, the checkpoint. It asks a `Health` and a `Meters`.
+//! Must not know: the daemon, the engine, the checkpoint. It asks a `Health`, a `Meters` and an `Office`.
 
 mod metrics;
+pub mod page;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use metrics::Meters;
+use page::Office;
 
 /// Connections at the same time; further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -97,8 +99,14 @@ impl Server {
     }
 
     /// Answers until `stop` is cancelled, and a second longer what is under way then.
-    pub async fn serve(self, health: Arc<dyn Health>, meters: Arc<dyn Meters>, stop: CancellationToken) {
-        let router = router(health).merge(metrics::routes(meters));
+    pub async fn serve(
+        self,
+        health: Arc<dyn Health>,
+        meters: Arc<dyn Meters>,
+        office: Arc<dyn Office>,
+        stop: CancellationToken,
+    ) {
+        let router = router(health).merge(metrics::routes(meters)).merge(page::router(office));
         let mut connections = JoinSet::new();
         loop {
             while connections.try_join_next().is_some() {}
@@ -198,7 +206,8 @@ mod tests {
         let taken = Server::bind(address).await.unwrap_err().to_string();
         assert!(taken.contains(&format!("cannot listen on {address}")) && taken.contains("server.listen"), "{taken}");
 
-        let serving = tokio::spawn(server.serve(Arc::new(Fixed), Arc::new(Fixed), stop.clone()));
+        let office = Arc::new(page::page_test::Fixed::default());
+        let serving = tokio::spawn(server.serve(Arc::new(Fixed), Arc::new(Fixed), office, stop.clone()));
         let live = ask(address, "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await;
         assert!(live.starts_with("HTTP/1.1 200") && live.ends_with(r#"{"status":"alive"}"#), "{live}");
         let ready = ask(address, "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await;

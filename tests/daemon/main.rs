@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod alerts;
+mod browser;
 mod isolation;
 mod metrics;
 mod orders;
+mod page;
 mod sharing;
 mod stopping;
 mod world;

@@ -35,6 +35,7 @@ pub struct World {
     pub store_lines: String,
     pub crm_lines: String,
     pub server: String,
+    pub server_lines: String,
 }
 
 /// A daemon at work.
@@ -68,6 +69,7 @@ impl World {
             store_lines: "poll = \"200ms\"\nsweep = \"off\"\nquarantine = \"2s\"\nreplica_lag = \"100ms\"\n".to_owned(),
             crm_lines: "poll = \"200ms\"\nsweep = \"off\"\nquarantine = \"2s\"\nreplica_lag = \"100ms\"\n".to_owned(),
             server: "127.0.0.1:0".to_owned(),
+            server_lines: String::new(),
         };
         for name in names {
             std::fs::write(world.path(&format!("{name}.token")), token(name)).unwrap();
@@ -123,7 +125,7 @@ impl World {
 
     /// Writes the configuration that the fields say, with these fields mapped beside the attribute.
     pub fn configure(&self, more: &str) {
-        let mut text = format!("[server]\nlisten = \"{}\"\n", self.server);
+        let mut text = format!("[server]\nlisten = \"{}\"\n{}", self.server, self.server_lines);
         let (url, crm) = (self.simulator.url(), self.path("crm.db"));
         for name in &self.names {
             let (hash, token) = (hash(name), self.path(&format!("{name}.token")));

@@ -377,7 +377,7 @@ fn belong_elsewhere(rule: &mut FieldRule, number: u64, random: &mut Random) {
         }
         6..8 => (rule.store, rule.kind) = (place("segment:"), FieldType::Boolean),
         8 => (rule.store, rule.kind) = ("segments".to_owned(), FieldType::List),
-        _ => rule.store = place(*random.pick(&["address:", "address:required "])),
+        _ => rule.store = place(random.pick(&["address:", "address:required "])),
     }
 }
 
