@@ -377,7 +377,10 @@ fn belong_elsewhere(rule: &mut FieldRule, number: u64, random: &mut Random) {
         }
         6..8 => (rule.store, rule.kind) = (place("segment:"), FieldType::Boolean),
         8 => (rule.store, rule.kind) = ("segments".to_owned(), FieldType::List),
-        _ => rule.store = place(*random.pick(&["address:", "address:required "])),
+        _ => {
+            let is_required = random.below(2) == 1;
+            rule.store = place(if is_required { "address:required " } else { "address:" });
+        }
     }
 }
 
