@@ -1,4 +1,5 @@
-"""Holds compose.yaml and the Kubernetes manifests against their schemas, the Containerfile and each other.
+"""Holds compose.yaml and the Kubernetes manifests against their schemas, the Containerfile and each other, and the
+Containerfile against the sources.
 
     python3 deploy/check.py
 
@@ -24,6 +25,18 @@ def image(text):
     words = {word: value for word, value in re.findall(r"^(USER|EXPOSE|VOLUME|ENTRYPOINT) +(.+)$", text, re.M)}
     entrypoint = yaml.safe_load(words["ENTRYPOINT"])
     return {"user": words["USER"], "port": int(words["EXPOSE"]), "state": words["VOLUME"], "program": entrypoint[0]}
+
+
+def context(containerfile, root):
+    """What the sources include and the Containerfile does not copy."""
+    copied = [path for line in re.findall(r"^COPY ([^-/].*) \S+$", containerfile, re.M) for path in line.split()]
+    for source in sorted((root / "src").rglob("*.rs")):
+        if source.stem.endswith("_test") or "tests" in source.parts:
+            continue
+        for path in re.findall(r'include_(?:str|bytes)!\("([^"]+)"\)', source.read_text()):
+            included = (source.parent / path).resolve().relative_to(root)
+            if not any(included.is_relative_to(folder) for folder in copied):
+                yield f"Containerfile: {included}, which {source.relative_to(root)} includes, is not copied"
 
 
 def compose(document, image):
@@ -107,8 +120,10 @@ def kustomization(document, files):
 
 def main():
     folder = HERE / "kubernetes"
-    promised = image((HERE / "container" / "Containerfile").read_text())
-    mistakes = list(compose(yaml.safe_load((HERE / "container" / "compose.yaml").read_text()), promised))
+    containerfile = (HERE / "container" / "Containerfile").read_text()
+    promised = image(containerfile)
+    mistakes = list(context(containerfile, HERE.parent))
+    mistakes += list(compose(yaml.safe_load((HERE / "container" / "compose.yaml").read_text()), promised))
     files = {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
     mistakes += kustomization(yaml.safe_load((folder / "kustomization.yaml").read_text()), files)
     looked = 0

@@ -20,7 +20,7 @@ start() {
         headers="$(dirname "$(dirname "$(readlink -f "$(command -v node)")")")"
         [ -e "$headers/include/node/node.h" ] || { echo "directus.sh: the headers of Node.js are not installed" >&2; return 1; }
         npm install --no-audit --no-fund --silent --ignore-scripts directus@12.4.0 >npm.log 2>&1
-        npm rebuild --nodedir="$headers" --build-from-source sqlite3 >>npm.log 2>&1
+        npm_config_nodedir="$headers" npm_config_build_from_source=true npm rebuild sqlite3 >>npm.log 2>&1
         touch installed
     fi
     export HOST=127.0.0.1 PORT="$port" PUBLIC_URL="http://127.0.0.1:$port" DB_CLIENT=sqlite3 DB_FILENAME="$folder/crm.sqlite"
