@@ -5,6 +5,7 @@
 mod acting;
 mod beside;
 mod failing;
+mod mistakes;
 mod reading;
 mod world;
 

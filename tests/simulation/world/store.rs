@@ -138,6 +138,7 @@ pub async fn prepare(hub: &Shared, system: usize) -> Result<Prepared, Failure> {
         clock: system.clock(asked),
         definitions: vec![usable; system.names.len()],
         warnings: Vec::new(),
+        choices: Vec::new(),
     })
 }
 
