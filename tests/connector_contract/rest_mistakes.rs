@@ -38,10 +38,15 @@ async fn are_found() {
     api.collection = Some("contcats".to_owned());
     let collection = Ok(connector(&peer.address, api, TITLE, TOKEN));
     table
-        .row("no such collection", collection, 77, &["no such collection", "`collection` in [crm.erp]", "rights"])
+        .row(
+            "no such collection",
+            collection,
+            77,
+            &["no such collection", "`collection` and `key` in [crm.erp]", "rights"],
+        )
         .await;
     table.row("no such field", field("titel"), 78, &["`titel`", "[crm.erp]", "mapping's `crm`"]).await;
-    table.row("no such key", described("key = \"uid\""), 78, &["[crm.erp]"]).await;
+    table.row("no such key", described("key = \"uid\""), 77, &["`collection` and `key` in [crm.erp]"]).await;
     table.row("no such time", described("modified = \"updated\""), 78, &["`updated` (`modified`)", "[crm.erp]"]).await;
     table
         .row("records that are elsewhere", described("list.records = \"/rows\""), 78, &["`records`", "[crm.erp]"])
