@@ -117,6 +117,13 @@ impl<'a> Look<'a> {
         names.map(String::as_str).zip(definitions.map(|definition| &definition.state))
     }
 
+    /// The words that a field takes, where it takes no others.
+    fn choices(&self, field: &str) -> Option<&[String]> {
+        let at = self.plan.settings.as_ref().ok()?.connector.fields().iter().position(|name| name == field)?;
+        let choices = &self.answered.as_ref()?.choices;
+        choices.iter().find(|(index, _)| *index == at).map(|(_, words)| &**words)
+    }
+
     fn shape(&self, field: &str) -> Option<&FieldShape> {
         self.fields().find(|(name, _)| *name == field).and_then(|(_, state)| shape(state))
     }
@@ -247,9 +254,42 @@ fn warnings(config: &Config, blueprint: &Blueprint, looks: &[Look<'_>]) -> Vec<S
                 let who = format!("{} ⇄ {}: {}", pair.store, pair.crm, rule.store);
                 warnings.extend(target(rule, side, shape, from).map(|why| format!("{who}: {why}")));
             }
+            let words = crm.and_then(|look| look.choices(&rule.crm));
+            let why = words.and_then(|words| other_words(rule, words));
+            warnings.extend(why.map(|why| format!("{} ⇄ {}: {}: {why}", pair.store, pair.crm, rule.store)));
         }
     }
     warnings
+}
+
+/// The most words that a sentence names.
+const WORDS_MAX: usize = 10;
+
+/// Words that a CRM field of choices does not take and may be sent.
+fn other_words(rule: &FieldRule, choices: &[String]) -> Option<String> {
+    if rule.direction == Direction::ToStore {
+        return None;
+    }
+    let listed = |words: &[&String]| {
+        let mut text: Vec<String> = words.iter().take(WORDS_MAX).map(|word| format!("`{word}`")).collect();
+        if words.len() > WORDS_MAX {
+            text.push(format!("and {} more", words.len() - WORDS_MAX));
+        }
+        text.join(", ")
+    };
+    let there = listed(&choices.iter().collect::<Vec<_>>());
+    if rule.values.is_empty() {
+        return Some(format!(
+            "the crm takes only its choices there ({there}): any other word is held; where the store has other words, give `values`"
+        ));
+    }
+    let others: Vec<&String> = rule.values.keys().filter(|word| !choices.contains(word)).collect();
+    (!others.is_empty()).then(|| {
+        format!(
+            "the crm has no choice {} there (it has {there}): what maps to it is held; correct `values`",
+            listed(&others)
+        )
+    })
 }
 
 /// What a target cannot take of what may come.
@@ -263,7 +303,11 @@ fn target(rule: &FieldRule, side: Side, shape: &FieldShape, from: Option<&FieldS
         return None;
     }
     if !shape.writable {
-        return Some(format!("the {side} does not let us write it: what differs there is held"));
+        let other = if side == Side::Crm { "to_store" } else { "to_crm" };
+        return Some(format!(
+            "the {side} does not let us write it (read-only or computed there, or our user or token lacks the right): what \
+             differs there is held; grant the right, or set direction = \"{other}\""
+        ));
     }
     if rule.kind == FieldType::String && !matches!(shape.holds, Holds::Text | Holds::FullName | Holds::List) {
         return Some(format!(
@@ -419,4 +463,28 @@ fn document(config: &Config, blueprint: &Blueprint, looks: &[Look<'_>], warnings
         "pairs": blueprint.pairs.iter().map(pair).collect::<Vec<_>>(),
         "stores": config.stores.keys().collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_are_no_choices_are_told() {
+        let choices = ["gold".to_owned(), "silver".to_owned()];
+        let rule = |words: &[&str], direction: Direction| FieldRule {
+            values: words.iter().map(|word| ((*word).to_owned(), (*word).to_uppercase())).collect(),
+            direction,
+            ..FieldRule::new("attribute:Tier", "tier")
+        };
+        let said = other_words(&rule(&["gold", "Tin"], Direction::Both), &choices).unwrap();
+        assert!(
+            said.contains("no choice `Tin` there (it has `gold`, `silver`)") && said.contains("`values`"),
+            "{said}"
+        );
+        let said = other_words(&rule(&[], Direction::ToCrm), &choices).unwrap();
+        assert!(said.contains("only its choices there (`gold`, `silver`)") && said.contains("give `values`"), "{said}");
+        assert_eq!(other_words(&rule(&["gold", "silver"], Direction::Both), &choices), None);
+        assert_eq!(other_words(&rule(&["Tin"], Direction::ToStore), &choices), None, "nothing is written there");
+    }
 }

@@ -101,7 +101,7 @@ fn parts(reader: &Reader, fields: &Fields<'_, '_>, names: &Names<'_>, complete: 
     Parts {
         store_hash: fields.get("store_hash").and_then(|node| store_hash(reader, node)),
         access_token: fields.get("access_token").and_then(|node| secret::read(reader, node)),
-        api_url: fields.get_or("api_url", API_URL.to_owned(), |node| url::read_api(reader, node)),
+        api_url: fields.get_or("api_url", API_URL.to_owned(), |node| api_url(reader, node)),
         pairs: pairs(reader, fields, names, complete),
         mode: fields.get_or("mode", Mode::default(), |node| {
             reader.word(node, &[("sync", Mode::Sync), ("observe", Mode::Observe)])
@@ -110,6 +110,18 @@ fn parts(reader: &Reader, fields: &Fields<'_, '_>, names: &Names<'_>, complete: 
         share: fields.get_or("quota", SHARE, |node| share(reader, node)),
         rails: fields.get_or("rails", Rails::default(), |node| rails(reader, node)),
     }
+}
+
+/// The address of all stores: BigCommerce shows it with the store's own path, which Attune adds itself.
+fn api_url(reader: &Reader, node: &Node) -> Option<String> {
+    let url = url::read_api(reader, node)?;
+    if url.contains("/stores/") || url.ends_with("/stores") {
+        let why = "give scheme and host alone, such as \"https://api.bigcommerce.com\": what follows `/stores/` is `store_hash`, and \
+                   Attune adds the rest";
+        reader.problem(node, why);
+        return None;
+    }
+    Some(url)
 }
 
 fn store_hash(reader: &Reader, node: &Node) -> Option<String> {

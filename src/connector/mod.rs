@@ -106,6 +106,8 @@ pub struct Prepared {
     pub definitions: Vec<Definition>,
     /// Sentences for the operator: what is unusual but does not stop us.
     pub warnings: Vec<String>,
+    /// The words that a field takes, where it takes no others: the field's index, and its choices.
+    pub choices: Vec<(usize, Vec<String>)>,
 }
 
 /// Calls that are paid for in advance, so that a round's recheck and its writes follow each other without waiting.

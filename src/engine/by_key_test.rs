@@ -104,7 +104,7 @@ impl Connector for People {
     async fn prepare(&self, _known: &[Option<String>], _may_create: bool) -> Result<Prepared, Failure> {
         let usable = Definition { id: None, state: DefinitionState::Usable(FieldShape::TEXT) };
         let identity = self.side.as_str().to_owned();
-        Ok(Prepared { identity, clock: now(), definitions: vec![usable; 2], warnings: Vec::new() })
+        Ok(Prepared { identity, clock: now(), definitions: vec![usable; 2], warnings: Vec::new(), choices: Vec::new() })
     }
 
     fn feeds(&self) -> &'static [&'static str] {

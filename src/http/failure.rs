@@ -143,7 +143,7 @@ const CODE_CHARS_MAX: usize = 100;
 pub(super) fn code(body: &[u8]) -> Option<String> {
     let said: Value = serde_json::from_slice(body).ok()?;
     let one = said.get(0).unwrap_or(&said);
-    let places = ["/error/code", "/errorCode", "/errors/0/extensions/code", "/name", "/code", "/category"];
+    let places = ["/error/code", "/errorCode", "/errors/0/extensions/code", "/name", "/code", "/category", "/error"];
     let word = places.iter().find_map(|place| one.pointer(place)?.as_str())?;
     let plain = |character: char| character.is_ascii_alphanumeric() || "_-.:".contains(character);
     (!word.is_empty() && word.len() <= CODE_CHARS_MAX && word.chars().all(plain)).then(|| word.to_owned())
@@ -211,6 +211,8 @@ mod tests {
             (r#"[{"errorCode":"REQUEST_LIMIT_EXCEEDED","message":"no"}]"#, Some("REQUEST_LIMIT_EXCEEDED")),
             (r#"{"errors":[{"message":"no","extensions":{"code":"FORBIDDEN"}}]}"#, Some("FORBIDDEN")),
             (r#"{"status":"error","category":"VALIDATION_ERROR"}"#, Some("VALIDATION_ERROR")),
+            (r#"{"error":"invalid_grant","error_description":"bob@example.com"}"#, Some("invalid_grant")),
+            (r#"{"error":"Bob Example"}"#, None),
             (r#"{"name":"Bob Example","message":"no"}"#, None),
             (r#"{"code":7}"#, None),
             ("<html>", None),

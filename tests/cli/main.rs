@@ -6,6 +6,7 @@ mod acting;
 mod beside;
 mod failing;
 mod installing;
+mod mistakes;
 mod reading;
 mod runbook;
 mod world;

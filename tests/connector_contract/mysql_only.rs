@@ -292,7 +292,10 @@ async fn what_is_no_table_of_ours_is_said(database: &Database) {
     };
     for (failure, part) in [
         (wrong(|s| s.table.push('x')).await, "there is no table"),
-        (wrong(|s| s.key = "ids".to_owned()).await, "no column `ids` (did you mean `id`?"),
+        (
+            wrong(|s| s.key = "ids".to_owned()).await,
+            "no column `ids`, or this user may not read it (did you mean `id`?",
+        ),
         (wrong(|s| s.url = "mysql://root@127.0.0.1/there_is_none".into()).await, "there is no such database"),
         (wrong(|s| s.url = "mysql://[".into()).await, "`url` is no URL"),
     ] {

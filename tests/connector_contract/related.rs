@@ -199,7 +199,7 @@ async fn what_cannot_be_used_is_said(database: &Database) {
     columns.fields.push(text_field("account.cod"));
     let prepared = Sql::new(columns).prepare(&[None, None, None, None], false).await.expect("the others can be used");
     let DefinitionState::Unusable(why) = &prepared.definitions[3].state else { panic!("there is no such column") };
-    assert!(why.contains("no column `cod` (did you mean `code`?"), "{why}");
+    assert!(why.contains("no column `cod`, or this user may not read it (did you mean `code`?"), "{why}");
     for (connector, part) in [
         (with(|relation| relation.from = "acount_id".to_owned()), "did you mean `account_id`?"),
         (with(|relation| relation.key = "idd".to_owned()), "did you mean `id`?"),

@@ -349,7 +349,10 @@ async fn what_cannot_be_used_is_said(database: &Database) {
     };
     let cases = [
         (wrong(|s| s.table.push('x')).await, "there is no table"),
-        (wrong(|s| s.key = "ids".to_owned()).await, "no column `ids` (did you mean `id`?"),
+        (
+            wrong(|s| s.key = "ids".to_owned()).await,
+            "no column `ids`, or this user may not read it (did you mean `id`?",
+        ),
         (wrong(|s| s.modified = "update_at".to_owned()).await, "did you mean `updated_at`?"),
         (wrong(|s| s.deleted = Some("gone".to_owned())).await, "correct `deleted`"),
         (wrong(|s| s.url = "erp.db".into()).await, "`url`"),
@@ -809,13 +812,13 @@ async fn postgres_says_who_is_refused_and_why() {
             assert_eq!(failure.class, Class::Misconfigured, "{failure}");
             assert!(failure.message.contains("no such database"), "{failure}");
 
-            // A role that may read, but not write.
+            // A role that may write the field, but not the time that we set with it.
             let table = name_of(&settings);
             let role = table.replace('.', "_");
             let schema = table.split('.').next().expect("a schema");
             let sql = format!(
                 "INSERT INTO {table} VALUES (1, 'old', now()); CREATE ROLE {role} LOGIN PASSWORD 's3cret-pa55'; \
-                 GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON {table} TO {role}"
+                 GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT, UPDATE (note) ON {table} TO {role}"
             );
             database.execute(&settings, &sql).await;
             let host = address.rsplit(['@', '/']).next().expect("a host").to_owned();

@@ -302,7 +302,8 @@ impl BigCommerce {
             };
             definitions.push(found);
         }
-        Ok(Prepared { identity: self.store_hash.clone(), clock, definitions, warnings })
+        let identity = self.store_hash.clone();
+        Ok(Prepared { identity, clock, definitions, warnings, choices: Vec::new() })
     }
 
     /// Repeats one read until it is answered and `parse` can read the answer, or patience is spent.
@@ -339,7 +340,8 @@ impl BigCommerce {
 fn explained(mut failure: Failure) -> Failure {
     match failure.status {
         Some(401) => {
-            "BigCommerce refuses the access token; check `access_token`, and that its API account still exists"
+            "BigCommerce refuses the access token; check `access_token`, that its API account still exists, and that it is one \
+             of the store that `store_hash` names"
                 .clone_into(&mut failure.message);
         }
         Some(403) => {

@@ -14,6 +14,9 @@ use crate::model::{Class, Failure, Timestamp};
 /// The most rows of one search.
 pub(super) const ROWS_PER_SEARCH: usize = 200;
 
+/// The most scopes that a sentence names.
+const SCOPES_MAX: usize = 4;
+
 /// What was read, and HubSpot's clock before it was asked.
 pub(super) struct Answered<T> {
     pub(super) body: T,
@@ -115,6 +118,15 @@ impl HubSpot {
         self.caller.send(turn, &request).await.map_err(|failure| self.explained(failure))
     }
 
+    /// What is said of an object that the account does not have.
+    pub(super) fn no_object(&self, object: &str) -> String {
+        format!(
+            "HubSpot has no object `{object}`; check `object` in [crm.{}] (`contacts`, or an object's own name such as \
+             `p123_members`)",
+            self.name
+        )
+    }
+
     /// What a refusal means here, and what to do.
     fn explained(&self, mut failure: Failure) -> Failure {
         match failure.status {
@@ -125,13 +137,19 @@ impl HubSpot {
                 );
             }
             Some(403) => {
-                "HubSpot says that the token may not do this; give its private app the scopes that \
-                 docs/connectors/hubspot.md names"
-                    .clone_into(&mut failure.message);
+                let named = scopes_in(failure.detail.as_deref().unwrap_or_default());
+                let wanted = if named.is_empty() {
+                    "the scopes that docs/connectors/hubspot.md names".to_owned()
+                } else {
+                    format!("the scope {}", named.join(" or "))
+                };
+                failure.message = format!(
+                    "HubSpot says that the token of [crm.{}] may not do this; give its private app {wanted}",
+                    self.name
+                );
             }
             Some(404) => {
-                failure.message =
-                    format!("HubSpot has no object `{}`; check `object` in [crm.{}]", self.object, self.name);
+                failure.message = self.no_object(&self.object);
             }
             // Something else is working on these records; an account that moves to another data centre.
             Some(423 | 477) => {
@@ -143,6 +161,23 @@ impl HubSpot {
         }
         failure
     }
+}
+
+/// The scopes that HubSpot says are missing, as it names them (`crm.objects.contacts.read`): nothing else of what it says is
+/// shown.
+fn scopes_in(detail: &str) -> Vec<&str> {
+    let is_part = |character: char| character.is_ascii_lowercase() || "._-".contains(character);
+    let mut scopes: Vec<&str> = Vec::new();
+    for word in detail.split(|character| !is_part(character)) {
+        if word.starts_with("crm.")
+            && word.split('.').count() >= 3
+            && !scopes.contains(&word)
+            && scopes.len() < SCOPES_MAX
+        {
+            scopes.push(word);
+        }
+    }
+    scopes
 }
 
 fn answered<T: DeserializeOwned>(answer: &Answer) -> Result<Answered<T>, Failure> {

@@ -33,7 +33,7 @@ use futures::stream::BoxStream;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use tokio_util::sync::CancellationToken;
 
-use self::properties::Property;
+use self::properties::{Found, Property};
 use super::paid::Paid;
 use super::{Connector, Dating, FieldWanted, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Quota, Reservation};
 use crate::http::{Caller, Client, Credential, FixedQuota, SecretProvider, Throttle, ThrottleSettings};
@@ -196,9 +196,9 @@ impl Connector for HubSpot {
 
     /// Properties are known by their names, which cannot change: there is nothing to remember of them.
     async fn prepare(&self, _known: &[Option<String>], may_create: bool) -> Result<Prepared, Failure> {
-        let (definitions, clock) = self.find_properties(may_create).await?;
+        let Found { definitions, clock, choices } = self.find_properties(may_create).await?;
         let identity = self.identity().await?;
-        Ok(Prepared { identity, clock, definitions, warnings: Vec::new() })
+        Ok(Prepared { identity, clock, definitions, warnings: Vec::new(), choices })
     }
 
     fn feeds(&self) -> &'static [&'static str] {

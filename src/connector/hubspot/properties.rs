@@ -87,6 +87,14 @@ struct Described {
     calculated: bool,
     #[serde(default)]
     modification_metadata: Modification,
+    #[serde(default)]
+    options: Vec<Choice>,
+}
+
+/// One of the words that a property of choices takes.
+#[derive(Debug, Deserialize)]
+struct Choice {
+    value: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -99,6 +107,14 @@ struct Modification {
 #[derive(Debug, Deserialize)]
 struct Listing {
     results: Vec<Described>,
+}
+
+/// What a look at the properties found.
+pub(super) struct Found {
+    pub(super) definitions: Vec<Definition>,
+    pub(super) clock: Timestamp,
+    /// As [`crate::connector::Prepared::choices`].
+    pub(super) choices: Vec<(usize, Vec<String>)>,
 }
 
 type Properties = HashMap<String, Described>;
@@ -124,7 +140,7 @@ impl Described {
 
 impl HubSpot {
     /// Finds the properties by name and remembers them; missing ones are made where that is wanted.
-    pub(super) async fn find_properties(&self, may_create: bool) -> Result<(Vec<Definition>, Timestamp), Failure> {
+    pub(super) async fn find_properties(&self, may_create: bool) -> Result<Found, Failure> {
         let Answered { body: known, clock } = self.describe(&self.object).await?;
         let of_company = if self.maps_companies() { self.describe("companies").await?.body } else { Properties::new() };
         let (mut found, mut definitions) = (Vec::new(), Vec::new());
@@ -146,13 +162,25 @@ impl HubSpot {
             found.push(property);
             definitions.push(Definition { id: None, state });
         }
+        let words = |name: &String| Some(known.get(name)?).filter(|known| known.kind == "enumeration");
+        let choices = self.names.iter().enumerate().filter_map(|(index, name)| {
+            let words: Vec<String> = words(name)?.options.iter().map(|choice| choice.value.clone()).collect();
+            // HubSpot keeps some lists elsewhere, and shows none of their words.
+            (!words.is_empty()).then_some((index, words))
+        });
+        let choices = choices.collect();
         *self.properties.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(found));
-        Ok((definitions, clock))
+        Ok(Found { definitions, clock, choices })
     }
 
     async fn describe(&self, object: &str) -> Result<Answered<Properties>, Failure> {
         let path = format!("/crm/v3/properties/{object}");
-        let listing: Answered<Listing> = self.read(&path, &Request::get(""), Paid::in_lane(Lane::Fresh)).await?;
+        let listing = self.read(&path, &Request::get(""), Paid::in_lane(Lane::Fresh)).await;
+        let listing: Answered<Listing> = listing.map_err(|failure| match failure.status {
+            // So it answers about objects that it does not have.
+            Some(400) => Failure { message: self.no_object(object), ..failure },
+            _ => failure,
+        })?;
         let by_name = listing.body.results.into_iter().map(|described| (described.name.clone(), described)).collect();
         Ok(Answered { body: by_name, clock: listing.clock })
     }

@@ -56,6 +56,10 @@ pub(super) struct Column {
     pub(super) spelling: Spelling,
     /// Whether records can be found by its text: not where Odoo computes it as it is shown, nor by the words of a list.
     pub(super) finds: bool,
+    /// Whether Odoo holds a text of it for each language.
+    pub(super) is_translated: bool,
+    /// The words that it takes, where it takes no others.
+    pub(super) choices: Vec<String>,
 }
 
 /// How values are spelt.
@@ -176,7 +180,10 @@ impl Described<'_> {
             refuses_nul: true,
         };
         let finds = ["char", "text"].contains(&self.text("type")) && self.is("searchable");
-        Some((Column { name: self.name.to_owned(), spelling, finds }, shape))
+        let is_translated = spelling == Spelling::Text && self.is("translate");
+        let words = self.said.get("selection").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let choices = words.iter().filter_map(|word| Some(word.get(0)?.as_str()?.to_owned())).collect();
+        Some((Column { name: self.name.to_owned(), spelling, finds, is_translated, choices }, shape))
     }
 }
 
@@ -311,7 +318,8 @@ impl Odoo {
 
     /// Every field of a model that this user may see.
     async fn describe(&self, protocol: Protocol, model: &str) -> Result<(Map<String, Value>, Timestamp), Failure> {
-        let attributes = ["type", "string", "readonly", "required", "relation", "size", "searchable"];
+        let attributes =
+            ["type", "string", "readonly", "required", "relation", "size", "searchable", "translate", "selection"];
         let call = Call::new(model, "fields_get", json!({ "attributes": attributes }));
         let answered = self.ask(protocol, &call, Paid::in_lane(Lane::Fresh)).await?;
         match answered.result {
@@ -354,7 +362,7 @@ mod tests {
     use super::*;
 
     fn column(spelling: Spelling) -> Column {
-        Column { name: "x".to_owned(), spelling, finds: false }
+        Column { name: "x".to_owned(), spelling, finds: false, is_translated: false, choices: Vec::new() }
     }
 
     fn value(text: &str) -> Seen {

@@ -31,7 +31,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use self::fields::Model;
+use self::fields::{Field, Model};
 pub use self::rpc::TIMEOUTS;
 use self::rpc::{Call, Protocol};
 use super::paid::Paid;
@@ -162,10 +162,23 @@ impl Odoo {
         let protocol = self.find_protocol().await?;
         let (model, definitions, clock) = self.find_fields(protocol).await?;
         let identity = self.identity(protocol).await?;
-        let warnings = self.expiring_keys(protocol, clock).await?;
+        let mut warnings = self.expiring_keys(protocol, clock).await?;
+        let mut choices = Vec::new();
+        for (index, field) in model.fields.iter().enumerate() {
+            let Field::Own(column, _) = field else { continue };
+            if column.is_translated {
+                let (name, model) = (&column.name, &self.model);
+                warnings.push(format!(
+                    "`{name}` of `{model}` has a text for each language; Attune reads and writes the English one (en_US) alone"
+                ));
+            }
+            if !column.choices.is_empty() {
+                choices.push((index, column.choices.clone()));
+            }
+        }
         let ready = Arc::new(Ready { protocol, model });
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready.clone());
-        Ok((ready, Prepared { identity, clock, definitions, warnings }))
+        Ok((ready, Prepared { identity, clock, definitions, warnings, choices }))
     }
 
     /// The database's own id, where this user may see it (an administrator); otherwise where it is and what it is called.

@@ -68,6 +68,8 @@ impl Odoo {
             Ok(answer) if is_version(&answer) => return Ok(Protocol::Json2),
             Ok(_) => {}
             Err(failure) if failure.class == Class::Retry => return Err(failure),
+            // Before version 19 it may be this page alone that is elsewhere.
+            Err(failure) if is_redirect(&failure) && self.user.is_none() => return Err(self.moved(failure)),
             // The page is not there.
             Err(_) => {}
         }
@@ -78,14 +80,18 @@ impl Odoo {
         let Some(user) = &self.user else {
             let why = format!(
                 "this server has no JSON-2 (it came with version 19), and before that it asks for the user that the key \
-                 belongs to: add `user`, the login, to [crm.{}]",
-                self.name
+                 belongs to: add `user`, the login, to [crm.{name}]; or there is no Odoo at `url`: give scheme and host alone, \
+                 without /web or /odoo",
+                name = self.name
             );
             return Err(Failure::new(Class::Misconfigured, why));
         };
         let request = envelope("common", "authenticate", json!([self.database, user, KEY_PLACE, {}]));
         let answer = self.patiently(&Endpoint::new(JSON_RPC, 1), &request, Paid::in_lane(Lane::Fresh)).await.map_err(
             |failure| {
+                if is_redirect(&failure) {
+                    return self.moved(failure);
+                }
                 let absent = failure.class == Class::Misconfigured && failure.status == Some(404);
                 if absent { self.no_such_database(failure) } else { failure }
             },
@@ -264,6 +270,15 @@ impl Odoo {
         failure
     }
 
+    fn moved(&self, mut failure: Failure) -> Failure {
+        failure.message = format!(
+            "the server at `url` sends callers to another address, which is not followed: the key would go there too; write the \
+             address that it sends to in [crm.{}] (often https, or with `www.`)",
+            self.name
+        );
+        failure
+    }
+
     fn no_such_database(&self, mut failure: Failure) -> Failure {
         failure.class = Class::Misconfigured;
         failure.message = format!(
@@ -289,6 +304,10 @@ fn envelope(service: &str, method: &str, arguments: Value) -> Request {
     let mut request = Request::ask(body.to_string().into_bytes());
     request.secret_place = Some(KEY_PLACE);
     request
+}
+
+fn is_redirect(failure: &Failure) -> bool {
+    failure.status.is_some_and(|status| (300..400).contains(&status))
 }
 
 fn is_version(answer: &Answer) -> bool {

@@ -83,7 +83,7 @@ impl Rest {
             (Class::Auth, _) => {
                 failure.message = format!(
                     "the API says that this user may not do that, or that there is no such collection; check \
-                     `collection` in [crm.{name}], and the user's rights to it and to every mapped field"
+                     `collection` and `key` in [crm.{name}], and the user's rights to it and to every mapped field"
                 );
             }
             (Class::Misconfigured, Some(404 | 410)) => {

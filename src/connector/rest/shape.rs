@@ -52,7 +52,7 @@ impl Rest {
         }
         let definitions = states.into_iter().map(|state| Definition { id: None, state }).collect();
         let identity = format!("rest {}{}", self.caller.base(), self.queries.list_path());
-        Ok(Prepared { identity, clock, definitions, warnings })
+        Ok(Prepared { identity, clock, definitions, warnings, choices: Vec::new() })
     }
 
     /// What each field holds; looked at now if nobody did.

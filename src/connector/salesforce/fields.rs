@@ -26,6 +26,14 @@ pub(super) struct Object {
     pub(super) external_id: Option<String>,
 }
 
+/// What a look at the object found for whoever prepares.
+pub(super) struct Found {
+    pub(super) definitions: Vec<Definition>,
+    pub(super) clock: Timestamp,
+    /// As [`crate::connector::Prepared::choices`]: of restricted picklists.
+    pub(super) choices: Vec<(usize, Vec<String>)>,
+}
+
 /// One field of the connector, as it was found.
 pub(super) struct Field {
     /// As SOQL names it: `Title`, `Account.X__c`; `Id` for the key.
@@ -150,9 +158,21 @@ struct Described {
     filterable: bool,
     #[serde(default)]
     case_sensitive: bool,
+    #[serde(default)]
+    restricted_picklist: bool,
+    #[serde(default)]
+    picklist_values: Vec<Choice>,
     relationship_name: Option<String>,
     #[serde(default)]
     reference_to: Vec<String>,
+}
+
+/// One of the words of a picklist.
+#[derive(Deserialize)]
+struct Choice {
+    value: String,
+    #[serde(default)]
+    active: bool,
 }
 
 impl Described {
@@ -181,7 +201,7 @@ impl Described {
 
 impl Salesforce {
     /// Finds the fields in the object, and in those that dotted fields lead to.
-    pub(super) async fn find_fields(&self, user: String) -> Result<(Object, Vec<Definition>, Timestamp), Failure> {
+    pub(super) async fn find_fields(&self, user: String) -> Result<(Object, Found), Failure> {
         let Answered { body: object, clock } = self.describe(&self.object).await?;
         let mut others: HashMap<String, Description> = HashMap::new();
         let (mut fields, mut definitions, mut relationships) = (Vec::new(), Vec::new(), Vec::new());
@@ -240,7 +260,13 @@ impl Salesforce {
         }
         let external_id = self.external_id.as_deref().map(|name| self.external_id_in(name, &object)).transpose()?;
         let names_master = object.fields.iter().any(|described| described.name == "MasterRecordId");
-        Ok((Object { fields, relationships, names_master, user, external_id }, definitions, clock))
+        let choices = self.names.iter().enumerate().filter_map(|(index, name)| {
+            let described = object.fields.iter().find(|described| described.name.eq_ignore_ascii_case(name))?;
+            let words = described.picklist_values.iter().filter(|choice| choice.active);
+            described.restricted_picklist.then(|| (index, words.map(|choice| choice.value.clone()).collect()))
+        });
+        let found = Found { definitions, clock, choices: choices.collect() };
+        Ok((Object { fields, relationships, names_master, user, external_id }, found))
     }
 
     /// The field that is to hold the tokens of creations.

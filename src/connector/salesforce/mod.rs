@@ -34,13 +34,13 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
 use self::api::Usage;
-use self::fields::Object;
+use self::fields::{Found, Object};
 pub use self::token::Grant;
 use self::token::Tokens;
 use super::paid::Paid;
 use super::{Connector, FieldWanted, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Quota, Reservation};
 use crate::http::{Caller, Client, Credential, FixedQuota, SecretSource, Throttle, ThrottleSettings};
-use crate::model::{Failure, Key, Observed, Outcome, Side, Timestamp, Write};
+use crate::model::{Class, Failure, Key, Observed, Outcome, Side, Timestamp, Write};
 
 /// The one feed: records by `SystemModstamp`.
 const FEED_RECORDS: &str = "records";
@@ -108,8 +108,16 @@ impl Salesforce {
     /// A connector for these settings; nothing is called.
     ///
     /// # Errors
-    /// Of class `Misconfigured`: an address that is not HTTPS (or loopback).
+    /// Of class `Misconfigured`: an address that is not HTTPS (or loopback), or one that is no org's own.
     pub fn new(settings: Settings) -> Result<Self, Failure> {
+        if is_for_people(&settings.url) {
+            let why = format!(
+                "`url` of [crm.{}] is an address for people to log in at; give the org's own, https://NAME.my.salesforce.com, which \
+                 Setup shows under My Domain",
+                settings.name
+            );
+            return Err(Failure::new(Class::Misconfigured, why));
+        }
         let fixed = settings.quota.map(|quota| (quota.calls, quota.per));
         let in_flight_max = settings.quota.map_or(IN_FLIGHT_MAX, |quota| quota.in_flight_max);
         let throttle =
@@ -166,12 +174,19 @@ impl Salesforce {
 
     async fn look(&self) -> Result<(Arc<Object>, Prepared), Failure> {
         let me = self.who_am_i().await?;
-        let (object, definitions, clock) = self.find_fields(me.user).await?;
+        let (object, Found { definitions, clock, choices }) = self.find_fields(me.user).await?;
         let found = Arc::new(object);
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&found));
         let identity = format!("salesforce {} {}", me.organization, self.object);
-        Ok((found, Prepared { identity, clock, definitions, warnings: Vec::new() }))
+        Ok((found, Prepared { identity, clock, definitions, warnings: Vec::new(), choices }))
     }
+}
+
+/// Whether an address is the login page of all orgs, or one that a browser shows: neither answers calls about an org's data.
+fn is_for_people(url: &str) -> bool {
+    let host = url.split("://").nth(1).unwrap_or(url).split(['/', ':']).next().unwrap_or_default().to_ascii_lowercase();
+    ["login.salesforce.com", "test.salesforce.com"].contains(&host.as_str())
+        || [".lightning.force.com", ".salesforce-setup.com"].iter().any(|end| host.ends_with(end))
 }
 
 #[async_trait]

@@ -25,7 +25,7 @@ use futures::stream::BoxStream;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use self::dialect::{Dialect, Statements};
+use self::dialect::{Dialect, Scope, Statements};
 use self::fault::Label;
 pub use self::related::Relation;
 use self::table::Table;
@@ -37,6 +37,12 @@ const FEED_ROWS: &str = "rows";
 
 /// The most keys of one direct read.
 const KEYS_PER_FETCH: usize = 1_000;
+
+/// How far in the future a modification time is no clock that is a little fast.
+const AHEAD: Duration = Duration::from_secs(10 * 60);
+
+/// Nothing is dated so far ahead.
+const FOR_EVER: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 /// Who sets the modification time of a row that we write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,20 +160,65 @@ impl Sql {
                 let (related, more) = self.look_at_related(&*dialect).await?;
                 let layout = table::check(&self.settings, &self.label, &*dialect, &inspected, related)?;
                 let sample = dialect.sample(&layout).await.map_err(|error| self.failure(&*dialect, &error))?;
+                let undated = layout.undated_writes(&self.settings, &self.label);
+                let all_are_dated = !sample.without_time;
                 let (table, mut warnings) = layout.finish(&self.settings, &self.label, sample)?;
                 warnings.extend(more);
+                warnings.extend(undated);
+                let statements = dialect.statements(&table);
+                let ready = Ready { dialect, table, statements };
+                let odd = self.look_at_rows(&ready, inspected.clock, all_are_dated).await;
+                warnings.extend(odd.map_err(|error| self.failure(&*ready.dialect, &error))?);
                 let prepared = Prepared {
                     identity: inspected.identity,
                     clock: inspected.clock,
-                    definitions: table.definitions(),
+                    definitions: ready.table.definitions(),
                     warnings,
+                    choices: Vec::new(),
                 };
-                let statements = dialect.statements(&table);
-                Ok((Arc::new(Ready { dialect, table, statements }), prepared))
+                Ok((Arc::new(ready), prepared))
             })
             .await?;
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready.clone());
         Ok((ready, prepared))
+    }
+
+    /// What the rows say about `deleted` and `modified`, in sentences. Never a walk through a table that is configured well.
+    async fn look_at_rows(
+        &self,
+        Ready { dialect, table, statements }: &Ready,
+        clock: Timestamp,
+        all_are_dated: bool,
+    ) -> Result<Vec<String>, sqlx::Error> {
+        let (name, modified) = (&self.settings.table, &self.settings.modified);
+        let mut sentences = Vec::new();
+        if let Some(deleted) = &self.settings.deleted
+            && table.layout.key_is_unique
+        {
+            let sql = &statements.pages[Scope::Everything as usize][0];
+            let page = dialect.page(table, sql, None, None).await?;
+            let all_gone = !page.rows.is_empty() && page.rows.iter().all(|row| row.gone);
+            if all_gone && dialect.count_rows(table).await? == 0 {
+                sentences.push(format!(
+                    "{}: every row of `{name}` counts as deleted, for `{deleted}` is filled in all of them; let `deleted` name \
+                     a column that is null, false, 0 or empty in rows that are not, or take it out",
+                    self.label
+                ));
+            }
+        }
+        // An index finds them; rows without a time would be among them, and those of other tables.
+        let is_cheap = table.layout.modified_is_indexed && all_are_dated && table.layout.related.is_empty();
+        let since = async |time: Timestamp| dialect.count(table, &statements.count, time).await;
+        let ahead = if is_cheap { since(clock + AHEAD).await? } else { 0 };
+        // What is no time at all belongs to every window, also to the last one.
+        if ahead > 0 && ahead > since(clock + FOR_EVER).await? {
+            sentences.push(format!(
+                "{}: `{name}` has rows whose `{modified}` is in the future: it is in local time and not in UTC, or somebody's \
+                 clock is wrong; such rows win conflicts as the newer ones",
+                self.label
+            ));
+        }
+        Ok(sentences)
     }
 
     fn failure(&self, dialect: &dyn Dialect, error: &sqlx::Error) -> Failure {

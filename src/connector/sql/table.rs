@@ -34,6 +34,8 @@ pub(super) struct Layout {
     pub(super) key_is_unique: bool,
     /// Whether an index leads to the rows of a window.
     pub(super) modified_is_indexed: bool,
+    /// Whether something of the database's own may run when a row is updated; none where nobody can tell.
+    pub(super) updates_run: Option<bool>,
 }
 
 /// A column that SQL texts name.
@@ -223,6 +225,7 @@ pub(super) fn check(
         is_view: relation.is_view,
         key_is_unique: relation.unique.contains(&key.column.name),
         modified_is_indexed: relation.indexed.contains(&modified.column.name),
+        updates_run: relation.updates_run,
         key,
         modified,
         deleted,
@@ -334,6 +337,25 @@ impl Layout {
         Ok((Table { layout: self, key_kind, times, sets_modified }, warnings))
     }
 
+    /// Why writes would not be dated, in a sentence: nobody sets the modified column, or we may not.
+    pub(super) fn undated_writes(&self, settings: &Settings, label: &Label) -> Option<String> {
+        if !self.fields.iter().any(Field::is_writable) {
+            return None;
+        }
+        let (table, modified) = (&settings.table, &settings.modified);
+        match settings.modified_by {
+            ModifiedBy::Attune if !self.modified.column.writable => Some(format!(
+                "{label}: `{modified}` of `{table}` cannot be written by this user, and Attune sets it with every write: all \
+                 writes would be refused; grant UPDATE on it, or set modified_by = \"database\" if the database sets it"
+            )),
+            ModifiedBy::Database if self.updates_run == Some(false) => Some(format!(
+                "{label}: modified_by = \"database\", but `{table}` has no trigger for updates, so nobody sets `{modified}` on \
+                 our writes; create one, or take `modified_by` out"
+            )),
+            _ => None,
+        }
+    }
+
     /// How the modified column holds times; none if it does not.
     fn times(&self, sample: &Sample) -> Option<Times> {
         let column = &self.modified.column;
@@ -379,7 +401,11 @@ fn cast(column: &Column, kind: FieldType) -> Option<String> {
 
 fn missing_column(relation: &Relation, table: &str, name: &str) -> String {
     let names: Vec<String> = relation.columns.iter().map(|column| column.name.clone()).collect();
-    format!("table `{table}` has no column `{name}` ({}it has {})", suggestion(name, &names), listed(&names))
+    format!(
+        "table `{table}` has no column `{name}`, or this user may not read it ({}it has {})",
+        suggestion(name, &names),
+        listed(&names)
+    )
 }
 
 fn listed(names: &[String]) -> String {

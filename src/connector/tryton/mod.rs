@@ -187,7 +187,7 @@ impl Tryton {
         let warnings = self.unfollowed(&model);
         let ready = Arc::new(Ready { context, model });
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready.clone());
-        Ok((ready, Prepared { identity, clock, definitions, warnings }))
+        Ok((ready, Prepared { identity, clock, definitions, warnings, choices: Vec::new() }))
     }
 
     /// A sentence for each link whose other end the feed cannot look at.

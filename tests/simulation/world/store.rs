@@ -184,6 +184,7 @@ pub async fn prepare(hub: &Shared, system: usize, shapes: Vec<FieldShape>) -> Re
         clock: system.clock(asked),
         definitions: shapes.into_iter().map(usable).collect(),
         warnings: Vec::new(),
+        choices: Vec::new(),
     })
 }
 

@@ -39,13 +39,14 @@ impl BigCommerce {
         may_create: bool,
     ) -> Result<(BTreeMap<usize, Definition>, Timestamp), Failure> {
         let Listed { mut rows, clock } = self.list_definitions().await?;
-        let mut definitions = BTreeMap::new();
+        let mut definitions: BTreeMap<usize, Definition> = BTreeMap::new();
         for (index, field, wanted) in self.fields.wanted() {
+            let planned = definitions.values().filter(|one| matches!(one.state, DefinitionState::ToCreate(_))).count();
             let Field::Attribute(name) = field else { continue };
             let known = known.get(index).and_then(Option::as_deref);
             let definition = match found(&rows, name, wanted.kind, known) {
                 Some(definition) => definition,
-                None => self.missing(&mut rows, name, wanted.kind, may_create).await?,
+                None => self.missing((&mut rows, planned), name, wanted.kind, may_create).await?,
             };
             definitions.insert(index, definition);
         }
@@ -88,10 +89,10 @@ impl BigCommerce {
         }
     }
 
-    /// What becomes of a field whose attribute the store does not have and never had.
+    /// What becomes of a field whose attribute the store does not have and never had; `planned` others are still to be made.
     async fn missing(
         &self,
-        rows: &mut Vec<AttributeRow>,
+        (rows, planned): (&mut Vec<AttributeRow>, usize),
         name: &str,
         kind: FieldType,
         may_create: bool,
@@ -103,11 +104,11 @@ impl BigCommerce {
                 "the store has no attribute named `{name}`{nearest}; correct the mapping, create the attribute in \
                  BigCommerce, or set create_attributes = true"
             ))
-        } else if rows.len() >= ATTRIBUTES_MAX {
+        } else if rows.len() + planned >= ATTRIBUTES_MAX {
             DefinitionState::Unusable(format!(
-                "the attribute `{name}` cannot be created: the store has {} attributes already, and BigCommerce allows \
-                 {ATTRIBUTES_MAX}; delete one that is not needed, or map an existing one",
-                rows.len()
+                "the attribute `{name}` cannot be created: the store has {} attributes already, with those that are still to be \
+                 created, and BigCommerce allows {ATTRIBUTES_MAX}; delete one that is not needed, or map an existing one",
+                rows.len() + planned
             ))
         } else if name.chars().count() > 255 {
             DefinitionState::Unusable(

@@ -67,6 +67,9 @@ pub(super) struct Relation {
     pub(super) unique: Vec<String>,
     /// Columns that lead an index.
     pub(super) indexed: Vec<String>,
+    /// Whether something of the database's own may run when a row is updated, a trigger for example; none where this user
+    /// cannot see that.
+    pub(super) updates_run: Option<bool>,
 }
 
 /// One column as the schema declares it.

@@ -128,7 +128,8 @@ impl MySqlServer {
             indexed.push(name);
         }
         let quoted = format!("{}.{}", self.quote(schema), self.quote(table));
-        Ok(Relation { quoted, is_view, columns, unique, indexed })
+        // Who has not the right `TRIGGER` is shown no triggers.
+        Ok(Relation { quoted, is_view, columns, unique, indexed, updates_run: None })
     }
 }
 

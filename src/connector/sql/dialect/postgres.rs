@@ -96,7 +96,8 @@ impl Postgres {
                    CASE WHEN b.typname IN ('varchar', 'bpchar') THEN nullif(greatest(m.typmod, 4), 4) - 4 END::int4 \
                    AS max_chars, \
                    pg_column_is_updatable(a.attrelid::regclass, a.attnum, true) \
-                   AND coalesce(c.is_generated::text, '') <> 'ALWAYS' AND a.attidentity::text <> 'a' AS writable, \
+                   AND coalesce(c.is_generated::text, '') <> 'ALWAYS' AND a.attidentity::text <> 'a' \
+                   AND has_column_privilege(a.attrelid, a.attnum, 'UPDATE') AS writable, \
                    coalesce(c.column_default::text, '') AS default_value \
                    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
                    JOIN pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END \
@@ -114,8 +115,14 @@ impl Postgres {
         let indexes: Vec<(String, bool)> = sqlx::query_as(sql).bind(oid).fetch_all(&self.pool).await?;
         let unique = indexes.iter().filter(|(_, unique)| *unique).map(|(column, _)| column.clone()).collect();
         let indexed = indexes.into_iter().map(|(column, _)| column).collect();
+        // What a part of a partitioned table or a foreign server does is not looked into.
+        let sql = "SELECT EXISTS (SELECT 1 FROM pg_class WHERE oid = $1::oid AND relkind <> 'r') \
+                   OR EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = $1::oid) \
+                   OR EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = $1::oid AND NOT tgisinternal AND tgtype & 16 <> 0) \
+                   OR EXISTS (SELECT 1 FROM pg_rewrite WHERE ev_class = $1::oid AND ev_type = '2')";
+        let updates_run = Some(sqlx::query_scalar(sql).bind(oid).fetch_one(&self.pool).await?);
         let quoted = format!("{}.{}", self.quote(schema), self.quote(table));
-        Ok(Relation { quoted, is_view, columns, unique, indexed })
+        Ok(Relation { quoted, is_view, columns, unique, indexed, updates_run })
     }
 
     /// A column from its row of the schema.

@@ -50,6 +50,8 @@ const NOW_MS: &str = "CAST(unixepoch('now','subsec')*1000 AS INTEGER)";
 pub(super) struct Sqlite {
     pool: SqlitePool,
     path: PathBuf,
+    /// Whether the URL asks for no writes, or the file gives this user no right to them.
+    is_read_only: bool,
 }
 
 impl Sqlite {
@@ -86,7 +88,10 @@ impl Sqlite {
             .idle_timeout(None)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Ok(Self { pool, path })
+        // A question to the system: to open the file and close it again would end the locks that we have on it.
+        let is_denied = rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err();
+        let asks_for_none = url.contains("mode=ro") || url.contains("immutable=");
+        Ok(Self { pool, path, is_read_only: is_denied || asks_for_none })
     }
 
     /// The columns of a table or view, the columns that are unique alone, and those that lead an index.
@@ -126,14 +131,17 @@ impl Sqlite {
                     max_chars: if native == Native::Text { declared_length(&declared) } else { None },
                     native,
                     nullable: !not_null && primary == 0,
-                    writable: hidden == 0 && (replaced || !is_view),
+                    writable: !self.is_read_only && hidden == 0 && (replaced || !is_view),
                     cast: None,
                     defaults_to_now: default.contains("CURRENT_TIMESTAMP") || default.contains("DATETIME("),
                     declared: if declared.is_empty() { "(none)".to_owned() } else { declared },
                 }
             })
             .collect();
-        Ok(Relation { quoted: self.quote(table), is_view, columns, unique, indexed })
+        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE \
+                   AND sql LIKE '%UPDATE%')";
+        let updates_run = Some(is_view || sqlx::query_scalar(sql).bind(table).fetch_one(&self.pool).await?);
+        Ok(Relation { quoted: self.quote(table), is_view, columns, unique, indexed, updates_run })
     }
 }
 
