@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real Directus 12 with SQLite on loopback, for the tests: `directus.sh start FOLDER [PORT]`, `directus.sh stop FOLDER`.
 # It installs what it needs into the folder (Node.js 20 with npm, its headers, a C++ compiler and Python are there
-# already; SQLite is compiled, which takes a minute) and prints the variables that the tests ask for.
+# already; two of its parts are compiled, which takes minutes) and prints the variables that the tests ask for.
 set -euo pipefail
 act="${1:?start or stop}"
 folder="$(mkdir -p "${2:?a folder}" && cd "$2" && pwd)"
@@ -20,7 +20,7 @@ start() {
         headers="$(dirname "$(dirname "$(readlink -f "$(command -v node)")")")"
         [ -e "$headers/include/node/node.h" ] || { echo "directus.sh: the headers of Node.js are not installed" >&2; return 1; }
         npm install --no-audit --no-fund --silent --ignore-scripts directus@12.4.0 >npm.log 2>&1
-        npm_config_nodedir="$headers" npm_config_build_from_source=true npm rebuild sqlite3 >>npm.log 2>&1
+        npm_config_nodedir="$headers" npm_config_build_from_source=true npm rebuild isolated-vm sqlite3 >>npm.log 2>&1
         touch installed
     fi
     export HOST=127.0.0.1 PORT="$port" PUBLIC_URL="http://127.0.0.1:$port" DB_CLIENT=sqlite3 DB_FILENAME="$folder/crm.sqlite"
