@@ -73,11 +73,23 @@ pub enum Fault {
     CreateSentAgain,
     /// Nobody is looked for before a record is made.
     CreateUnlooked,
+    /// A yes to be sent mail fills a blank, and goes over a refusal by policy.
+    ConsentPresumed,
+    /// A refusal wins no conflict and no first meeting.
+    RefusalLoses,
+    /// Of who is in a segment or not, nothing is not the same as false.
+    NothingIsNotFalse,
+    /// Who is in which segments is believed as lists that were read one by one say.
+    MembersUnconfirmed,
+    /// What belongs to a record says that it is there.
+    BesideIsSignOfLife,
+    /// A record is met by a sweep that showed only what belongs to it.
+    BesideIsMet,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 39] = [
         Self::AgreedBeforeAnswer,
         Self::HistoryWithoutOld,
         Self::CursorFromOurClock,
@@ -111,6 +123,12 @@ impl Fault {
         Self::PartedForgotten,
         Self::CreateSentAgain,
         Self::CreateUnlooked,
+        Self::ConsentPresumed,
+        Self::RefusalLoses,
+        Self::NothingIsNotFalse,
+        Self::MembersUnconfirmed,
+        Self::BesideIsSignOfLife,
+        Self::BesideIsMet,
     ];
 }
 

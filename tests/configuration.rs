@@ -15,7 +15,7 @@ use attune::config::{
     SalesforceGrant, Secret, Sweep, Times, UrlSource,
 };
 use attune::model::{
-    ApiBody, ApiPaging, Conflict, Create, Direction, FieldRule, FieldType, Mode, OnClear, OnDelete, Rail, Rails,
+    ApiBody, ApiPaging, Conflict, Create, Direction, FieldRule, FieldType, Keep, Mode, OnClear, OnDelete, Rail, Rails,
 };
 use tempfile::TempDir;
 
@@ -136,6 +136,7 @@ fn refused_field(field: &str, place: &str, says: &[&str]) {
 fn the_minimal_example_loads_with_every_default() {
     let config = load(&[example("minimal.toml")], &[]).unwrap();
     assert_eq!(config.state.url, UrlSource::Literal("sqlite:attune.db".to_owned()));
+    assert_eq!(config.state.keep, Keep { age: Duration::from_secs(365 * 86_400), writes: 5_000_000 });
     assert_eq!(config.server.listen, Some("127.0.0.1:9464".parse().unwrap()));
     assert_eq!(config.server.admin_token, None);
     assert_eq!((config.log.format, config.log.level), (None, LogLevel::Info));
@@ -897,6 +898,12 @@ fn kinds_of_crm_are_known_by_name() {
         &format!("[state]\nurl = \"postgres://db/state\"\n{}", sound()),
         "attune.toml:2: state.url: a checkpoint outside SQLite is not supported yet: use url = \"sqlite:attune.db\"",
         &[],
+    );
+    refused(&format!("[state]\nkeep = {{ age = \"23h\" }}\n{}", sound()), "attune.toml:2: state.keep.age: ", &["1d"]);
+    refused(
+        &format!("[state]\nkeep = {{ rows = 5 }}\n{}", sound()),
+        "attune.toml:2: state.keep.rows: ",
+        &["age", "writes"],
     );
     refused(
         &format!("[state]\nurl = \"sqlite::memory:\"\n{}", sound()),

@@ -10,6 +10,7 @@
 #     --builder IMAGE   the image to build in; by default that of the Containerfile
 #     --builder here    one made on the spot: Debian bookworm (by debootstrap; DEBIAN_MIRROR names another mirror) with
 #                       this machine's Rust and the crates it already has. For machines that reach no image registry
+#     --profile dev     build in a third of the time, for trying the rest
 #     --image NAME      do not build, prove this one
 #     --may-skip        where a tool is missing: say so and end with 0
 #
@@ -22,10 +23,11 @@ read -ra podman <<<"${PODMAN:-podman}"
 read -ra run_options <<<"${RUN_OPTIONS:-}"
 read -ra build_options <<<"${BUILD_OPTIONS:-}"
 
-builder="" image="" may_skip=no
+builder="" profile=release image="" may_skip=no
 while [ $# -gt 0 ]; do
     case "$1" in
         --builder) builder="$2"; shift ;;
+        --profile) profile="$2"; shift ;;
         --image) image="$2"; shift ;;
         --may-skip) may_skip=yes ;;
         *) echo "prove.sh: $1 is no option of it" >&2; exit 2 ;;
@@ -114,7 +116,7 @@ make_builder() {
 if [ -z "$image" ]; then
     say "building"
     image="localhost/attune"
-    options=()
+    options=(--build-arg "PROFILE=$profile")
     if [ "$builder" = here ]; then
         make_builder
         builder="localhost/attune-builder"

@@ -65,6 +65,8 @@ pub struct Attempt {
     pub canonical: Option<Canonical>,
     /// By the target's clock: when the edit that it carries was made.
     pub edited: Option<Timestamp>,
+    /// Why it was sent.
+    pub reason: String,
 }
 
 /// What became of an attempt.
@@ -136,7 +138,7 @@ pub struct HistoryFilter {
     pub limit: Option<u64>,
 }
 
-fn side_of(word: &str) -> Side {
+pub(super) fn side_of(word: &str) -> Side {
     if word == "store" { Side::Store } else { Side::Crm }
 }
 
@@ -154,6 +156,7 @@ fn attempt(row: &Row) -> Result<Attempt, Error> {
         new: row.get(9),
         canonical: super::from_json(row.get::<&str>(10))?,
         edited: row.get::<Option<i64>>(11).map(Timestamp::from_millis),
+        reason: row.get(12),
     })
 }
 
@@ -285,7 +288,7 @@ impl Transaction<'_> {
         limit: usize,
     ) -> Result<Vec<Attempt>, Error> {
         let query = statement(
-            "SELECT id, at, pair, link, mapped, side, record, field, old, new, canonical, edited FROM history
+            "SELECT id, at, pair, link, mapped, side, record, field, old, new, canonical, edited, reason FROM history
              WHERE open = 1 AND pair = ?1 AND side = ?2 AND at <= ?3 ORDER BY id LIMIT ?4",
         )
         .bind(pair)
@@ -305,7 +308,8 @@ impl Transaction<'_> {
         Ok(self.one(query).await?.get(0))
     }
 
-    /// Writes to these links since a moment, oldest first: (link, mapped, side, old, new), values as JSON.
+    /// Writes to these links since a moment, oldest first: (link, mapped, side, old, new), values as JSON. What a person has
+    /// undone is nobody's to and fro.
     ///
     /// # Errors
     /// When the database refuses.
@@ -316,7 +320,8 @@ impl Transaction<'_> {
     ) -> Result<Vec<(i64, i64, Side, String, String)>, Error> {
         let query = statement(
             "SELECT h.link, h.mapped, h.side, h.old, h.new FROM json_each(?1) AS k
-             CROSS JOIN history AS h ON h.link = k.value WHERE h.at > ?2 AND h.outcome = 'written' ORDER BY h.id",
+             CROSS JOIN history AS h ON h.link = k.value WHERE h.at > ?2 AND h.outcome = 'written' AND h.reason <> 'undone'
+             ORDER BY h.id",
         )
         .bind(json(links)?)
         .bind(since.as_millis());

@@ -80,6 +80,14 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// A copy cannot be made.
+    #[error("the copy {path} cannot be made: {reason}")]
+    Backup {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// What is stored cannot be read.
     #[error("the checkpoint holds something unreadable: {0}")]
     Encoding(String),

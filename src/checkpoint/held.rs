@@ -15,6 +15,10 @@ pub enum HeldState {
     Dropped,
     /// Take this side.
     Take(Side),
+    /// Put back on this side what a write of ours replaced there; what that was stands in the detail.
+    Undo(Side),
+    /// It was put back: leave both sides as they are until either changes.
+    Undone,
 }
 
 impl HeldState {
@@ -24,6 +28,9 @@ impl HeldState {
             Self::Dropped => "dropped",
             Self::Take(Side::Store) => "take store",
             Self::Take(Side::Crm) => "take crm",
+            Self::Undo(Side::Store) => "undo store",
+            Self::Undo(Side::Crm) => "undo crm",
+            Self::Undone => "undone",
         }
     }
 
@@ -32,6 +39,9 @@ impl HeldState {
             "dropped" => Self::Dropped,
             "take store" => Self::Take(Side::Store),
             "take crm" => Self::Take(Side::Crm),
+            "undo store" => Self::Undo(Side::Store),
+            "undo crm" => Self::Undo(Side::Crm),
+            "undone" => Self::Undone,
             _ => Self::Held,
         }
     }
@@ -127,6 +137,9 @@ pub struct HeldCount {
     pub count: u64,
 }
 
+/// What waits for a person, and not for a pass or for an edit.
+const WAITS: &str = "h.state IN ('held', 'take store', 'take crm')";
+
 const HELD: &str = "SELECT h.id, h.pair, s.name, c.name, h.link, h.mapped, h.record,
         CASE WHEN l.id IS NOT NULL THEN sr.key WHEN hr.source = p.store THEN hr.key END,
         CASE WHEN l.id IS NOT NULL THEN cr.key WHEN hr.source = p.crm THEN hr.key END,
@@ -194,13 +207,13 @@ impl Transaction<'_> {
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
-    /// All that a filter names, oldest first. What a person has dropped is not held any more, and not shown.
+    /// All that a filter names, oldest first. What a person has dropped or undone is not held any more, and not shown.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn held(&mut self, filter: &HeldFilter) -> Result<Vec<HeldRow>, Error> {
         let sql = format!(
-            "{HELD} WHERE h.state <> 'dropped'
+            "{HELD} WHERE {WAITS}
                AND (json_array_length(?1) = 0 OR h.id IN (SELECT value FROM json_each(?1)))
                AND (json_array_length(?2) = 0 OR s.name IN (SELECT value FROM json_each(?2)))
                AND (json_array_length(?3) = 0 OR f.name IN (SELECT value FROM json_each(?3)))
@@ -224,11 +237,11 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn held_counts(&mut self) -> Result<Vec<HeldCount>, Error> {
-        let query = statement(
+        let query = statement(format!(
             "SELECT s.name, c.name, h.reason, count(*) FROM held AS h CROSS JOIN pair AS p ON p.id = h.pair
              CROSS JOIN source AS s ON s.id = p.store CROSS JOIN source AS c ON c.id = p.crm
-             WHERE h.state <> 'dropped' GROUP BY s.name, c.name, h.reason ORDER BY s.name, c.name, count(*) DESC, h.reason",
-        );
+             WHERE {WAITS} GROUP BY s.name, c.name, h.reason ORDER BY s.name, c.name, count(*) DESC, h.reason"
+        ));
         let rows = self.database.rows(query).await?;
         let count = |row: &Row| HeldCount {
             store: row.get(0),
@@ -333,9 +346,9 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn count_held_by_reason(&mut self, pair: i64) -> Result<Vec<(HeldReason, u64)>, Error> {
-        let query = statement(
-            "SELECT reason, count(*) FROM held WHERE pair = ?1 AND state <> 'dropped' GROUP BY reason ORDER BY reason",
-        )
+        let query = statement(format!(
+            "SELECT reason, count(*) FROM held AS h WHERE h.pair = ?1 AND {WAITS} GROUP BY reason ORDER BY reason"
+        ))
         .bind(pair);
         let rows = self.database.rows(query).await?;
         let count = |row: &Row| {

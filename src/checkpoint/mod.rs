@@ -7,9 +7,11 @@
 //! Must not know: HTTP, connectors, the engine, what the rows are decided by.
 
 mod attempts;
+mod backup;
 mod creations;
 mod database;
 mod error;
+mod forget;
 mod held;
 mod links;
 mod lock;
@@ -21,8 +23,10 @@ mod pairs;
 mod records;
 mod reports;
 mod requests;
+mod retention;
 mod seen;
 mod sources;
+mod undo;
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -30,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -40,6 +44,7 @@ pub use attempts::{Attempt, HistoryFilter, HistoryRow, NewAttempt, Settled};
 pub use creations::{Creation, CreationState, Ended, Sending, SentField};
 pub use database::{Datum, OnTheSpot};
 pub use error::Error;
+pub use forget::{Forgotten, Person};
 pub use held::{HeldCount, HeldFilter, HeldRow, HeldState, NewHeld};
 pub use links::{LinkRow, LinkUpdate};
 pub use lock::Lock;
@@ -49,14 +54,16 @@ pub use reports::{ExplainRow, LinkCounts, WritesInTime};
 pub use requests::RequestRow;
 pub use seen::{SeenCell, SeenRecord};
 pub use sources::{Cursor, FieldRow, SourceRow};
+pub use undo::{PastWrite, PutBack, UndoFilter};
 
 const APPLICATION_ID: i32 = 0x4174_746e; // "Attn"
 /// What makes a checkpoint of an empty file, one step after the other; the number of steps taken is its version.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_by_key.sql"),
     include_str!("../../migrations/sqlite/0003_creations.sql"),
     include_str!("../../migrations/sqlite/0004_former.sql"),
+    include_str!("../../migrations/sqlite/0005_forgotten.sql"),
 ];
 
 /// Scratch space of a pass and of a sweep, made on each connection and gone with it.
@@ -102,6 +109,8 @@ impl Checkpoint {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(std::time::Duration::from_secs(10))
+            // Of a new file; in one that is there it takes effect when that is written anew.
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .pragma("cache_size", "-4000")
             .disable_statement_logging();
         Self::connect(&options, Some(path)).await
@@ -203,6 +212,27 @@ impl Checkpoint {
         transaction.statement(begin).await?;
         transaction.open = true;
         Ok(transaction)
+    }
+
+    /// Writes the file anew, so that what was removed from it is nowhere in it nor in what stands beside it. Nobody else
+    /// works on the checkpoint meanwhile; it takes as much room on the disk again. Whether all of it is gone: not while
+    /// another process reads.
+    ///
+    /// # Errors
+    /// When the database refuses (disk full).
+    pub async fn scrub(&self) -> Result<bool, Error> {
+        let mut database = self.shared.database.lock().await;
+        if database.is_on_the_spot() {
+            return Ok(true);
+        }
+        if self.shared.abandoned.swap(false, Ordering::SeqCst) {
+            // Nothing to roll back is not an error worth telling.
+            let _ = database.execute(statement("ROLLBACK")).await;
+        }
+        database.execute(statement("VACUUM")).await?;
+        // The old pages are in the file until the new ones are copied over them, and in the log until it is cut.
+        let rows = database.rows(statement("PRAGMA wal_checkpoint(TRUNCATE)")).await?;
+        Ok(rows.first().is_some_and(|row| row.get::<i64>(0) == 0))
     }
 
     /// Whether the checkpoint is older than the mark beside it: it was restored from a copy.

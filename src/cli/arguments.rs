@@ -65,16 +65,20 @@ pub enum Command {
     Explain(Explain),
     /// Show every write: when, where, old, new, why
     History(History),
+    /// Put back what past writes replaced, where nothing changed since
+    Undo(Undo),
     /// Let through what a rail stopped
     Approve(Approve),
     /// Pause a store or a CRM
     Pause(Named),
     /// Resume a store or a CRM
     Resume(Named),
-    /// Drop what is remembered of a system
+    /// Drop what is remembered of a system, or of a person
     Forget(Forget),
     /// Print the configuration's JSON Schema, for editors
     Schema,
+    /// Copy the checkpoint into a new file, while the daemon runs or not
+    Backup(Backup),
     /// Simulate a BigCommerce on loopback
     Simulate(Box<simulator::flags::Flags>),
     /// Ask the daemon of this machine whether its loops turn
@@ -310,6 +314,35 @@ pub struct History {
     pub json: bool,
 }
 
+/// `undo`: all that is given must fit. `--store` narrows it further.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Undo {
+    /// Undo what this pass wrote, by its number in `attune history`
+    #[arg(long, value_name = "N")]
+    pub pass: Option<NonZeroU64>,
+    /// Undo what was written at this time or later: RFC 3339, a day, or so long ago (24h)
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub since: Option<Since>,
+    /// Undo what was written before this time
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub until: Option<Since>,
+    /// Undo only writes to this side
+    #[arg(long, value_name = "SIDE")]
+    pub side: Option<TakenSide>,
+    /// Undo only writes to this field, by its store name; may be repeated
+    #[arg(long, value_name = "FIELD")]
+    pub field: Vec<String>,
+    /// Show every line, not 20 of each kind
+    #[arg(long)]
+    pub all: bool,
+    /// Print one JSON document; it asks nothing, and does it only with --yes
+    #[arg(long)]
+    pub json: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
 /// `approve`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Approve {
@@ -333,6 +366,8 @@ pub struct Named {
 pub struct Forget {
     /// The name of a store or a CRM
     pub name: String,
+    /// A customer's id, or a contact's key: forget this person only
+    pub key: Option<String>,
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
@@ -359,6 +394,16 @@ pub struct Man {
     /// A folder that is there
     #[arg(value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
+}
+
+/// `backup`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Backup {
+    /// The file to make; one that is there already is never overwritten
+    pub file: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A moment that a person named.
@@ -461,6 +506,10 @@ impl Arguments {
                     _ => Ok(()),
                 }
             }
+            Command::Undo(Undo { pass: None, since: None, until: None, .. }) => refuse(
+                ErrorKind::MissingRequiredArgument,
+                "say which writes: --pass, --since or --until; --side, --field and --store narrow it",
+            ),
             _ => Ok(()),
         }
     }
@@ -564,10 +613,14 @@ mod tests {
             "held drop --since 2026-01-02",
             "explain someone@example.com --json",
             "history --limit 5 --store acme --json --since 2026-01-02T03:04:05Z --field attribute:A",
+            "undo --pass 3 --yes",
+            "undo --since 1h --until 2026-01-02 --side crm --field attribute:A --field attribute:B --store acme --all --json",
             "approve acme --yes",
             "pause acme",
             "resume acme",
             "forget acme --yes",
+            "forget acme 41 --yes",
+            "backup copy.db --json",
             "link add acme 1 c1 --crm erp",
             "link add --csv links.csv",
             "schema",
@@ -602,6 +655,10 @@ mod tests {
             "held --json drop 1",
             "held --reason boredom",
             "history --since yesterday",
+            "undo",
+            "undo --side store --yes",
+            "undo --pass 0",
+            "backup",
             "forget",
             "completions",
             "completions cmd",

@@ -8,6 +8,7 @@ pub mod output;
 pub mod session;
 
 mod approve;
+mod backup;
 mod check;
 mod completions;
 mod demo;
@@ -31,6 +32,7 @@ mod simulate;
 mod spool;
 mod status;
 mod sync;
+mod undo;
 
 use std::future::Future;
 
@@ -57,11 +59,13 @@ pub async fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
         Command::Sync(options) => sync::run(common, options, &stop).await,
         Command::Link(options) => link::run(common, options, &stop).await,
         Command::Held(options) => held::run(common, options, &stop).await,
+        Command::Undo(options) => undo::run(common, options, &stop).await,
         Command::Approve(options) => approve::run(common, options, &stop).await,
         Command::Pause(options) => pause::run(common, &options.name, true, &stop).await,
         Command::Resume(options) => pause::run(common, &options.name, false, &stop).await,
         Command::Forget(options) => forget::run(common, options, &stop).await,
         Command::Schema => schema::run(),
+        Command::Backup(options) => until(&stop, backup::run(common, options, &stop)).await,
         Command::Simulate(flags) => simulate::run(flags, &stop).await,
         // These only look, and can be left at any moment.
         Command::Demo => until(&stop, demo::run()).await,

@@ -56,7 +56,7 @@ pub async fn run(common: &Common, options: &Plan, stop: &CancellationToken) -> R
 
 /// One document, written as it is found: writes at once, the rarer kinds after them. Answers how many writes there are.
 async fn as_document(session: &Session, pairs: &[Arc<Pair>]) -> Result<u64, Trouble> {
-    let mut out = Out { to: output::stdout(), failed: None };
+    let mut out = Out::stdout();
     let mut totals = Vec::new();
     out.text("{\"stores\":[");
     for (at, pair) in pairs.iter().enumerate() {
@@ -113,15 +113,21 @@ fn held_item(line: &PlanLine) -> Json {
     })
 }
 
-fn spool_item(spool: &mut Spool, item: &Json) {
+pub(super) fn spool_item(spool: &mut Spool, item: &Json) {
     let comma = if spool.pieces() > 0 { "," } else { "" };
     spool.add(format!("{comma}{item}").as_bytes());
 }
 
 /// Stdout that remembers its first failure, for lines that come from where none can be told.
-struct Out<W> {
+pub(super) struct Out<W> {
     to: W,
     failed: Option<io::Error>,
+}
+
+impl Out<io::BufWriter<io::Stdout>> {
+    pub(super) fn stdout() -> Self {
+        Self { to: output::stdout(), failed: None }
+    }
 }
 
 impl<W: Write> Out<W> {
@@ -131,7 +137,7 @@ impl<W: Write> Out<W> {
         }
     }
 
-    fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         self.attempt(|to| to.write_all(text.as_bytes()));
     }
 
@@ -140,11 +146,11 @@ impl<W: Write> Out<W> {
         self.attempt(|to| write!(to, "{comma}{item}"));
     }
 
-    fn pour(&mut self, spool: &mut Spool) {
+    pub(super) fn pour(&mut self, spool: &mut Spool) {
         self.attempt(|to| spool.pour(to));
     }
 
-    fn end(mut self) -> Result<(), Trouble> {
+    pub(super) fn end(mut self) -> Result<(), Trouble> {
         self.attempt(Write::flush);
         self.failed.map_or(Ok(()), |error| Err(output::unwritable(error)))
     }
@@ -152,7 +158,7 @@ impl<W: Write> Out<W> {
 
 /// The same for people: totals first, then lines of each kind. Answers how many writes there are.
 async fn as_text(session: &Session, pairs: &[Arc<Pair>], all: bool) -> Result<u64, Trouble> {
-    let mut out = Out { to: output::stdout(), failed: None };
+    let mut out = Out::stdout();
     let mut totals = Vec::new();
     for pair in pairs {
         let mut kinds = [
@@ -204,7 +210,7 @@ async fn as_text(session: &Session, pairs: &[Arc<Pair>], all: bool) -> Result<u6
 }
 
 /// The lines of one kind: as many as are shown, and how many there are.
-struct Kind {
+pub(super) struct Kind {
     title: &'static str,
     most: u64,
     count: u64,
@@ -212,18 +218,18 @@ struct Kind {
 }
 
 impl Kind {
-    fn new(title: &'static str, all: bool) -> Self {
+    pub(super) fn new(title: &'static str, all: bool) -> Self {
         Self { title, most: if all { u64::MAX } else { LINES_SHOWN }, count: 0, lines: Spool::default() }
     }
 
-    fn add(&mut self, line: impl FnOnce() -> String) {
+    pub(super) fn add(&mut self, line: impl FnOnce() -> String) {
         self.count += 1;
         if self.count <= self.most {
             self.lines.add(line().as_bytes());
         }
     }
 
-    fn write(&mut self, out: &mut Out<impl Write>) {
+    pub(super) fn write(&mut self, out: &mut Out<impl Write>) {
         if self.count == 0 {
             return;
         }
@@ -251,7 +257,7 @@ fn both(line: &PlanLine) -> String {
     format!("store {}, CRM {}", value(line.store_value.as_ref()), value(line.crm_value.as_ref()))
 }
 
-const fn word(side: Side) -> &'static str {
+pub(super) const fn word(side: Side) -> &'static str {
     match side {
         Side::Store => "store",
         Side::Crm => "CRM",

@@ -61,9 +61,10 @@ impl From<checkpoint::Error> for Trouble {
 /// The exit code that the checkpoint's failure leads to.
 pub fn exit_of_checkpoint(error: &checkpoint::Error) -> Exit {
     match error {
-        checkpoint::Error::Locked { .. } | checkpoint::Error::Unwritable(_) | checkpoint::Error::Missing { .. } => {
-            Exit::Unreachable
-        }
+        checkpoint::Error::Locked { .. }
+        | checkpoint::Error::Unwritable(_)
+        | checkpoint::Error::Missing { .. }
+        | checkpoint::Error::Backup { .. } => Exit::Unreachable,
         other if other.is_configuration() => Exit::Misconfigured,
         _ => Exit::Defect,
     }

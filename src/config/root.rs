@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use super::reader::{Fields, Reader};
 use super::tree::{Node, Value};
 use super::url::{self, Database};
 use super::{Config, Log, LogFormat, LogLevel, Server, State, UrlSource, alerts, check, crm, mapping, secret, store};
+use crate::model::Keep;
 
 const KEYS: [&str; 8] = ["state", "server", "log", "alerts", "defaults", "crm", "mapping", "store"];
 
@@ -55,7 +57,10 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
     check::unused(reader, &stores, crm_nodes, mapping_nodes);
 
     Config {
-        state: State { url: table(reader, get("state"), &["url"], |fields| state_url(reader, fields)) },
+        state: table(reader, get("state"), &["url", "keep"], |fields| State {
+            url: state_url(reader, fields),
+            keep: fields.and_then(|fields| fields.get("keep")).map_or_else(Keep::default, |node| keep(reader, node)),
+        }),
         server: table(reader, get("server"), &["listen", "admin_token"], |fields| Server {
             listen: listen(reader, fields),
             admin_token: fields
@@ -101,6 +106,19 @@ fn state_url(reader: &Reader, fields: Option<&Fields<'_, '_>>) -> UrlSource {
     };
     let default = UrlSource::Literal("sqlite:attune.db".to_owned());
     fields.and_then(|fields| fields.get("url")).and_then(read).unwrap_or(default)
+}
+
+/// What the rails and an undo look back on is kept in any case.
+const KEPT_AT_LEAST: Duration = Duration::from_secs(86_400);
+
+fn keep(reader: &Reader, node: &Node) -> Keep {
+    let defaults = Keep::default();
+    let Some(fields) = reader.table(node, &["age", "writes"]) else { return defaults };
+    let longest = Duration::from_secs(366 * 86_400);
+    Keep {
+        age: fields.get_or("age", defaults.age, |node| reader.duration(node, KEPT_AT_LEAST..=longest)),
+        writes: fields.get_or("writes", defaults.writes, |node| reader.whole(node, 0..=1_000_000_000)),
+    }
 }
 
 fn listen(reader: &Reader, fields: Option<&Fields<'_, '_>>) -> Option<SocketAddr> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::model::{Mapping, Mode, Rails};
+use crate::model::{Keep, Mapping, Mode, Rails};
 
 use super::{
     HubSpotSettings, OdooSettings, Problem, RestSettings, SalesforceSettings, Secret, SqlSettings, TrytonSettings,
@@ -58,6 +58,8 @@ impl Config {
 pub struct State {
     /// `sqlite:PATH`, relative to the working directory.
     pub url: UrlSource,
+    /// How long history is kept.
+    pub keep: Keep,
 }
 
 /// The HTTP server for health, metrics and the status page.

@@ -27,6 +27,7 @@ mod service;
 mod source;
 mod standings;
 mod supervise;
+mod tidying;
 mod told;
 mod vitals;
 mod watched;

@@ -16,7 +16,7 @@ use super::outage::Failed;
 use super::pair::{PairState, Passed};
 use super::source::{SourceState, Told};
 use super::works::Works;
-use crate::engine::{Answer, Engine, Error, Request};
+use crate::engine::{Answer, Engine, Error, Request, UndoSelection};
 use crate::model::{Class, Failure, Side};
 
 /// How often requests are looked for.
@@ -89,6 +89,22 @@ async fn take(works: &Arc<Works>, syncing: &mut Syncing, under_way: &mut BTreeSe
                 });
                 None
             }
+            Ok(request @ (Request::Undo(_) | Request::Forget { .. })) => {
+                // Of much history these take a while: nobody else is kept waiting.
+                let works = Arc::clone(works);
+                under_way.insert(id);
+                syncing.spawn(async move {
+                    let doing = async {
+                        match &request {
+                            Request::Undo(selection) => undo(&works, selection).await,
+                            other => operate(&works, other).await,
+                        }
+                    };
+                    let done = AssertUnwindSafe(doing).catch_unwind().await;
+                    (id, Some(done.unwrap_or_else(|_| Answer::refused(PANICKED))))
+                });
+                None
+            }
             Ok(request) => Some(operate(works, &request).await),
         };
         if let Some(answer) = answer {
@@ -135,7 +151,7 @@ pub(super) async fn operate(works: &Works, request: &Request) -> Answer {
     let of_store =
         |store: &str| works.pairs.iter().filter(|pair| pair.plan.store == store).for_each(|p| p.bell.demand());
     match request {
-        Request::Sync { .. } => {}
+        Request::Sync { .. } | Request::Undo(_) | Request::Forget { .. } => {}
         Request::Approve { store } | Request::LinkAdd { store, .. } | Request::LinkRemove { store, .. } => {
             of_store(store);
         }
@@ -149,6 +165,30 @@ pub(super) async fn operate(works: &Works, request: &Request) -> Answer {
         }
     }
     answer
+}
+
+/// Remembers what is to be put back, and lets the pairs that it concerns pass.
+async fn undo(works: &Works, selection: &UndoSelection) -> Answer {
+    let wanted = |pair: &&Arc<PairState>| selection.stores.is_empty() || selection.stores.contains(&pair.plan.store);
+    let mut count = 0;
+    let mut unread = Vec::new();
+    for state in works.pairs.iter().filter(wanted) {
+        let Some(pair) = state.pair() else {
+            unread.push(format!("{} ⇄ {}", state.plan.store, state.plan.crm));
+            continue;
+        };
+        match works.engine.want_undo(&pair, selection).await {
+            Ok(more) => count += more,
+            Err(error) => return Answer::refused(error.to_string()),
+        }
+        state.bell.demand();
+    }
+    let unread = if unread.is_empty() {
+        String::new()
+    } else {
+        format!("; the daemon has not reached {} yet: ask again then", unread.join(", "))
+    };
+    Answer { done: unread.is_empty(), count, message: format!("{count} put back by the next pass{unread}") }
 }
 
 /// Reads the sources of these stores (none: of all), then lets their pairs pass until nothing is written any more.

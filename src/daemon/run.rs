@@ -21,7 +21,7 @@ use super::schedule::Sweeps;
 use super::supervise::supervised;
 use super::vitals::Vitals;
 use super::works::Works;
-use super::{millis, pair, requests, service, source};
+use super::{millis, pair, requests, service, source, tidying};
 use crate::checkpoint::{Checkpoint, Lock};
 use crate::config::{Alerts, Config, Environment, Problems};
 use crate::engine::{self, Clock, Engine, SystemClock};
@@ -364,6 +364,12 @@ impl Running {
         loops.spawn(async move {
             let again = || requests::run(Arc::clone(&taking));
             supervised("requests".to_owned(), &taking.requests_pulse, &taking.panics, &taking.stop, again).await;
+        });
+        let tidy = Arc::clone(&works);
+        loops.spawn(async move {
+            let again = || tidying::run(Arc::clone(&tidy));
+            // Nobody's life hangs on it: nobody listens.
+            supervised("tidying".to_owned(), &Pulse::default(), &tidy.panics, &tidy.stop, again).await;
         });
         let sweeps = match Sweeps::start(&works.sources).await {
             Ok(sweeps) => Some(sweeps),

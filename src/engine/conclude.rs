@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::balance::Place;
-use super::decide::{Decided, Fate, Verdict};
+use super::decide::{Decided, Fate, Verdict, same_values};
 use super::{Engine, Error, Pair, PairField};
 use crate::checkpoint::{HeldState, LinkRow, LinkUpdate, NewHeld, Transaction};
 use crate::merge;
@@ -26,11 +26,9 @@ impl Engine {
             let Fate::Fields(verdicts) = &decided.fate else { continue };
             for (field, verdict) in pair.fields.iter().zip(verdicts) {
                 let known = decided.held.get(&field.mapped);
-                let fresh = || hold(&decided.link, field, HeldReason::Conflict, None);
-                let same = known.is_some_and(|known| {
-                    let now = fresh();
-                    known.store_value == now.store_value && known.crm_value == now.crm_value
-                });
+                let seen = |side: Side| decided.link.record(side).seen.seen(field.on(side).1);
+                let same =
+                    known.is_some_and(|known| same_values(known, &field.rule, &seen(Side::Store), &seen(Side::Crm)));
                 match verdict {
                     Verdict::Hold(reason) => {
                         let stands =
@@ -45,13 +43,21 @@ impl Engine {
                             news.push((store, crm, field.rule.store.clone(), *reason, detail));
                         }
                     }
-                    Verdict::Kept if same && known.is_some_and(|known| known.state == HeldState::Dropped) => {}
+                    Verdict::Kept
+                        if same
+                            && known
+                                .is_some_and(|known| matches!(known.state, HeldState::Dropped | HeldState::Undone)) => {
+                    }
                     Verdict::Write(_)
-                        if same && known.is_some_and(|known| matches!(known.state, HeldState::Take(_))) => {}
-                    // Until it is written, it tells that both sides agreed in two spellings.
+                        if same
+                            && known.is_some_and(|known| {
+                                matches!(known.state, HeldState::Take(_) | HeldState::Undo(_))
+                            }) => {}
+                    // Until it is written, it tells that both sides agreed in two spellings, or on two values.
                     Verdict::Write(_)
                         if known.is_some_and(|known| {
-                            known.reason == HeldReason::AlteredByTarget && known.state == HeldState::Held
+                            let altered = known.reason == HeldReason::AlteredByTarget && known.state == HeldState::Held;
+                            altered || known.state == HeldState::Undone
                         }) => {}
                     Verdict::Pending | Verdict::Unseen(_) => {}
                     Verdict::Unchanged | Verdict::Agree(_) | Verdict::Kept | Verdict::Write(_) => {

@@ -11,7 +11,8 @@ use crate::checkpoint::{Behind, HeldRow, HeldState, LinkRow, SeenRecord, Transac
 use crate::connector::Dating;
 use crate::merge::{self, Decision, Facts, Intent, Target};
 use crate::model::{
-    Agreed, Canonical, Conflict, Direction, FieldRule, FieldType, HeldReason, Seen, Side, Timestamp, Value, Why,
+    Agreed, Canonical, Conflict, Direction, FieldRule, FieldType, HeldReason, Meaning, Seen, Side, Timestamp, Value,
+    Why,
 };
 use crate::proof::Fault;
 
@@ -284,13 +285,18 @@ impl Context {
             crm: Target { seen: &crm, edited: edited(pair, link, field, Side::Crm), shape: &crm_defined.shape },
         };
         let was_held = held.is_some();
-        let held = held.filter(|held| same_values(held, &store, &crm));
+        let held = held.filter(|held| same_values(held, &field.rule, &store, &crm));
         let decision = match held.map(|held| (held.state, held.reason)) {
             Some((HeldState::Dropped, _)) => return Verdict::Kept,
             Some((HeldState::Take(_), reason)) if crate::proof::has(Fault::DecisionForgotten) => {
                 return Verdict::Hold(reason);
             }
             Some((HeldState::Take(side), _)) => merge::resolve(&facts, side),
+            Some((HeldState::Undo(side), _)) => put_back(&facts, side, held),
+            Some((HeldState::Undone, _)) => match merge::decide(&facts) {
+                equal @ (Decision::Settled | Decision::Agree(_)) => equal,
+                _ => return Verdict::Kept,
+            },
             Some((HeldState::Held, reason)) if sticks(reason, held) => return Verdict::Hold(reason),
             _ => merge::decide(&facts),
         };
@@ -346,7 +352,11 @@ impl Context {
         }
         let old = target.value().cloned();
         let key = (link.id, field.mapped);
+        let says_no = intent.value.as_ref().is_some_and(|value| *value.value() == Value::text("false"));
+        // A refusal is somebody's word each time: it waits for nobody. What is put back is not.
+        let refuses = says_no && field.rule.meaning() == Meaning::Consent && intent.why != Why::PutBack;
         if !asked_for
+            && !refuses
             && self.writes.get(&key).is_some_and(|writes| oscillates(&field.rule, writes, old.as_ref(), &intent))
         {
             return Verdict::Hold(HeldReason::Oscillating);
@@ -364,12 +374,18 @@ impl Context {
             return Verdict::Hold(HeldReason::Reverted);
         }
         let source = pair.source(from);
+        // What is put back comes from history: there is no origin to read again.
+        let undoes = intent.why == Why::Undone;
         let never_agreed = *agreed == Agreed::Unknown && old.is_some();
+        // Who is in which segments is read list by list, and undated: somebody may have slipped off a page, or moved meanwhile.
+        let pieced = source.dating(field.on(from).1) == Dating::Nothing
+            && is_pieced(&field.rule, &intent)
+            && !crate::proof::has(Fault::MembersUnconfirmed);
         let clears = intent.value.is_none() || intent.taken == merge::Taken::Clear;
         let cleared = clears && !source.connector.limits().shows_nulls;
         let mut due = Due {
-            confirm: never_agreed || cleared,
-            edited: edited(pair, link, field, from),
+            confirm: !undoes && (never_agreed || cleared || pieced),
+            edited: edited(pair, link, field, from).filter(|_| !undoes),
             intent,
             old,
             returned: if asked_for { None } else { returned },
@@ -410,27 +426,42 @@ fn edited(pair: &Pair, link: &LinkRow, field: &PairField, side: Side) -> Option<
     Some(Timestamp::from_millis(theirs.as_millis() - offset_ms))
 }
 
-/// Whether both sides still hold what they held when the field was held.
-fn same_values(held: &HeldRow, store: &Seen, crm: &Seen) -> bool {
-    is_still(&held.store_value, store) && is_still(&held.crm_value, crm)
+/// Whether both sides still hold what they held when the field was held. Where somebody undid a write, another spelling of
+/// the same is no edit: it must not be carried over.
+pub(super) fn same_values(held: &HeldRow, rule: &FieldRule, store: &Seen, crm: &Seen) -> bool {
+    is_still(held, rule, Side::Store, store) && is_still(held, rule, Side::Crm, crm)
 }
 
-fn is_still(then: &str, now: &Seen) -> bool {
-    serde_json::to_string(&now.value()).is_ok_and(|now| now == then)
+fn is_still(held: &HeldRow, rule: &FieldRule, side: Side, now: &Seen) -> bool {
+    let then = if side == Side::Store { &held.store_value } else { &held.crm_value };
+    if matches!(held.state, HeldState::Undo(_) | HeldState::Undone) {
+        let then = serde_json::from_str::<Option<Value>>(then).unwrap_or_default();
+        return as_compared(rule, side, then.as_ref()) == as_compared(rule, side, now.value());
+    }
+    serde_json::to_string(&now.value()).is_ok_and(|now| now == *then)
 }
 
-/// Where the target altered a value the two sides hold one thing in two spellings, and each is what was agreed there: when
-/// one of them changes, the other has not.
+/// Where the target altered a value the two sides hold one thing in two spellings, and where a person undid a write they
+/// differ by that person's word: each is what was agreed there. When one of them changes, the other has not.
 fn spelt_apart(held: &HeldRow, rule: &FieldRule, store: &Seen, crm: &Seen) -> Option<Option<Canonical>> {
-    if held.reason != HeldReason::AlteredByTarget || held.state != HeldState::Held {
+    let altered = held.reason == HeldReason::AlteredByTarget && held.state == HeldState::Held;
+    if !altered && held.state != HeldState::Undone {
         return None;
     }
     let unchanged = |side: Side, seen: &Seen| as_compared(rule, side, seen.value());
-    match (is_still(&held.store_value, store), is_still(&held.crm_value, crm)) {
+    match (is_still(held, rule, Side::Store, store), is_still(held, rule, Side::Crm, crm)) {
         (true, false) => Some(unchanged(Side::Store, store)),
         (false, true) => Some(unchanged(Side::Crm, crm)),
         _ => None,
     }
+}
+
+/// What a write of ours replaced is put back, where the target can still take it.
+fn put_back(facts: &Facts<'_>, side: Side, held: Option<&HeldRow>) -> Decision {
+    let target = if side == Side::Store { &facts.store } else { &facts.crm };
+    let value = held.and_then(|held| serde_json::from_str::<Option<Value>>(held.detail.as_deref()?).ok());
+    let intent = value.and_then(|value| merge::put_back(facts.rule, side, target, value.as_ref()).ok());
+    intent.map_or_else(|| merge::decide(facts), Decision::Write)
 }
 
 /// Whether a hold stands by itself while both sides stay as they are; the others are derived again every time.
@@ -451,6 +482,16 @@ pub(super) fn as_compared(rule: &FieldRule, side: Side, value: Option<&Value>) -
 /// What a side of a link holds in a field, as it is compared.
 pub(super) fn holds(link: &LinkRow, field: &PairField, side: Side) -> Option<Canonical> {
     as_compared(&field.rule, side, link.record(side).seen.value(field.on(side).1))
+}
+
+/// Whether what a write says may have been put together from lists that nobody saw as they are: that somebody is missing from
+/// one, and what somebody is in, of several.
+fn is_pieced(rule: &FieldRule, intent: &Intent) -> bool {
+    match intent.value.as_ref().map(Canonical::value) {
+        Some(Value::Text(text)) => rule.meaning() == Meaning::Membership && text == "false",
+        Some(Value::List(_)) => true,
+        None => false,
+    }
 }
 
 /// Whether our own writes have carried this field between the same two values, on whichever side, as often as is

@@ -18,6 +18,7 @@ mod conclude;
 mod create;
 mod decide;
 mod error;
+mod forget;
 mod link;
 mod observe;
 mod operate;
@@ -31,6 +32,8 @@ mod remove;
 mod report;
 mod resolve;
 mod survey;
+mod tidy;
+mod undo;
 mod unlink;
 
 use std::collections::BTreeMap;
@@ -51,6 +54,7 @@ pub use plan::{Cost, PlanLine, PlanSink, PlanTotals, Planned};
 pub use pull::{Pulled, Reach};
 pub use read_back::ReadBack;
 pub use report::{Explained, ExplainedField, LinkReport, LinkStanding, LinkState, PairStatus, next_step, rails_of};
+pub use undo::{LeftAlone, UndoLine, UndoSelection, UndoTotals};
 
 use crate::checkpoint::{Checkpoint, Cursor, SeenRecord};
 use crate::connector::{Connector, Dating};

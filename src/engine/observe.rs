@@ -212,9 +212,11 @@ fn absorb(
         Existence::Present => (false, None),
         Existence::Gone => (true, None),
         Existence::MergedInto(key) => (true, Some(key.clone())),
+        Existence::NotSaid if crate::proof::has(Fault::BesideIsSignOfLife) => (false, None),
         Existence::NotSaid => (record.gone, record.merged_into.clone()),
     };
-    record.shown |= shown.existence == Existence::Present;
+    record.shown |= shown.existence == Existence::Present
+        || (shown.existence == Existence::NotSaid && crate::proof::has(Fault::BesideIsMet));
     if record.gone != gone || record.merged_into != merged_into {
         record.gone = gone;
         record.merged_into = merged_into;

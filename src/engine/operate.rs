@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::undo::UndoSelection;
 use super::{Engine, Error};
 use crate::checkpoint::{HeldFilter, HeldRow, HeldState, Transaction};
 use crate::model::{HeldReason, Key, Side, Timestamp};
@@ -52,6 +53,15 @@ pub enum Request {
         crm: Option<String>,
         /// Customer key and contact key of each.
         links: Vec<(String, String)>,
+    },
+    /// Put back what past writes replaced.
+    Undo(UndoSelection),
+    /// Drop all that is remembered of a person.
+    Forget {
+        /// The label of a store or CRM.
+        name: String,
+        /// The key of their record there.
+        key: String,
     },
     /// Part a customer from its contact, for good.
     LinkRemove {
@@ -125,18 +135,19 @@ impl Answer {
 }
 
 impl Engine {
-    /// Does what a person asks for, except [`Request::Sync`], which is for whoever runs the passes.
+    /// Does what a person asks for, except [`Request::Sync`] and [`Request::Undo`], which are for whoever runs the passes.
     ///
     /// # Errors
     /// When the checkpoint fails.
     pub async fn operate(&self, request: &Request) -> Result<Answer, Error> {
         let (action, answer) = match request {
-            Request::Sync { .. } => return Ok(Answer::refused("a pass cannot be asked for here")),
+            Request::Sync { .. } | Request::Undo(_) => return Ok(Answer::refused("this cannot be asked for here")),
             Request::Approve { store } => ("approve", self.approve(store).await?),
             // These say themselves what they were about.
             Request::Pause { name } => return self.set_paused(name, true).await,
             Request::Resume { name } => return self.set_paused(name, false).await,
             Request::Held { selection, action } => return self.decide_held(selection, *action).await,
+            Request::Forget { name, key } => return self.forget_person(name, key).await,
             Request::LinkAdd { store, crm, links } => {
                 ("link add", self.link_by_hand(store, crm.as_deref(), links).await?)
             }
@@ -165,6 +176,7 @@ impl Engine {
         }
         let target = side.map(|side| Named::of(side, name));
         Event::OperatorActed { target, action: "forget", count }.emit();
+        self.checkpoint.scrub().await?;
         Ok(Answer::done(count, format!("all that was remembered of {name} is dropped; its next pass is a first one")))
     }
 

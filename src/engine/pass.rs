@@ -16,9 +16,6 @@ use crate::model::{Mode, Timestamp};
 use crate::proof::Fault;
 use crate::telemetry::Event;
 
-/// How often a pass decides again what changed under its hands.
-const AGAIN_MAX: u32 = 3;
-
 /// How a pass is made.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PassOptions {
@@ -229,19 +226,9 @@ impl Engine {
         push.last = true;
         let writes = pair.mode == Mode::Sync;
         if crossed.is_empty() && writes {
-            push.last = false;
             let limit = options.limit.unwrap_or(usize::MAX).min(survey.due.len());
-            push.run(&survey.due[..limit]).await?;
-            for again in 0..AGAIN_MAX {
-                let redo = std::mem::take(&mut push.redo);
-                if redo.is_empty() {
-                    break;
-                }
-                push.last = again + 1 == AGAIN_MAX;
-                push.run(&redo).await?;
-            }
+            push.run_through(&survey.due[..limit]).await?;
             push.scope = Scope::Nothing;
-            push.last = true;
             push.run(&survey.due[limit..]).await?;
         } else {
             // What a rail stopped stays; what a person let through goes, whatever else is due.
@@ -272,7 +259,14 @@ impl Engine {
         Ok(report)
     }
 
-    fn say_completed(&self, pair: &Pair, report: &PassReport, started: Timestamp, ended: Timestamp, calls: (u64, u64)) {
+    pub(super) fn say_completed(
+        &self,
+        pair: &Pair,
+        report: &PassReport,
+        started: Timestamp,
+        ended: Timestamp,
+        calls: (u64, u64),
+    ) {
         let balance = &report.balance;
         let completed = Event::PassCompleted {
             pair: pair.event(),

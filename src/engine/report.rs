@@ -373,13 +373,16 @@ impl Engine {
             };
             explained.why = "linked".to_owned();
             for (field, verdict) in pair.fields.iter().zip(verdicts) {
-                let held = decided.held.get(&field.mapped).filter(|held| held.state == HeldState::Held);
+                let known = decided.held.get(&field.mapped);
+                let held = known.filter(|held| held.state == HeldState::Held);
+                let undone = *verdict == Verdict::Kept && known.is_some_and(|known| known.state == HeldState::Undone);
+                let detail = held.and_then(|held| held.detail.as_deref());
                 explained.fields.push(ExplainedField {
                     field: field.rule.store.clone(),
                     agreed: decided.link.agreed.get(&field.mapped).map(|value| serde_json::json!(value)),
                     store: decided.link.store.seen.get(field.store.1),
                     crm: decided.link.crm.seen.get(field.crm.1),
-                    next: next_of(verdict, held.and_then(|held| held.detail.as_deref())),
+                    next: if undone { UNDONE.to_owned() } else { next_of(verdict, detail) },
                     held: if let Verdict::Hold(reason) = verdict { Some(*reason) } else { None },
                     held_id: held.map(|held| held.id),
                 });
@@ -396,7 +399,11 @@ impl Engine {
         record: &RecordRow,
     ) -> Result<String, Error> {
         if record.gone {
-            return Ok("it is gone at its source".to_owned());
+            let forgotten = transaction.forgotten_at(pair.source(side).id, record.key.as_str()).await?;
+            return Ok(match forgotten {
+                Some(at) => format!("it was forgotten at {}, or is gone at its source", at.to_seconds_text()),
+                None => "it is gone at its source".to_owned(),
+            });
         }
         if !pair.takes(side, &record.seen) {
             return Ok("it does not take part: `only` in the mapping leaves it out".to_owned());
@@ -435,6 +442,8 @@ const fn is_open(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Write(_) | Verdict::Pending | Verdict::Unseen(_) | Verdict::Agree(_))
 }
 
+const UNDONE: &str = "a person undid a write of it: each side keeps its own until either is edited";
+
 fn next_of(verdict: &Verdict, detail: Option<&str>) -> String {
     match verdict {
         Verdict::Unchanged => "nothing: both sides agree".to_owned(),
@@ -457,7 +466,7 @@ pub fn next_step(row: &HeldRow) -> String {
     let side = match row.state {
         HeldState::Take(Side::Store) => "store",
         HeldState::Take(Side::Crm) => "CRM",
-        HeldState::Held | HeldState::Dropped => {
+        HeldState::Held | HeldState::Dropped | HeldState::Undo(_) | HeldState::Undone => {
             let step = row.reason.next_step().replace("held resolve --take", "held resolve ID --take");
             let step = step.replace(" ID", &format!(" {}", row.id)).replace(" STORE ", &format!(" {} ", row.store));
             let step = row.store_key.iter().fold(step, |step, key| step.replace("CUSTOMER", key));

@@ -8,7 +8,7 @@ use super::{CHUNK, Engine, Error, Pair};
 use crate::checkpoint::{Attempt, SeenCell, Settled};
 use crate::connector::Lane;
 use crate::merge;
-use crate::model::{Canonical, HeldReason, Key, Side, Value};
+use crate::model::{Canonical, HeldReason, Key, Side, Value, Why};
 use crate::proof::Fault;
 
 impl Engine {
@@ -62,6 +62,7 @@ impl Engine {
         let mut agreed: BTreeMap<i64, Vec<(i64, Option<Canonical>)>> = BTreeMap::new();
         let mut touched = BTreeSet::new();
         let mut third = Vec::new();
+        let (mut put_back, mut released) = (Vec::new(), Vec::new());
         for attempt in due {
             let field = pair.fields.iter().find(|field| field.mapped == attempt.mapped);
             let row = rows.get_mut(&attempt.record).filter(|row| !row.gone);
@@ -78,7 +79,13 @@ impl Engine {
                     row.seen.set(attempt.field, cell);
                     touched.insert(attempt.record);
                 }
-                agreed.entry(attempt.link).or_default().push((attempt.mapped, attempt.canonical.clone()));
+                if attempt.reason != Why::Undone.as_str() {
+                    agreed.entry(attempt.link).or_default().push((attempt.mapped, attempt.canonical.clone()));
+                } else if field.is_some_and(|field| merge::refuses_mail(&field.rule, attempt.canonical.as_ref())) {
+                    released.push((attempt.link, attempt.mapped));
+                } else {
+                    put_back.push((attempt.link, attempt.mapped, text_of(row.seen.value(attempt.field))));
+                }
             }
             if let (false, Some(field), Some(row)) = (took, field, rows.get(&attempt.record).filter(|row| !row.gone)) {
                 let old = serde_json::from_str::<Option<Value>>(&attempt.old).unwrap_or_default();
@@ -87,7 +94,11 @@ impl Engine {
                 let altered =
                     |shown: &Canonical| attempt.canonical.as_ref().is_some_and(|sent| is_made_of(shown, sent));
                 if shown != before && shown.as_ref().is_some_and(altered) {
-                    third.push((attempt, field, shown));
+                    if attempt.reason == Why::Undone.as_str() {
+                        put_back.push((attempt.link, attempt.mapped, text_of(row.seen.value(attempt.field))));
+                    } else {
+                        third.push((attempt, field, shown));
+                    }
                 }
             }
             settled.push(Settled { id: attempt.id, outcome: if took { "written" } else { "unknown" }, open: false });
@@ -118,6 +129,8 @@ impl Engine {
         }
         transaction.update_links(&updates).await?;
         transaction.hold(pair.id, now, &held).await?;
+        transaction.note_put_back(side, &put_back).await?;
+        transaction.release_fields(&released).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -144,6 +157,10 @@ impl Engine {
 /// Why a field is held after an attempt of unknown outcome.
 const THIRD: &str = "the outcome of a write stayed unknown, and the target now holds neither what was sent nor what it \
                      held before, but something like it: it altered the value, or somebody edited it at the same time";
+
+fn text_of(value: Option<&Value>) -> String {
+    serde_json::to_string(&value).unwrap_or_default()
+}
 
 /// Whether a side shows the attempted value.
 fn shows(rule: &crate::model::FieldRule, side: Side, value: Option<&Value>, attempted: Option<&Canonical>) -> bool {

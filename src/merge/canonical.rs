@@ -52,6 +52,7 @@ pub fn canonical(rule: &FieldRule, side: Side, value: &Value) -> Result<Option<C
 /// What a side that holds nothing is compared as: nothing, but where that means the same as false.
 pub fn nothing(rule: &FieldRule) -> Option<Canonical> {
     match rule.meaning() {
+        Meaning::Membership if crate::proof::has(Fault::NothingIsNotFalse) => None,
         Meaning::Membership => Some(Canonical(Value::text("false"))),
         Meaning::Plain | Meaning::Consent => None,
     }

@@ -8,11 +8,12 @@
 
 use super::decide::{Decision, Field, Held, Intent};
 use crate::model::{Direction, HeldReason, Side, Value, Why};
+use crate::proof::Fault;
 
 impl Field<'_> {
     /// The sides differ, and the field is consent.
     pub(super) fn decide_consent(&self) -> Decision {
-        if let Some(refusing) = self.refuses().filter(|_| self.is_open()) {
+        if let Some(refusing) = self.refuses().filter(|_| self.is_open() && !crate::proof::has(Fault::RefusalLoses)) {
             let reached = refusing.other();
             if self.facts.rule.direction != one_way_to(refusing) {
                 return self.send(reached, self.why(reached));
@@ -22,7 +23,9 @@ impl Field<'_> {
             (intent.value.as_ref().is_some_and(is_yes) || says_no(self.held(intent.to))) && !self.stands(intent.to)
         };
         match self.by_direction() {
-            Decision::Write(intent) if presumes(&intent) => Decision::Hold(self.open_reason()),
+            Decision::Write(intent) if presumes(&intent) && !crate::proof::has(Fault::ConsentPresumed) => {
+                Decision::Hold(self.open_reason())
+            }
             other => other,
         }
     }
@@ -56,6 +59,16 @@ impl Field<'_> {
             (Some(_), None) => Why::EditBeatsClear,
             (Some(_), Some(_)) => Why::Conflict,
         }
+    }
+}
+
+/// What somebody said, in a word.
+pub(super) fn said(held: &Held) -> &'static str {
+    match held.as_ref().map(|form| form.value.value()) {
+        None => "nothing",
+        Some(Value::Text(text)) if text == "true" => "yes",
+        Some(Value::Text(text)) if text == "false" => "no",
+        Some(_) => "neither",
     }
 }
 

@@ -10,6 +10,7 @@
 //! table is another one where somebody could be sent mail who does not want it: see [`super::consent`].
 
 use super::canonical::{CannotBeTaken, as_written, canonical, encode, fits, nothing, spell};
+use super::consent::said;
 use crate::model::{
     Agreed, Canonical, Conflict, Direction, FieldRule, FieldShape, HeldReason, Meaning, OnClear, Seen, Side, Timestamp,
     Value, Why,
@@ -184,7 +185,9 @@ impl<'a> Field<'a> {
 
     /// The cell of the table that a decision was made in, in words.
     fn cell(&self, decision: &Decision) -> String {
+        let is_consent = self.facts.rule.meaning() == Meaning::Consent;
         let held = |held: &Held| match (held, &self.agreed) {
+            _ if is_consent => said(held),
             (None, _) => "absent",
             (Some(_), None) => "a value",
             (now, Some(agreed)) if now == agreed => "unchanged",
@@ -192,10 +195,12 @@ impl<'a> Field<'a> {
         };
         let agreed = match &self.agreed {
             None => "unknown",
+            Some(agreed) if is_consent => said(agreed),
             Some(None) => "absent",
             Some(Some(_)) => "a value",
         };
         let equal = if self.store == self.crm { ", equal" } else { "" };
+        let of = if is_consent { "consent" } else { "merge" };
         let what = match decision {
             Decision::Settled => "settled".to_owned(),
             Decision::Agree(_) => "agree".to_owned(),
@@ -205,7 +210,7 @@ impl<'a> Field<'a> {
             Decision::Unseen(side) => format!("the {side} is unseen"),
         };
         let (store, crm) = (held(&self.store), held(&self.crm));
-        format!("merge: {:?}, agreed {agreed}, store {store}, CRM {crm}{equal}: {what}", self.facts.rule.direction)
+        format!("{of}: {:?}, agreed {agreed}, store {store}, CRM {crm}{equal}: {what}", self.facts.rule.direction)
     }
 
     pub(super) const fn held(&self, side: Side) -> &Held {

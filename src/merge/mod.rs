@@ -8,6 +8,7 @@ mod day;
 mod decide;
 mod number;
 mod rails;
+mod undo;
 
 #[cfg(test)]
 mod canonical_test;
@@ -21,3 +22,4 @@ mod table_test;
 pub use canonical::{CannotBeTaken, canonical, encode, fits, nothing};
 pub use decide::{Decision, Facts, Intent, Taken, Target, decide, obstacle, resolve};
 pub use rails::{Counts, Crossed, crossed};
+pub use undo::{NotPutBack, put_back, refuses_mail};

@@ -4,6 +4,7 @@
 
 mod api;
 mod failure;
+mod keep;
 mod mapping;
 mod record;
 mod time;
@@ -12,6 +13,7 @@ mod write;
 
 pub use api::{Api, ApiBody, ApiCreate, ApiDelete, ApiKeyIs, ApiList, ApiPaging, ApiRead, ApiWrite};
 pub use failure::{Class, Failure};
+pub use keep::Keep;
 pub use mapping::{
     AddressMark, Conflict, Create, Direction, FieldOptions, FieldRule, FieldType, Mapping, MatchRule, Meaning, Mode,
     OnClear, OnDelete, Only, Rail, Rails,

@@ -312,3 +312,35 @@ async fn the_checkpoint_is_ours_alone() {
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_is_shown_and_asked_about_and_done() {
+    let world = World::small().await;
+    world.run("sync").await.ended(0);
+    world.edit_title("c1", "Head buyer").await;
+    world.run("sync").await.ended(0);
+    let said = world.run("undo --pass 2").await;
+    insta::assert_snapshot!("undo", said.stable(&world));
+    assert_eq!(world.store().value(1, "Job title").as_deref(), Some("Head buyer"));
+    let shown = world.run("undo --pass 2 --json").await.ended(0).json();
+    assert_eq!(
+        shown,
+        json!({ "stores": [{ "name": "acme", "crm": "erp", "done": null, "left": [], "writes": [{
+            "side": "store", "store_key": "1", "crm_key": "c1", "field": TITLE, "old": "Head buyer", "new": "Buyer",
+            "reason": "undone",
+        }] }] })
+    );
+    world.run("undo --pass 2 --store acme --yes").await.ended(0);
+    assert_eq!(world.store().value(1, "Job title").as_deref(), Some("Buyer"));
+    assert_eq!(world.title("c1").await.as_deref(), Some("Head buyer"));
+    let said = world.run("explain 1").await.ended(0);
+    assert!(said.stdout.contains("a person undid a write of it"), "{said:#?}");
+    let writes = world.store_writes();
+    world.run("sync --sweep").await.ended(0);
+    world.run("plan --exit-code").await.ended(0);
+    assert_eq!(world.store_writes(), writes, "a pass after it writes nothing");
+    let history = world.run("history --limit 1 --json").await.json();
+    assert_eq!((&history[0]["reason"], &history[0]["pass"]), (&json!("undone"), &json!(3)), "{history}");
+    let said = world.run("undo --since 1h --until 2026-01-01").await.ended(0);
+    assert!(said.stdout.contains("0 left alone"), "{said:#?}");
+}

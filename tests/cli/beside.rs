@@ -89,6 +89,19 @@ async fn what_is_to_be_done_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_undo_is_asked_for_by_what_was_shown() {
+    let world = World::small().await;
+    world.run("sync").await.ended(0);
+    let _daemon = daemon(&world);
+    let said = world.run(&format!("undo --since 1h --side crm --field '{TITLE}'")).await.ended(0);
+    assert!(said.stdout.contains("\"Buyer\" → nothing in the CRM"), "{said:#?}");
+    let (request, said) = answered(&world, "undo --pass 1 --side crm --yes", "done").await;
+    let Request::Undo(selection) = request else { panic!("{request:?}") };
+    assert_eq!((selection.pass, selection.side, selection.newest), (Some(1), Some(Side::Crm), 2));
+    assert!(said.ended(0).stdout.contains("put back by the daemon's next pass"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pass_is_asked_for_and_its_outcome_is_the_exit_code() {
     let world = World::small().await;
     world.run("sync").await.ended(0);

@@ -7,10 +7,12 @@ use serde_json::Value as Json;
 use super::load_text;
 
 /// Each closed table of the schema: where it stands there, and a configuration that opens it, with `@` for what stands in it.
-const TABLES: [(&str, &str); 37] = [
+const TABLES: [(&str, &str); 39] = [
     ("", "@"),
     ("/properties/state", "[state]\n@"),
+    ("/properties/state/properties/keep", "[state]\nkeep = { @ }"),
     ("/properties/server", "[server]\n@"),
+    ("/properties/alerts", "[alerts]\n@"),
     ("/properties/log", "[log]\n@"),
     ("/properties/defaults", "[defaults]\n@"),
     ("/properties/defaults/properties/quota", "[defaults]\nquota = { @ }"),

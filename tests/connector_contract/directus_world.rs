@@ -1,7 +1,7 @@
 //! Collections of a running Directus as worlds. The hands of the tests use its API as an administrator.
 //!
 //! `ATTUNE_TEST_DIRECTUS` is its address, `ATTUNE_TEST_DIRECTUS_TOKEN` the static token of an administrator;
-//! docs/testing.md says how to get one.
+//! `tests/servers/directus.sh` starts one and prints both.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use attune::connector::rest::Rest;
 use attune::model::{FieldType, Key, Timestamp};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::rest_world::{api, connector};
 use crate::world::{NOTE, Place, REFUSED, TITLE, World};
@@ -30,10 +30,16 @@ pub struct Server {
 pub async fn on_directus(test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
     let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     match (variable("ATTUNE_TEST_DIRECTUS"), variable("ATTUNE_TEST_DIRECTUS_TOKEN")) {
-        (Some(address), Some(token)) => test(&Server { address, token }).await,
+        (Some(address), Some(token)) => {
+            let _collections = AT_ONCE.acquire().await.expect("it is never closed");
+            test(&Server { address, token }).await;
+        }
         _ => println!("skipped: ATTUNE_TEST_DIRECTUS is not set"),
     }
 }
+
+/// Tests at once: Directus allows so many collections and no more.
+static AT_ONCE: Semaphore = Semaphore::const_new(3);
 
 /// Collections are made one at a time: each changes the schema.
 static SCHEMA: Mutex<()> = Mutex::const_new(());
@@ -110,7 +116,6 @@ pub struct Contacts {
     connector: Rest,
 }
 
-/// Directus allows so many collections and no more.
 impl Drop for Contacts {
     fn drop(&mut self) {
         let (server, path) = (self.server.clone(), format!("/collections/{}", self.collection));

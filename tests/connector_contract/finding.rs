@@ -33,6 +33,7 @@ mod white_space {
     on!(sql_world::on_mysql as mysql, finding, [white_space_around_a_value_does_not_count]);
     on!(odoo_world::on_odoo as odoo, finding, [white_space_around_a_value_does_not_count]);
     on!(tryton_world::on_tryton as tryton, finding, [white_space_around_a_value_does_not_count]);
+    on!(odoo_world::on_odoo_14 as odoo_14, finding, [white_space_around_a_value_does_not_count]);
     on!(odoo_world::on_odoo_before_19 as odoo_before_19, finding, [white_space_around_a_value_does_not_count]);
 }
 

@@ -3,9 +3,10 @@
 //! `suite` knows only the [`world::World`] trait; a source joins by implementing it and naming itself in [`contract!`].
 //! SQLite always runs. PostgreSQL runs when `ATTUNE_TEST_POSTGRES` names a database (`postgres://postgres@127.0.0.1/test`),
 //! MySQL or MariaDB when `ATTUNE_TEST_MYSQL` does (`mysql://root@127.0.0.1/test`); every test has a schema of its own there
-//! and drops it. Odoo runs when `ATTUNE_TEST_ODOO` names one, in both of its protocols, Tryton when `ATTUNE_TEST_TRYTON` does.
+//! and drops it. Odoo runs when `ATTUNE_TEST_ODOO` names one, in both of its protocols,
+//! an Odoo 14 when `ATTUNE_TEST_ODOO_14` does, Tryton when `ATTUNE_TEST_TRYTON` does.
 //! `rest` runs against servers of its own that behave like those that people have, and against a real Directus when
-//! `ATTUNE_TEST_DIRECTUS` names one.
+//! `ATTUNE_TEST_DIRECTUS` names one, and against a real OData v4 service when `ATTUNE_TEST_ODATA` does.
 
 /// Tests of a module, run in one kind of place each.
 macro_rules! on {
@@ -29,9 +30,12 @@ macro_rules! contract {
         on!(salesforce_world::on_salesforce as salesforce, $home, [$($test),*]);
         on!(odoo_world::on_odoo as odoo, $home, [$($test),*]);
         on!(odoo_world::on_odoo_before_19 as odoo_before_19, $home, [$($test),*]);
+        on!(odoo_world::on_odoo_14 as odoo_14, $home, [$($test),*]);
         on!(tryton_world::on_tryton as tryton, $home, [$($test),*]);
         on!(rest_world::on_directus_like as rest_directus_like, $home, [$($test),*]);
         on!(directus_world::on_directus as directus, $home, [$($test),*]);
+        on!(odata_world::on_odata as odata, $home, [$($test),*]);
+        on!(odata_world::on_odata_next as odata_next, $home, [$($test),*]);
         on!(rest_world::on_odata_like as rest_odata_like, $home, [$($test),*]);
         on!(rest_world::on_odata_batch_like as rest_odata_batch_like, $home, [$($test),*]);
     };
@@ -44,6 +48,7 @@ mod hubspot_only;
 mod hubspot_world;
 mod making;
 mod mysql_only;
+mod odata_world;
 mod odoo_making;
 mod odoo_only;
 mod odoo_world;

@@ -19,6 +19,16 @@ on!(
     odoo_making,
     [a_contact_is_made_with_values_of_every_type, a_contact_that_odoo_needs_stays, what_has_no_archive_is_deleted]
 );
+on!(
+    odoo_world::on_odoo_14 as version_14,
+    odoo_making,
+    [
+        a_contact_is_made_with_values_of_every_type,
+        a_contact_that_odoo_needs_stays,
+        what_has_no_archive_is_deleted,
+        who_may_only_read_makes_and_removes_nothing,
+    ]
+);
 on!(odoo_world::on_odoo as rights, odoo_making, [who_may_only_read_makes_and_removes_nothing]);
 
 const NOW: Unreserved = Unreserved(Lane::Fresh);

@@ -39,6 +39,26 @@ on!(
 );
 
 on!(
+    odoo_world::on_odoo_14 as version_14,
+    odoo_only,
+    [
+        values_of_every_type_come_and_go,
+        a_link_is_written_by_name_or_by_number,
+        fields_of_a_linked_record_are_read_and_its_edits_are_fed,
+        an_archived_record_is_gone_until_it_is_back,
+        rows_that_stand_in_the_way_are_named,
+        fields_that_cannot_be_used_say_why,
+        a_wrong_key_a_wrong_database_and_a_wrong_model_are_told_apart,
+    ]
+);
+
+on!(
+    odoo_world::on_odoo_14_alone as rights_14,
+    odoo_only,
+    [what_a_rule_hides_is_not_gone, a_user_who_may_only_read_writes_nothing]
+);
+
+on!(
     odoo_world::on_odoo_alone as rights,
     odoo_only,
     [what_a_rule_hides_is_not_gone, a_user_who_may_only_read_writes_nothing]
@@ -335,9 +355,11 @@ pub async fn fields_that_cannot_be_used_say_why(server: &Server) {
             other => panic!("{other:?}"),
         })
         .collect();
+    // In version 14 the comment is plain text.
+    let comment = if server.is_version_14() { "usable, writable: true" } else { "type html" };
     for (state, expected) in states.iter().zip([
         "perhaps `function`",
-        "type html",
+        comment,
         "type many2many",
         "no link to one record",
         "perhaps `ref`",

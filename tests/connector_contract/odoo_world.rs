@@ -2,7 +2,8 @@
 //! tests go straight to Odoo's database, as no other client can.
 //!
 //! `ATTUNE_TEST_ODOO` is its address, `ATTUNE_TEST_ODOO_KEYS` a file with the keys of its users (`{"admin": {"key": …}}`),
-//! `ATTUNE_TEST_ODOO_POSTGRES` its database; docs/testing.md says how to get one.
+//! `ATTUNE_TEST_ODOO_POSTGRES` its database; docs/testing.md says how to get one. `ATTUNE_TEST_ODOO_14` and the two beside it
+//! name an Odoo 14, which knows the older protocol alone; `tests/servers/odoo14.sh` starts one.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -34,63 +35,91 @@ pub struct Server {
     pub pool: PgPool,
     /// The address with JSON-RPC alone, as before version 19.
     before_19: Option<String>,
+    /// Its models that are free. All are made before any is used: while one is made, Odoo knows none of them.
+    free: &'static OnceCell<Mutex<Vec<String>>>,
+}
+
+/// Which of the running ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Now,
+    /// The same, behind something that hides the newer protocol.
+    NowAsBefore19,
+    V14,
 }
 
 /// How many models there are: the tests that run at once have two worlds each.
 const MODELS: usize = 12;
 
-/// Models that are free. All are made before any is used: while one is made, Odoo knows none of them.
 static FREE: OnceCell<Mutex<Vec<String>>> = OnceCell::const_new();
+static FREE_14: OnceCell<Mutex<Vec<String>>> = OnceCell::const_new();
 
 /// The running Odoo; none, and says so, where none was named.
-async fn server() -> Option<Server> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-    let named =
-        (variable("ATTUNE_TEST_ODOO"), variable("ATTUNE_TEST_ODOO_KEYS"), variable("ATTUNE_TEST_ODOO_POSTGRES"));
-    let (Some(address), Some(keys), Some(postgres)) = named else {
-        println!("skipped: ATTUNE_TEST_ODOO is not set");
+async fn server(version: Version) -> Option<Server> {
+    let (name, free) = match version {
+        Version::Now | Version::NowAsBefore19 => ("ATTUNE_TEST_ODOO", &FREE),
+        Version::V14 => ("ATTUNE_TEST_ODOO_14", &FREE_14),
+    };
+    let variable = |more: &str| std::env::var(format!("{name}{more}")).ok().filter(|text| !text.is_empty());
+    let (Some(address), Some(keys), Some(postgres)) = (variable(""), variable("_KEYS"), variable("_POSTGRES")) else {
+        println!("skipped: {name} is not set");
         return None;
     };
     let keys = std::fs::read_to_string(keys).expect("the file of keys is there");
     let keys = Arc::new(serde_json::from_str(&keys).expect("it is JSON"));
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(2).connect(&postgres).await.expect("it answers");
     let database = postgres.rsplit('/').next().expect("a database").to_owned();
-    Some(Server { address, database, keys, pool, before_19: None })
+    let before_19 = match version {
+        Version::Now => None,
+        Version::NowAsBefore19 => Some(older(&address).await),
+        Version::V14 => Some(address.clone()),
+    };
+    Some(Server { address, database, keys, pool, before_19, free })
 }
 
 /// Held by every test, and by one that changes rights alone: Odoo remembers rights across calls, and those that were read
 /// while they changed for good.
 static RIGHTS: RwLock<()> = RwLock::const_new(());
+static RIGHTS_14: RwLock<()> = RwLock::const_new(());
 
 /// Runs a test in the protocol of version 19 and later.
 pub async fn on_odoo(test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
     let _steady = RIGHTS.read().await;
-    on(false, test).await;
+    on(Version::Now, test).await;
 }
 
 /// Runs a test in the protocol of earlier versions: what stands in between hides the newer one.
 pub async fn on_odoo_before_19(test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
     let _steady = RIGHTS.read().await;
-    on(true, test).await;
+    on(Version::NowAsBefore19, test).await;
+}
+
+/// Runs a test against version 14.
+pub async fn on_odoo_14(test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
+    let _steady = RIGHTS_14.read().await;
+    on(Version::V14, test).await;
 }
 
 /// Runs a test while no other runs.
 pub async fn on_odoo_alone(test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
     let _alone = RIGHTS.write().await;
-    on(false, test).await;
+    on(Version::Now, test).await;
 }
 
 /// Runs a test in the older protocol while no other runs.
 pub async fn on_odoo_before_19_alone(test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
     let _alone = RIGHTS.write().await;
-    on(true, test).await;
+    on(Version::NowAsBefore19, test).await;
 }
 
-async fn on(before_19: bool, test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
-    if let Some(mut server) = server().await {
-        if before_19 {
-            server.before_19 = Some(older(&server.address).await);
-        }
+/// Runs a test against version 14 while no other runs there.
+pub async fn on_odoo_14_alone(test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
+    let _alone = RIGHTS_14.write().await;
+    on(Version::V14, test).await;
+}
+
+async fn on(version: Version, test: impl for<'a> FnOnce(&'a Server) -> BoxFuture<'a, ()>) {
+    if let Some(server) = server(version).await {
         test(&server).await;
     }
 }
@@ -122,15 +151,30 @@ async fn older(address: &str) -> String {
 }
 
 impl Server {
-    /// What somebody does as the administrator.
+    /// What somebody does as the administrator: with named arguments, as version 19 takes them.
     pub async fn call(&self, model: &str, method: &str, arguments: Value) -> Value {
         static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
         let client = CLIENT
             .get_or_init(|| reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client"))
             .clone();
+        let admin = &self.keys["admin"];
+        let key = admin["key"].as_str().expect("a key");
+        if self.is_version_14() {
+            let Value::Object(mut named) = arguments else { panic!("arguments have names") };
+            // Records, what they are made of and what is looked for come first: their names were others.
+            let first: Vec<Value> =
+                ["ids", "domain", "vals", "vals_list"].iter().filter_map(|name| named.remove(*name)).collect();
+            let all = json!([self.database, admin["uid"], key, model, method, first, named]);
+            let params = json!({ "service": "object", "method": "execute_kw", "args": all });
+            let body = json!({ "jsonrpc": "2.0", "method": "call", "params": params });
+            let answer = client.post(format!("{}/jsonrpc", self.address)).json(&body).send().await;
+            let answer: Value = answer.expect("Odoo answers").json().await.expect("JSON");
+            assert!(answer["error"].is_null(), "{model}.{method}: {}", answer["error"]["data"]["message"]);
+            return answer["result"].clone();
+        }
         let answer = client
             .post(format!("{}/json/2/{model}/{method}", self.address))
-            .bearer_auth(self.keys["admin"]["key"].as_str().expect("a key"))
+            .bearer_auth(key)
             .header("x-odoo-database", &self.database)
             .json(&arguments)
             .send()
@@ -140,6 +184,11 @@ impl Server {
         let body: Value = answer.json().await.expect("JSON");
         assert!(status.is_success(), "{model}.{method}: {}", body["message"]);
         body
+    }
+
+    /// Whether it really is an older one, with nothing in between.
+    pub fn is_version_14(&self) -> bool {
+        self.before_19.as_ref() == Some(&self.address)
     }
 
     pub async fn run(&self, sql: &str) {
@@ -176,7 +225,7 @@ impl Server {
             self.call("ir.model.access", "write", json!({ "ids": rights, "vals": { "perm_read": true } })).await;
             Mutex::new(models)
         };
-        let free = FREE.get_or_init(make).await;
+        let free = self.free.get_or_init(make).await;
         loop {
             if let Some(model) = free.lock().expect("no panic").pop() {
                 return model;
@@ -245,7 +294,7 @@ pub struct Model {
 
 impl Drop for Model {
     fn drop(&mut self) {
-        FREE.get().expect("it came from there").lock().expect("no panic").push(self.model.clone());
+        self.server.free.get().expect("it came from there").lock().expect("no panic").push(self.model.clone());
     }
 }
 

@@ -8,8 +8,11 @@ mod bad_answers;
 mod bad_checkpoint;
 mod bad_definitions;
 mod bad_values;
+mod copying;
 mod crash;
 mod creating;
+mod forgetting;
+mod keeping;
 mod links;
 mod lost_answers;
 mod lost_beside;
@@ -25,6 +28,7 @@ mod restored;
 mod segments;
 mod subscribers;
 mod tryton;
+mod undo;
 mod world;
 
 #[path = "../openapi/traffic.rs"]

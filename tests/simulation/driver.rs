@@ -182,7 +182,7 @@ impl Process {
             for (side, name, key, value) in sides {
                 let system = world.system_named(side, name);
                 let Some(key) = key.as_ref().and_then(|key| key.parse().ok()) else { continue };
-                let then = serde_json::from_str::<Option<String>>(value).unwrap_or_default();
+                let then = oracle::text_of_json(value);
                 let now = oracle::compared(&rule, world.holds(system, key, field + 1));
                 is_final &= oracle::compared(&rule, then.as_deref()) == now;
                 cells.push((system, key, field + 1));
@@ -250,7 +250,7 @@ impl Process {
                 let (conditional, batch) = (world.plan.conditional, world.plan.crm_batch);
                 (Side::Crm, Arc::new(Crm { hub, system: number, names, conditional, batch, register }))
             } else {
-                (Side::Store, Arc::new(Store { hub, system: number, names, register }))
+                (Side::Store, Arc::new(Store::new(number, names, register)))
             };
             let match_fields = vec![(match_field, true)];
             SourceSettings { side, name: system.name.clone(), times: TIMES, connector, match_fields }

@@ -18,6 +18,7 @@ mod proof;
 mod provenance;
 mod random;
 mod regressions;
+mod resource_scenes;
 mod scenarios;
 mod script;
 mod shrink;
@@ -38,6 +39,9 @@ const CRASH_SEEDS: u64 = 60;
 
 /// From a seed on, what strikes at all has struck in so many.
 const COVERED: u64 = 1000;
+
+/// And so many have met each cell of the consent's table.
+const CONSENT_COVERED: u64 = 10_000;
 
 /// A number from the environment.
 fn number(name: &str) -> Option<u64> {
@@ -106,10 +110,38 @@ fn many_seeds() {
         let missing: Vec<&str> = MUST_BE_MET.into_iter().filter(|what| !met.contains_key(*what)).collect();
         assert!(missing.is_empty(), "{many} histories never met: {missing:?}");
     }
+    if many >= CONSENT_COVERED && cfg!(feature = "proof") {
+        let is_met = |cell: &String| met.keys().any(|what| what.starts_with(cell.as_str()));
+        let missing: Vec<String> = cells_of_consent().into_iter().filter(|cell| !is_met(cell)).collect();
+        assert!(missing.is_empty(), "{many} histories never met: {missing:?}");
+    }
+}
+
+/// The cells of the consent's table in which the sides differ, as the merge counts them.
+fn cells_of_consent() -> Vec<String> {
+    const SAID: [&str; 3] = ["nothing", "yes", "no"];
+    let mut cells = Vec::new();
+    for agreed in ["unknown", "nothing", "yes", "no"] {
+        for store in SAID {
+            for crm in SAID.into_iter().filter(|crm| *crm != store) {
+                cells.push(format!("consent: Both, agreed {agreed}, store {store}, CRM {crm}: "));
+            }
+        }
+    }
+    cells
 }
 
 /// What enough histories have met; with the feature `proof` the cells of the merge's table too.
-const MUST_BE_MET: [&str; 51] = [
+const MUST_BE_MET: [&str; 62] = [
+    "a field of the kind: address",
+    "a field of the kind: attribute",
+    "a field of the kind: consent",
+    "a field of the kind: customer's own",
+    "a field of the kind: form field",
+    "a field of the kind: list of segments",
+    "a field of the kind: metafield",
+    "a field of the kind: segment",
+    "a refusal goes over what it did not know",
     "a system shows nothing",
     "checkpoint restored, with its mark",
     "checkpoint restored, without its mark",
@@ -120,6 +152,7 @@ const MUST_BE_MET: [&str; 51] = [
     "follows",
     "held: altered by target",
     "held: ambiguous",
+    "held: cannot be taken",
     "held: conflict",
     "held: first meeting",
     "held: rejected",
@@ -128,6 +161,7 @@ const MUST_BE_MET: [&str; 51] = [
     "lost in the window",
     "lost",
     "mapping changed",
+    "members read",
     "not sent",
     "operator decides",
     "operator: Approve",

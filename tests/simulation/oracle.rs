@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use attune::checkpoint::{HeldRow, HeldState, HistoryRow};
-use attune::model::{Conflict, Direction, FieldRule, FieldType, HeldReason, OnClear, Side, Timestamp};
+use attune::model::{Conflict, Direction, FieldRule, FieldType, HeldReason, Meaning, OnClear, Side, Timestamp, Value};
 
 use crate::driver::Process;
 use crate::executor::at_once;
-use crate::world::World;
+use crate::provenance::into;
+use crate::world::{Record, Resource, World, text_of};
 
 /// What the checkpoint says at rest.
 struct Remembered {
@@ -37,6 +38,16 @@ pub fn at_rest(process: &Process) {
     holding(&world, &remembered, &mut found);
     unlinking(&world, &mut found);
     size(&world, &remembered, &process.rows(), &mut found);
+    let kinds: BTreeSet<&str> = world
+        .systems
+        .iter()
+        .filter(|system| !system.is_crm)
+        .flat_map(|system| &system.resources[1..])
+        .map(|kind| kind.word())
+        .collect();
+    for kind in kinds {
+        world.meet(&format!("a field of the kind: {kind}"));
+    }
     for held in &remembered.held {
         world.meet(&format!("held: {}", held.reason));
     }
@@ -78,14 +89,35 @@ async fn remember(process: &Process) -> Remembered {
 
 /// A value as it is compared: by a reading of its own, so that no fault of the merge is one of the model too.
 pub fn compared(rule: &FieldRule, value: Option<&str>) -> Option<String> {
-    let text = value?.trim();
+    // Nobody is in a segment halfway.
+    let nothing = || (rule.meaning() == Meaning::Membership).then(|| "false".to_owned());
+    let Some(text) = value.map(str::trim) else { return nothing() };
     if rule.kind == FieldType::Number
         && let Some((whole, fraction)) = text.split_once('.')
     {
         let fraction = fraction.trim_end_matches('0');
         return Some(if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") });
     }
+    if rule.kind == FieldType::List {
+        let items: BTreeSet<String> = serde_json::from_str(text).unwrap();
+        return (!items.is_empty()).then(|| serde_json::to_string(&items).unwrap());
+    }
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Whether a side holds nothing that filling it could lose. Of who is in no segment a store cannot tell whether somebody
+/// decided so; a CRM can.
+pub fn is_blank(rule: &FieldRule, side: Side, value: Option<&str>) -> bool {
+    match (rule.meaning(), side) {
+        (Meaning::Membership, Side::Store) => compared(rule, value).as_deref() != Some("true"),
+        (Meaning::Membership, Side::Crm) => value.is_none(),
+        _ => compared(rule, value).is_none(),
+    }
+}
+
+/// What the checkpoint's JSON says, as the world keeps it.
+pub fn text_of_json(json: &str) -> Option<String> {
+    serde_json::from_str::<Option<Value>>(json).unwrap_or_default().as_ref().map(text_of)
 }
 
 /// Every mapped field of a linked record that is neither held nor kept is equal on both sides.
@@ -107,10 +139,9 @@ fn convergence(world: &World, remembered: &Remembered, found: &mut Vec<String>) 
                     && held.field.as_deref() == Some(&rule.store)
             });
             if let Some(held) = held.filter(|held| held.state == HeldState::Held) {
-                let text = |json: &str| serde_json::from_str::<Option<String>>(json).unwrap_or_default();
                 let then = (
-                    compared(rule, text(&held.store_value).as_deref()),
-                    compared(rule, text(&held.crm_value).as_deref()),
+                    compared(rule, text_of_json(&held.store_value).as_deref()),
+                    compared(rule, text_of_json(&held.crm_value).as_deref()),
                 );
                 if then != (store.clone(), contact.clone()) {
                     let now = (store, contact);
@@ -120,7 +151,7 @@ fn convergence(world: &World, remembered: &Remembered, found: &mut Vec<String>) 
             }
             let source_is_empty = match rule.direction {
                 Direction::Both => false,
-                Direction::ToStore => contact.is_none(),
+                Direction::ToStore => world.holds(*crm, *crm_key, at + 1).is_none() || contact.is_none(),
                 Direction::ToCrm => store.is_none(),
             };
             let kept = source_is_empty || (!rule.overwrite && store.is_some() && contact.is_some());
@@ -220,7 +251,7 @@ fn loss(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
     let mut overwritten: BTreeSet<(usize, u64, String, Option<String>)> = BTreeSet::new();
     for row in &remembered.history {
         let Some(rule) = world.plan.fields.iter().find(|rule| rule.store == row.field) else { continue };
-        let old = serde_json::from_str::<Option<String>>(&row.old).unwrap_or_default();
+        let old = text_of_json(&row.old);
         let (side, name, key) = if row.side == "crm" {
             (Side::Crm, &row.crm, &row.crm_key)
         } else {
@@ -260,8 +291,15 @@ fn holding(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
         let rule = &world.plan.fields[at];
         let store = world.system_named(Side::Store, &held.store);
         let key: Option<u64> = held.store_key.as_ref().and_then(|key| key.parse().ok());
+        let [store_held, crm_held] =
+            [&held.store_value, &held.crm_value].map(|json| compared(rule, text_of_json(json).as_deref()));
         let may = match held.reason {
             HeldReason::Conflict | HeldReason::FirstMeeting if world.remapped || world.restored => true,
+            HeldReason::Conflict | HeldReason::FirstMeeting if rule.meaning() == Meaning::Consent => {
+                consent_may_wait(rule, held.reason, &store_held, &crm_held)
+            }
+            // Of two values one was agreed on.
+            HeldReason::Conflict if rule.meaning() == Meaning::Membership => false,
             HeldReason::Conflict => {
                 matches!(rule.conflict, Conflict::Hold | Conflict::Newest) || rule.on_clear == OnClear::Hold
             }
@@ -280,9 +318,19 @@ fn holding(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             }
             HeldReason::TwoWriters => rule.direction != Direction::Both && world.systems.len() > 2,
             // People may carry a field to and fro as often; nobody else than they and we write here.
+            HeldReason::Oscillating if rule.meaning() == Meaning::Consent && rule.direction == Direction::Both => {
+                let contact = held.crm_key.as_ref().and_then(|key| key.parse().ok());
+                let cells =
+                    key.map(|key| (store, key)).zip(contact.map(|key| (world.system_named(Side::Crm, &held.crm), key)));
+                cells.is_none_or(|(store, crm)| !refusal_is_news(world, rule, at + 1, [store, crm]))
+            }
             HeldReason::Oscillating => true,
             HeldReason::Reverted => world.restored,
-            HeldReason::CannotBeTaken | HeldReason::DefinitionChanged => false,
+            HeldReason::CannotBeTaken => {
+                let shape = Resource::of(&rule.store).shape(&rule.store);
+                !shape.clearable && crm_held.is_none() && rule.direction != Direction::ToCrm
+            }
+            HeldReason::DefinitionChanged => false,
             HeldReason::Ambiguous | HeldReason::Merged => true,
         };
         if !may {
@@ -302,6 +350,47 @@ fn holding(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// Whether consent may wait for a person. A refusal waits for nobody where it can go: it wins every conflict and every first
+/// meeting, and is carried over. It waits on the target of a one-way field, where it stays, or where the other side holds nothing
+/// any more and what is cleared is to be held. What waits otherwise is a yes against nothing.
+fn consent_may_wait(rule: &FieldRule, reason: HeldReason, store: &Option<String>, crm: &Option<String>) -> bool {
+    let refuses = |held: &Option<String>| held.as_deref() == Some("false");
+    let (side, other) = match (refuses(store), refuses(crm)) {
+        (true, false) => (Side::Store, crm),
+        (false, true) => (Side::Crm, store),
+        _ => return true,
+    };
+    let was_cleared = other.is_none() && rule.on_clear == OnClear::Hold && reason == HeldReason::Conflict;
+    into(rule.direction) == Some(side) || was_cleared
+}
+
+/// Whether one side says no where both had not: of what was said to and fro too often only a yes may wait, where both said no
+/// before. What they had agreed on is what they both held last, for so long that it was seen.
+fn refusal_is_news(world: &World, rule: &FieldRule, field: usize, places: [(usize, u64); 2]) -> bool {
+    const SEEN_WITHIN_MS: i64 = 60_000;
+    let [store, crm] = places.map(|(system, key)| &world.systems[system].records[&key]);
+    let held =
+        |record: &Record, at: i64| record.at(at).map(|state| compared(rule, state.cells[field].value.as_deref()));
+    let says = |record: &Record, word: &str| held(record, i64::MAX).flatten().as_deref() == Some(word);
+    let is_open = says(store, "false") && says(crm, "true") || says(store, "true") && says(crm, "false");
+    let times: BTreeSet<i64> = store.states.iter().chain(&crm.states).map(|state| state.at).collect();
+    let (mut agreed, mut since) = (None, None);
+    for at in times {
+        let equal = held(store, at).filter(|value| held(crm, at).as_ref() == Some(value));
+        if let Some(begun) = since.filter(|_| equal != agreed) {
+            since = None;
+            // Too short to have been seen: nobody can tell what they agreed on.
+            if at - begun < SEEN_WITHIN_MS {
+                agreed = Some(Some("false".to_owned()));
+            }
+        }
+        if let Some(value) = equal.filter(|_| since.is_none()) {
+            (agreed, since) = (Some(value), Some(at));
+        }
+    }
+    is_open && agreed.is_some_and(|value| value.as_deref() != Some("false"))
 }
 
 /// No link ended but because a record went away.
@@ -356,8 +445,11 @@ fn rails(world: &World, remembered: &Remembered, found: &mut Vec<String>) {
             let (mut writes, mut clears) = (0, 0);
             let ours = |row: &&HistoryRow| row.store == system.name && row.crm == crm.name && row.outcome != "refused";
             for row in remembered.history.iter().filter(ours) {
+                // What takes somebody out of a segment is a clear where the CRM holds nothing.
+                let leaves = row.field.starts_with("segment:") && row.new == "\"false\"";
                 match (row.reason.as_str(), row.new == "null") {
                     ("filled" | "created" | "deleted", _) => {}
+                    (_, false) if leaves => {}
                     (_, true) | ("first meeting", _) => clears += 1,
                     _ => writes += 1,
                 }

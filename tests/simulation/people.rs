@@ -8,7 +8,7 @@ use attune::model::Side;
 use crate::driver::Process;
 use crate::executor::Owner;
 use crate::script::{Deed, Operation, Return, Timed};
-use crate::world::{BEGIN_MS, Rebirth, World};
+use crate::world::{BEGIN_MS, Rebirth, Resource, World};
 
 /// Until the script has no more of them, or the world is calm.
 pub async fn live(process: Arc<Process>, deeds: Vec<Timed>) {
@@ -45,6 +45,13 @@ fn act(process: &Arc<Process>, deed: Deed) {
                 world.meet("e-mail changed");
             }
             world.edit(now, system, key, field, value, now);
+            if field == 0 {
+                // Of the new one nobody has asked yet whether it may be written to.
+                let resources = world.systems[system].resources.iter().enumerate();
+                let consents: Vec<usize> =
+                    resources.filter(|(_, resource)| **resource == Resource::Subscriber).map(|(at, _)| at).collect();
+                consents.into_iter().for_each(|field| world.edit(now, system, key, field, None, now));
+            }
         }
         Deed::Remove { system, key } => {
             let mut world = hub.world();

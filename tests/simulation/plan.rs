@@ -110,6 +110,12 @@ pub struct Plan {
     pub unique_emails: bool,
     #[serde(default)]
     pub keeps_tokens: bool,
+    /// One of so many polls of a store reads who is in its segments.
+    #[serde(default)]
+    pub polls_per_members: u64,
+    /// Whether metafields stay when their customer is deleted.
+    #[serde(default)]
+    pub leaves_rows: bool,
     pub since_is_exclusive: bool,
     pub faults: Faults,
     pub normalises: Normalises,
@@ -162,6 +168,8 @@ impl Plan {
             deletes: false,
             unique_emails: false,
             keeps_tokens: false,
+            polls_per_members: 3,
+            leaves_rows: false,
             since_is_exclusive: false,
             faults: Faults::default(),
             normalises: Normalises::Nothing,
@@ -248,7 +256,31 @@ impl Plan {
             plan.keeps_tokens = random.chance(500);
         }
         plan.deletes = random.chance(100);
+        plan.add_resources(seed);
         plan
+    }
+
+    /// In a share of the seeds some fields belong to other resources than attributes and customers. Each of these decisions has
+    /// numbers of its own: all others are what they were.
+    fn add_resources(&mut self, seed: u64) {
+        let mut random = Random::keyed(seed, &[8]);
+        if !random.chance(300) {
+            return;
+        }
+        self.polls_per_members = *random.pick(&[1, 3, 3, 10]);
+        self.leaves_rows = random.chance(500);
+        let sure = random.below(self.fields.len() as u64);
+        for (number, rule) in (0..).zip(&mut self.fields) {
+            let mut random = Random::keyed(seed, &[8, number]);
+            if number == sure || random.chance(500) {
+                belong_elsewhere(rule, number, &mut random);
+            }
+        }
+        // There is one list of segments.
+        let lists = self.fields.iter_mut().filter(|rule| rule.kind == FieldType::List);
+        for (number, rule) in lists.enumerate().skip(1) {
+            (rule.store, rule.kind) = (format!("segment:L{number}"), FieldType::Boolean);
+        }
     }
 
     pub fn mapping(&self) -> Mapping {
@@ -329,6 +361,24 @@ fn field(number: i64, random: &mut Random) -> FieldRule {
         rule.store = format!("form_field:F{number}");
     }
     rule
+}
+
+/// Makes a field one of another resource, with the type and the policies that go with it.
+fn belong_elsewhere(rule: &mut FieldRule, number: u64, random: &mut Random) {
+    let place = |prefix: &str| format!("{prefix}F{number}");
+    match random.below(10) {
+        0..3 => rule.store = place("metafield:"),
+        3..6 => {
+            rule.store = place("subscriber:");
+            rule.kind = FieldType::Boolean;
+            // What a configuration may say of consent.
+            (rule.conflict, rule.overwrite) = (Conflict::Newest, true);
+            rule.on_clear = *random.pick(&[OnClear::Propagate, OnClear::Propagate, OnClear::Hold]);
+        }
+        6..8 => (rule.store, rule.kind) = (place("segment:"), FieldType::Boolean),
+        8 => (rule.store, rule.kind) = ("segments".to_owned(), FieldType::List),
+        _ => rule.store = place(*random.pick(&["address:", "address:required "])),
+    }
 }
 
 /// A two-way text field with every default.

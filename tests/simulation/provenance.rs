@@ -6,13 +6,18 @@
 //! - it carries something that somebody said;
 //! - it does not bring back what was replaced there (nothing superseded returns by itself);
 //! - what it replaces was known to whoever said it; if not, both changed, and the policy of the field must allow it.
+//!
+//! Of consent to be sent mail no policy decides (decision 17). A refusal may replace whatever stands, known or not. A yes may
+//! replace only what both sides had agreed on: what the place where it was said has held as well, before. So it fills no blank
+//! that its own side did not share, and overwrites no refusal that its own side had not heard of. Nor is a refusal replaced with nothing
+//! otherwise.
 
 use std::collections::BTreeSet;
 
-use attune::model::{Conflict, Create, Direction, FieldRule, OnClear, Side, Value, Write};
+use attune::model::{Conflict, Create, Direction, FieldRule, Meaning, OnClear, Side, Write};
 
-use crate::oracle::compared;
-use crate::world::{Act, CellState, Origin, World};
+use crate::oracle::{compared, is_blank};
+use crate::world::{Act, CellState, Origin, Record, World, text_of};
 
 /// Edits are told apart by clocks of whole seconds whose offset is known to a second or so; two seconds are a tie.
 const NEWEST_TOLERANCE_MS: i64 = 4_000;
@@ -45,7 +50,7 @@ impl World {
     /// were mixed up, it may be anybody's.
     fn candidates(&self, system: usize, key: u64, write: &Write) -> Vec<usize> {
         let rule = &self.plan.fields[write.field - 1];
-        let value = compared(rule, write.value.as_ref().map(Value::display).as_deref());
+        let value = compared(rule, write.value.as_ref().map(text_of).as_deref());
         let person = self.systems[system].records[&key].person;
         let mixed = self.stirred.contains(&person);
         let sources = self.systems[self.others(system)].iter().flat_map(|system| system.records.values());
@@ -67,7 +72,7 @@ impl World {
     pub fn judge(&mut self, now: i64, system: usize, key: u64, write: &Write) {
         let Some(cell) = self.shown(system, key, write) else { return };
         let (rule, side) = (self.plan.fields[write.field - 1].clone(), self.side(system));
-        let value = compared(&rule, write.value.as_ref().map(Value::display).as_deref());
+        let value = compared(&rule, write.value.as_ref().map(text_of).as_deref());
         let before = compared(&rule, cell.value.as_deref());
         let person = self.systems[system].records[&key].person;
         if self.decided.contains_key(&(system, key, write.field)) {
@@ -80,8 +85,12 @@ impl World {
         if into(rule.direction).is_some_and(|into| into != side) {
             return self.violate(now, format!("{what}: against its direction"));
         }
-        if !rule.overwrite && before.is_some() {
+        let blank = is_blank(&rule, side, cell.value.as_deref());
+        if !rule.overwrite && !blank {
             return self.violate(now, format!("{what}: `overwrite = false`"));
+        }
+        if rule.meaning() == Meaning::Consent && self.presumes((system, key), &rule, write.field, (&before, &value)) {
+            return self.violate(now, format!("{what}: consent is presumed, or a refusal is lost"));
         }
         let candidates = self.candidates(system, key, write);
         if candidates.is_empty() {
@@ -89,7 +98,7 @@ impl World {
         }
         let met_unknown = self.made_unknown.contains(&(system, key));
         // Links that came and went meet for the first time again; what they agreed on is forgotten.
-        if met_unknown || self.stirred.contains(&person) || !self.stirred.is_empty() && before.is_none() {
+        if met_unknown || self.stirred.contains(&person) || !self.stirred.is_empty() && blank {
             return;
         }
         // What a target altered an operator, or another store of the contact, may have sent once more.
@@ -120,9 +129,36 @@ impl World {
         let known = candidates.iter().any(|act| self.knew(*act, &cell, &rule));
         if known {
             self.meet("follows");
-        } else if let Some(wrong) = self.forbidden(&rule, side, &candidates, &cell, (&before, &value)) {
+        } else if let Some(wrong) = self.forbidden(&rule, side, &candidates, &cell, &value) {
             self.violate(now, format!("{what}: {wrong}"));
         }
+    }
+
+    /// Whether a write says yes, or takes a refusal away, where nobody can have agreed on what it replaces: no place that it can
+    /// come from has held that, before it held what is written.
+    fn presumes(
+        &self,
+        (system, key): (usize, u64),
+        rule: &FieldRule,
+        field: usize,
+        (before, value): (&Option<String>, &Option<String>),
+    ) -> bool {
+        if value.as_deref() == Some("false") || value.is_none() && before.as_deref() != Some("false") {
+            return false;
+        }
+        let person = self.systems[system].records[&key].person;
+        let mixed = self.stirred.contains(&person);
+        let shared = |record: &Record| {
+            let mut held = false;
+            record.states.iter().any(|state| {
+                let now = compared(rule, state.cells[field].value.as_deref());
+                let follows = held && now == *value;
+                held |= now == *before;
+                follows
+            })
+        };
+        let sources = self.systems[self.others(system)].iter().flat_map(|system| system.records.values());
+        !sources.filter(|record| mixed || record.person == person).any(shared)
     }
 
     /// Whether whoever said something knew what a cell holds: he saw it, or an equal value; or where his word stands now
@@ -194,10 +230,15 @@ impl World {
         side: Side,
         candidates: &[usize],
         cell: &CellState,
-        (before, value): (&Option<String>, &Option<String>),
+        value: &Option<String>,
     ) -> Option<String> {
-        if before.is_none() {
+        if is_blank(rule, side, cell.value.as_deref()) {
             self.meet("fills, or edit beats clear");
+            return None;
+        }
+        if rule.meaning() == Meaning::Consent {
+            // What may be written at all was judged before.
+            self.meet("a refusal goes over what it did not know");
             return None;
         }
         if value.is_none() {
@@ -209,6 +250,12 @@ impl World {
             && candidates.iter().all(|act| self.acts[*act].origin == Origin::Beginning);
         match rule.conflict {
             Conflict::Hold => Some("the policy is to hold".to_owned()),
+            // Who slipped off a list of members was seen to be in no segment: so much was agreed on.
+            Conflict::Newest
+                if at_first && rule.meaning() == Meaning::Membership && self.met.contains_key("hidden") =>
+            {
+                None
+            }
             Conflict::Newest if at_first => Some("they had never met".to_owned()),
             Conflict::Store if side == Side::Store => Some("the store's value goes first".to_owned()),
             Conflict::Crm if side == Side::Crm => Some("the CRM's value goes first".to_owned()),
@@ -225,7 +272,7 @@ impl World {
     }
 }
 
-const fn into(direction: Direction) -> Option<Side> {
+pub const fn into(direction: Direction) -> Option<Side> {
     match direction {
         Direction::Both => None,
         Direction::ToStore => Some(Side::Store),

@@ -7,7 +7,7 @@ use crate::plan::{Normalises, OPEN_RAILS, Plan, QUARANTINE_MS, REPLICA_LAG_MS, R
 use crate::stage::{Stage, play};
 use crate::world::CRM;
 
-fn plan(stores: usize, fields: Vec<FieldRule>) -> Plan {
+pub fn plan(stores: usize, fields: Vec<FieldRule>) -> Plan {
     Plan::quiet(stores, 0, fields)
 }
 
@@ -15,12 +15,12 @@ fn title() -> FieldRule {
     rule("Title", "title")
 }
 
-fn text(value: &str) -> Option<String> {
+pub fn text(value: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
 /// A customer of the first store, and the contact who is the same person.
-fn couple(stage: &Stage, number: u64, store: &[Option<&str>], crm: &[Option<&str>]) {
+pub fn couple(stage: &Stage, number: u64, store: &[Option<&str>], crm: &[Option<&str>]) {
     let email = format!("p{number}@example.com");
     stage.record(1, 1000 + number, &email.to_uppercase(), store);
     stage.record(CRM, number, &email, crm);

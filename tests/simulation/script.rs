@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{Plan, REPLICA_LAG_MS, Upheaval};
 use crate::random::Random;
+use crate::world::SEGMENTS;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Script {
@@ -186,9 +187,15 @@ fn some_are_missing(seed: u64, beings: Vec<Being>) -> (Vec<Being>, Vec<(usize, u
     (there, missing.into_iter().map(|being| (being.system, being.person, being.key)).collect())
 }
 
-/// A value of the field's type that nobody else uses.
+/// A value of the field's type that nobody else uses, where the type has so many.
 fn value(plan: &Plan, field: usize, number: u64) -> String {
+    let chosen = Random::keyed(number, &[field as u64]).next();
     match plan.fields[field - 1].kind {
+        FieldType::Boolean => chosen.is_multiple_of(2).to_string(),
+        FieldType::List => {
+            let within = SEGMENTS.iter().enumerate().filter(|(at, _)| chosen >> at & 1 == 1);
+            serde_json::to_string(&within.map(|(_, name)| name).collect::<Vec<_>>()).unwrap()
+        }
         FieldType::Number if number.is_multiple_of(5) => format!("{number}.125"),
         FieldType::Number => format!("{number}.50"),
         _ if number.is_multiple_of(5) => format!("v{number} at length"),

@@ -45,6 +45,7 @@ pub fn shrink(script: &Script) -> Option<(Script, String)> {
         shrinking.strikes();
         shrinking.people();
         shrinking.fields();
+        shrinking.resources();
         if size(&shrinking.best) == before || shrinking.tries >= TRIES_MAX {
             break;
         }
@@ -127,6 +128,18 @@ impl Shrinking {
                 while script.deaths.last() == Some(&Death::default()) {
                     script.deaths.pop();
                 }
+                self.attempt(script);
+            }
+        }
+    }
+
+    /// What fails with attributes alone needs no other resource.
+    fn resources(&mut self) {
+        for at in 0..self.best.plan.fields.len() {
+            let name = format!("attribute:F{at}");
+            if self.best.plan.fields[at].store != name {
+                let mut script = self.best.clone();
+                script.plan.fields[at].store = name;
                 self.attempt(script);
             }
         }

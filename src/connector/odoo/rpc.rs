@@ -165,8 +165,10 @@ impl Odoo {
                 (Endpoint::new(path, 1), Request::change(reqwest::Method::POST, "", Some(body)))
             }
             Protocol::JsonRpc { user } => {
-                let records = call.ids.map(|ids| vec![json!(ids)]).unwrap_or_default();
-                let arguments = json!([self.database, user, KEY_PLACE, call.model, call.method, records, arguments]);
+                let records = call.ids.map(|ids| json!(ids));
+                let first = FIRST.iter().filter_map(|name| arguments.remove(*name));
+                let first: Vec<Value> = records.into_iter().chain(first).collect();
+                let arguments = json!([self.database, user, KEY_PLACE, call.model, call.method, first, arguments]);
                 let mut request = envelope("object", "execute_kw", arguments);
                 request.reads = false;
                 (Endpoint::new(JSON_RPC, 1), request)
@@ -271,6 +273,10 @@ impl Odoo {
         failure
     }
 }
+
+/// What comes first and goes by its place in JSON-RPC: version 14 calls the domain of `search_count` otherwise (`args`), and
+/// models that have a `write` of their own often call its values so (`values`).
+const FIRST: [&str; 2] = ["domain", "vals"];
 
 /// The path of all JSON-RPC.
 const JSON_RPC: &str = "/jsonrpc";

@@ -15,8 +15,11 @@ use super::{Counts, Engine, Error, Pair, PairField};
 use crate::checkpoint::{LinkRow, Transaction};
 use crate::connector::{Destination, PerCall};
 use crate::merge;
-use crate::model::{Canonical, Conflict, Side, Timestamp, Write};
+use crate::model::{Canonical, Conflict, Side, Timestamp, Why, Write};
 use crate::telemetry::Event;
+
+/// How often a pass decides again what changed under its hands.
+const AGAIN_MAX: u32 = 3;
 
 /// Links decided at a time.
 const LINKS: usize = 200;
@@ -56,9 +59,22 @@ pub(super) struct Push<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     Everything,
-    /// What a rail stopped and a person let through.
+    /// What a rail stopped and a person let through, and what a person undoes.
     Approved,
+    /// What a person undoes.
+    Undone,
     Nothing,
+}
+
+impl Scope {
+    fn takes(self, due: &Due) -> bool {
+        let undoes = due.intent.why == Why::Undone;
+        match self {
+            Self::Everything | Self::Nothing => true,
+            Self::Approved => due.approved || undoes,
+            Self::Undone => undoes,
+        }
+    }
 }
 
 /// One write that is due.
@@ -150,6 +166,22 @@ impl<'a> Push<'a> {
             failure: None,
             crossed: Vec::new(),
         }
+    }
+
+    /// Pushes what is due on these links, and decides again in this pass what changed under its hands.
+    pub async fn run_through(&mut self, links: &[i64]) -> Result<(), Error> {
+        self.last = false;
+        self.run(links).await?;
+        for again in 0..AGAIN_MAX {
+            let redo = std::mem::take(&mut self.redo);
+            if redo.is_empty() {
+                break;
+            }
+            self.last = again + 1 == AGAIN_MAX;
+            self.run(&redo).await?;
+        }
+        self.last = true;
+        Ok(())
     }
 
     /// Pushes what is due on these links, and settles them. What cannot be pushed is left for the next pass.
@@ -258,7 +290,7 @@ impl<'a> Push<'a> {
             self.open_link(decided, verdicts.len());
             for (field, verdict) in verdicts.iter().enumerate() {
                 match verdict {
-                    Verdict::Write(due) if self.scope == Scope::Approved && !due.approved => {
+                    Verdict::Write(due) if !self.scope.takes(due) => {
                         outcomes.push((decided.link.id, field, Place::Pending));
                     }
                     Verdict::Write(due) => self.queues[index(due.intent.to)].push_back(Item {

@@ -32,6 +32,8 @@ struct Settling {
     seen: Vec<(i64, i64, SeenCell)>,
     agreed: BTreeMap<i64, Vec<(i64, Option<Canonical>)>>,
     release: Vec<(i64, i64)>,
+    /// What a person had put back: link, mapped field, what the target holds now as JSON.
+    put_back: Vec<(i64, i64, String)>,
     hold: Vec<(i64, usize, HeldReason, Option<String>)>,
     /// What was sent where the target altered it.
     altered: BTreeMap<(i64, usize), Option<Canonical>>,
@@ -242,7 +244,16 @@ impl Push<'_> {
         };
         settling.seen.push((ready.record, field.on(side).1, cell));
         settling.settled.push(Settled { id: ready.attempt, outcome: "written", open: false });
-        if shown.as_ref() == Ok(intended) {
+        if ready.item.due.intent.why == Why::Undone {
+            // Nothing is agreed on: the sides may differ by a person's word. But a refusal that is put back is one.
+            if merge::refuses_mail(&field.rule, intended.as_ref()) {
+                settling.release.push((ready.item.link, field.mapped));
+            } else {
+                let now = serde_json::to_string(&stored.seen.value()).unwrap_or_default();
+                settling.put_back.push((ready.item.link, field.mapped, now));
+            }
+            settling.outcomes.push((ready.item.link, ready.item.field, Place::Written));
+        } else if shown.as_ref() == Ok(intended) {
             settling.agreed.entry(ready.item.link).or_default().push((field.mapped, intended.clone()));
             settling.release.push((ready.item.link, field.mapped));
             settling.outcomes.push((ready.item.link, ready.item.field, Place::Written));
@@ -318,6 +329,7 @@ impl Push<'_> {
             })
             .collect();
         transaction.hold(self.pair.id, now, &held).await?;
+        transaction.note_put_back(side, &settling.put_back).await?;
         transaction.release_fields(&settling.release).await?;
         self.put(&mut transaction, &settling.outcomes, settling.agreed).await?;
         transaction.commit().await?;

@@ -172,7 +172,7 @@ metrics! {
     ConfigTaken = Gauge "config_last_reload_successful" of Process;
     /// How often the configuration was read again.
     ConfigReloads = Counter "config_reloads" of Process by "outcome" RELOADS;
-    /// Messages to the webhook of [alerts]; failed: not delivered, and sent again while the state lasts.
+    /// Messages to the webhook; failed: not delivered, and sent again while the state lasts.
     AlertMessages = Counter "alert_messages" of Process by "outcome" MESSAGES;
     /// Events, by name, whether their level was logged or not; docs/events.md says what each means.
     Events = Counter "events" of Process by "event" EVENTS;

@@ -1,7 +1,7 @@
 //! Metrics: what `/metrics` shows, counted where events are emitted, so that logs and metrics cannot disagree.
 //!
 //! Counters and histograms are fed by events, and by [`Measure`]s of what happens too often for a line of its own
-//! ([`feed`]). Gauges are given by whoever is asked for the text, at that moment ([`Gauges`]). A series exists for what is
+//! (`feed`). Gauges are given by whoever is asked for the text, at that moment ([`Gauges`]). A series exists for what is
 //! served and for nothing else: a name that is not in the configuration is not counted, so their number is bounded.
 //!
 //! Must not know: who serves the text, what a pass does.

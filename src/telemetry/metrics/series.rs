@@ -8,6 +8,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::definition::{Kind, Metric, Scope};
@@ -219,20 +220,11 @@ impl Collector for Snapshot {
             let mut family = encoder.encode_descriptor(definition.name, definition.help.trim(), unit.as_ref(), kind)?;
             let names = metric.labels();
             for (labels, value) in self.0.get(&metric).into_iter().flatten() {
-                let labels: Vec<(&str, &str)> = names
-                    .iter()
-                    .copied()
-                    .zip(labels.iter().map(String::as_str))
-                    .filter(|(_, v)| !v.is_empty())
-                    .collect();
+                let pairs = names.iter().copied().zip(labels.iter().map(String::as_str));
+                let labels: Vec<(&str, &str)> = pairs.filter(|(_, value)| !value.is_empty()).collect();
                 if definition.kind == Kind::Info {
-                    prometheus_client::metrics::info::Info::new(
-                        labels
-                            .iter()
-                            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                            .collect::<Vec<_>>(),
-                    )
-                    .encode(family.encode_family(&NONE)?)?;
+                    // Its labels are the metric itself.
+                    Info::new(labels).encode(family.encode_family(&NO_LABELS)?)?;
                     continue;
                 }
                 let encoder = family.encode_family(&labels)?;
@@ -247,4 +239,4 @@ impl Collector for Snapshot {
     }
 }
 
-const NONE: [(&str, &str); 0] = [];
+const NO_LABELS: [(&str, &str); 0] = [];

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use attune::connector::{Connector, Lane, Lifecycle, Limits, Lookup, Page, Prepared, Reservation};
-use attune::model::{Failure, Key, Observed, Outcome, Timestamp, Write};
+use attune::model::{Failure, FieldShape, Key, Observed, Outcome, Timestamp, Write};
 use futures::stream::BoxStream;
 
 use super::life::Register;
@@ -40,7 +40,7 @@ impl Connector for Crm {
     }
 
     async fn prepare(&self, _known: &[Option<String>], _may_create: bool) -> Result<Prepared, Failure> {
-        prepare(&self.hub, self.system).await
+        prepare(&self.hub, self.system, vec![FieldShape::TEXT; self.names.len()]).await
     }
 
     fn feeds(&self) -> &'static [&'static str] {

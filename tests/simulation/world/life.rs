@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use attune::connector::{
     Created, Lane, Lifecycle, LifecycleLimits, Lookup, LookupLimits, NewRecord, Removed, Reservation,
 };
-use attune::model::{Class, Failure, Key, Value};
+use attune::model::{Class, Failure, Key};
 
+use super::system::text_of;
 use super::write::{Fate, WINDOW_MS, draw_fate};
 use super::{Shared, World};
 use crate::executor::Owner;
@@ -58,8 +59,8 @@ impl Lifecycle for Register {
         LifecycleLimits { records_per_create: RECORDS_PER_CALL, keys_per_remove: RECORDS_PER_CALL }
     }
 
-    fn creates_with(&self, _field: usize) -> bool {
-        true
+    fn creates_with(&self, field: usize) -> bool {
+        self.hub.world().systems[self.system].resources[field].is_made_with()
     }
 
     async fn create(&self, batch: &[NewRecord], _reservation: &dyn Reservation) -> Vec<Created> {
@@ -195,8 +196,8 @@ fn check(world: &mut World, system: usize, sent: i64, count: usize) {
     }
 }
 
-fn text_of(record: &NewRecord, field: usize) -> Option<String> {
-    record.values.iter().find(|(at, _)| *at == field).map(|(_, value)| Value::display(value))
+fn value_of(record: &NewRecord, field: usize) -> Option<String> {
+    record.values.iter().find(|(at, _)| *at == field).map(|(_, value)| text_of(value))
 }
 
 fn folded(email: &str) -> String {
@@ -206,7 +207,7 @@ fn folded(email: &str) -> String {
 /// Makes one record, unless it is refused.
 fn make(world: &mut World, now: i64, system: usize, record: &NewRecord) -> Created {
     world.stirred_at = now;
-    let email = text_of(record, 0).unwrap_or_default();
+    let email = value_of(record, 0).unwrap_or_default();
     if let Some(key) = world.made.get(&(system, record.token.clone())).copied()
         && world.plan.keeps_tokens
         && !world.systems[system].records[&key].now().gone
@@ -227,7 +228,7 @@ fn make(world: &mut World, now: i64, system: usize, record: &NewRecord) -> Creat
     let kept = world.kept_keys.iter().position(|(at, who, _)| (*at, *who) == (system, person));
     let key = kept.map_or(FRESH_KEYS + world.versions(), |at| world.kept_keys.remove(at).2);
     let count = world.systems[system].names.len();
-    let values: Vec<Option<String>> = (0..count).map(|field| text_of(record, field)).collect();
+    let values: Vec<Option<String>> = (0..count).map(|field| value_of(record, field)).collect();
     world.make(now, system, (key, person), &values);
     world.made.insert((system, record.token.clone()), key);
     world.meet("record made");
@@ -271,7 +272,7 @@ impl World {
 
     /// A record is made that lacked: nobody was there who could have been found.
     fn judge_creation(&mut self, sent: i64, system: usize, record: &NewRecord) {
-        let email = text_of(record, 0).unwrap_or_default();
+        let email = value_of(record, 0).unwrap_or_default();
         if !self.plan.creates_on(self.side(system)) {
             return self.violate(sent, format!("a record is made at system {system}, which nobody asked for"));
         }
@@ -323,7 +324,7 @@ impl World {
     /// The act that a value of a new record carries: what a person said on the other side.
     fn said(&self, system: usize, person: u64, field: usize, value: Option<&str>) -> Option<usize> {
         let rule = self.plan.fields.get(field.checked_sub(1)?)?;
-        let value = compared(rule, value);
+        let value = compared(rule, Some(value?));
         value.as_ref()?;
         let others = self.systems[self.others(system)].iter().flat_map(|system| system.records.values());
         let stood: BTreeSet<usize> = others

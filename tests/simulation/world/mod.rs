@@ -1,8 +1,10 @@
 //! The outside: systems with records whose whole past is kept, people who edit them, and faults between them and us.
 
+mod beside;
 mod crm;
 mod life;
 mod read;
+mod resource;
 mod store;
 mod system;
 mod write;
@@ -15,8 +17,9 @@ use attune::model::{Side, Timestamp};
 
 pub use crm::Crm;
 pub use life::Register;
+pub use resource::{Resource, SEGMENTS};
 pub use store::Store;
-pub use system::{Act, CellState, Origin, System};
+pub use system::{Act, CellState, Origin, Record, System, text_of};
 
 use crate::executor::Time;
 use crate::plan::Plan;
@@ -171,6 +174,21 @@ impl Hub {
             strikes: script.strikes.clone(),
             nth: BTreeMap::new(),
         };
+        if tell {
+            for (at, rule) in world.plan.fields.iter().enumerate() {
+                println!(
+                    "field {}: {} and {}, {:?}, {:?}, conflict {:?}, on_clear {:?}, overwrite {}",
+                    at + 1,
+                    rule.store,
+                    rule.crm,
+                    rule.kind,
+                    rule.direction,
+                    rule.conflict,
+                    rule.on_clear,
+                    rule.overwrite
+                );
+            }
+        }
         for being in &script.beings {
             world.add(BEGIN_MS - 3_600_000, being.system, being.key, being.person, &being.values);
         }

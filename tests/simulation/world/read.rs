@@ -3,6 +3,7 @@
 use attune::connector::{End, Page};
 use attune::model::{Cell, Class, Existence, Failure, Key, Observed, Seen, Timestamp, Value};
 
+use super::resource::Resource;
 use super::system::{CellState, State, System};
 use super::{Shared, World};
 use crate::plan::REPLICA_LAG_MS;
@@ -12,8 +13,8 @@ use crate::plan::REPLICA_LAG_MS;
 pub enum Shows {
     /// Everything.
     Records,
-    /// One value a row, nothing of the others; cleared values have no row.
-    Values,
+    /// One value of this resource a row, nothing of the others; cleared values have no row.
+    Values(Resource),
 }
 
 /// A read of several pages.
@@ -87,9 +88,14 @@ impl Walk {
             let torn = world.plan.faults.torn_read;
             world.strikes("torn", self.what, torn)
         };
-        let hidden = self.what == "sweep" && {
+        let hidden = {
             let hidden = world.plan.faults.hidden;
-            world.strikes("hidden", &self.system.to_string(), hidden)
+            let (system, what) = (self.system, self.what);
+            match what {
+                "sweep" => world.strikes("hidden", &system.to_string(), hidden),
+                _ if what.starts_with("sweep") => world.strikes("hidden", &format!("{system} {what}"), hidden),
+                _ => false,
+            }
         };
         world.misses_injected |= hidden;
         let system = &world.systems[self.system];
@@ -100,22 +106,31 @@ impl Walk {
         });
         let changed = |date: i64| since.is_none_or(|since| if exclusive { date > since } else { date >= since });
         let silent = world.is_silent(self.system);
+        let leaves_rows = world.plan.leaves_rows;
         let mut seemed = 0;
         let mut rows: Vec<(u64, Observed)> = Vec::new();
         for (key, record) in &system.records {
-            let Some(state) = record.at(view).filter(|state| !state.gone && !silent) else { continue };
-            if record.now().gone {
+            let Some(state) = record.at(view).filter(|_| !silent) else { continue };
+            let stays = self.shows == Shows::Values(Resource::Metafield) && leaves_rows;
+            if state.gone && !stays {
+                continue;
+            }
+            if record.now().gone && !stays {
                 seemed += 1;
             }
             match self.shows {
                 Shows::Records if changed(state.modified) => {
-                    rows.push((*key, show(system, *key, state, |_| true)));
+                    rows.push((*key, show(system, *key, state, |at| !system.resources[at].is_beside())));
                 }
                 Shows::Records => {}
-                Shows::Values => {
-                    for (field, cell) in state.cells.iter().enumerate().filter(|(at, _)| !system.is_own(*at)) {
-                        if cell.value.is_some() && changed(cell.date) {
-                            rows.push((cell.id, show(system, *key, state, |shown| shown == field)));
+                Shows::Values(resource) => {
+                    for (field, cell) in state.cells.iter().enumerate() {
+                        if system.resources[field] == resource && cell.value.is_some() && changed(cell.date) {
+                            let shown = show(system, *key, state, |shown| shown == field);
+                            // Nobody checks whether the customer of a metafield exists.
+                            let is_sign = resource != Resource::Metafield;
+                            let existence = if is_sign { Existence::Present } else { Existence::NotSaid };
+                            rows.push((cell.id, Observed { existence, ..shown }));
                         }
                     }
                 }
@@ -158,8 +173,87 @@ impl Walk {
     }
 }
 
-/// Reads records directly: complete for the fields asked.
+/// Reads records directly: complete for the fields asked. What is in lists of its own is read after the rest.
 pub async fn fetch(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) -> Result<Vec<Observed>, Failure> {
+    let lists: Vec<(Resource, Vec<usize>)> = {
+        let world = hub.world();
+        let of = |resource: Resource| {
+            let is_of = |field: &usize| world.systems[system].resources[*field] == resource;
+            (resource, fields.iter().copied().filter(is_of).collect::<Vec<_>>())
+        };
+        [of(Resource::Metafield), of(Resource::Subscriber)].into_iter().filter(|(_, asked)| !asked.is_empty()).collect()
+    };
+    let others: Vec<usize> =
+        fields.iter().copied().filter(|field| lists.iter().all(|(_, asked)| !asked.contains(field))).collect();
+    let mut found = if others.is_empty() && !lists.is_empty() {
+        let count = hub.world().systems[system].names.len();
+        let not_said = |key: &Key| Observed {
+            key: key.clone(),
+            existence: Existence::NotSaid,
+            modified: None,
+            cells: vec![Cell::default(); count],
+        };
+        keys.iter().map(not_said).collect()
+    } else {
+        fetch_records(hub, system, keys, &others).await?
+    };
+    for (resource, asked) in &lists {
+        fetch_rows(hub, system, *resource, asked, &mut found).await?;
+    }
+    let now = hub.now();
+    let mut world = hub.world();
+    for key in keys {
+        for field in fields {
+            world.rechecked.insert((system, key.as_str().parse().unwrap(), *field), now);
+        }
+    }
+    Ok(found)
+}
+
+/// Shows of records what a list beside them holds: of whom it has no row, an absence; of who is gone and so has no e-mail
+/// by which a subscriber could be found, nothing.
+async fn fetch_rows(
+    hub: &Shared,
+    system: usize,
+    resource: Resource,
+    fields: &[usize],
+    found: &mut [Observed],
+) -> Result<(), Failure> {
+    let what = format!("fetch of {}", resource.word());
+    let (before, after, fails) = delays(hub, system, &what);
+    hub.sleep(before).await;
+    {
+        let now = hub.now();
+        let mut world = hub.world();
+        let view = view(&mut world, system, &what, now);
+        world.say(now, format!("{what} of system {system}: {fields:?} as of {}", now - view));
+        let silent = world.is_silent(system);
+        let there = |existence: &Existence| matches!(existence, Existence::Present | Existence::NotSaid);
+        for record in found.iter_mut().filter(|record| there(&record.existence)) {
+            let number: u64 = record.key.as_str().parse().unwrap();
+            let known = world.systems[system].records.get(&number);
+            let state = known.and_then(|record| record.at(view)).filter(|state| !state.gone && !silent);
+            // Before there was a record there were no rows of it.
+            let first = |field: usize| known.map(|record| record.states[0].cells[field].version.to_string());
+            for field in fields {
+                record.cells[*field] = match state {
+                    Some(state) => show_cell(&world.systems[system], *field, &state.cells[*field]),
+                    None if resource == Resource::Metafield => Cell { token: first(*field), ..Cell::absent() },
+                    None => Cell::default(),
+                };
+            }
+        }
+    }
+    hub.sleep(after).await;
+    if let Some(failure) = fails {
+        hub.tell(|| format!("{what} of system {system} fails"));
+        return Err(failure);
+    }
+    Ok(())
+}
+
+/// Reads records directly, with what is shown with them and attribute values.
+async fn fetch_records(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) -> Result<Vec<Observed>, Failure> {
     let (before, after, fails) = delays(hub, system, "fetch");
     hub.sleep(before).await;
     let found = {
@@ -204,13 +298,6 @@ pub async fn fetch(hub: &Shared, system: usize, keys: &[Key], fields: &[usize]) 
     if let Some(failure) = fails {
         hub.tell(|| format!("fetch of system {system} fails"));
         return Err(failure);
-    }
-    let now = hub.now();
-    let mut world = hub.world();
-    for key in keys {
-        for field in fields {
-            world.rechecked.insert((system, key.as_str().parse().unwrap(), *field), now);
-        }
     }
     Ok(found)
 }
@@ -282,7 +369,7 @@ pub fn refusal(world: &mut World, now: i64, system: usize) -> Option<Failure> {
 }
 
 /// The moment that a read shows.
-fn view(world: &mut World, system: usize, what: &str, now: i64) -> i64 {
+pub fn view(world: &mut World, system: usize, what: &str, now: i64) -> i64 {
     let per_mille = world.plan.faults.stale_read;
     if !world.strikes("stale", &format!("{system} {what}"), per_mille) {
         return now;
@@ -306,10 +393,23 @@ fn show(system: &System, key: u64, state: &State, shown: impl Fn(usize) -> bool)
     Observed { key: Key::new(key.to_string()), existence: Existence::Present, modified, cells }
 }
 
-/// A store dates each value of an attribute; a customer's own fields, like a CRM's, have their record's date, and its form
-/// fields none.
+/// A store dates each value of an attribute, a metafield or a subscriber; a customer's own fields, like a CRM's, have their
+/// record's date, and all others none.
 pub fn show_cell(system: &System, field: usize, cell: &CellState) -> Cell {
-    let seen = cell.value.as_deref().map_or(Seen::Absent, |value| Seen::Value(Value::text(value)));
     let dated = !system.is_own(field) && cell.value.is_some();
+    let seen = shown_as(system.resources[field], cell.value.as_deref());
     Cell { seen, modified: dated.then(|| Timestamp::from_millis(cell.date)), token: Some(cell.version.to_string()) }
+}
+
+/// What a field shows: of who is not in a segment a store says so.
+pub fn shown_as(resource: Resource, value: Option<&str>) -> Seen {
+    match (resource, value) {
+        (Resource::Segment, None) => Seen::Value(Value::text("false")),
+        (_, None) => Seen::Absent,
+        (Resource::Segments, Some(items)) => match serde_json::from_str::<Vec<String>>(items).unwrap() {
+            items if items.is_empty() => Seen::Absent,
+            items => Seen::Value(Value::List(items)),
+        },
+        (_, Some(value)) => Seen::Value(Value::text(value)),
+    }
 }

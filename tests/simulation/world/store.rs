@@ -1,30 +1,45 @@
-//! A store as a connector: two feeds, whole-second dates of each value or, of a customer's own fields, of the customer;
-//! upserts of ten, customers by tens, no conditional writes.
+//! A store as a connector: feeds of customers and of attribute values, and of what else is mapped; whole-second dates of each
+//! value or, of a customer's own fields, of the customer; writes packed by what each call takes, none conditional.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use attune::connector::{
     Connector, Dating, Destination, Lane, Lifecycle, Limits, Lookup, Page, PerCall, Prepared, Reservation, Unreserved,
 };
-use attune::model::{Definition, DefinitionState, Failure, FieldShape, Key, Observed, Outcome, Timestamp, Write};
+use attune::model::{
+    Definition, DefinitionState, Failure, FieldShape, Key, Observed, Outcome, Timestamp, Value, Write,
+};
 use futures::stream::{self, BoxStream, StreamExt};
 
+use super::beside::{Roster, everything, members};
 use super::life::Register;
 use super::read::{self, Shows, Walk};
+use super::resource::Resource;
 use super::{Shared, write};
 
 pub struct Store {
-    pub hub: Shared,
-    pub system: usize,
-    pub names: Vec<String>,
-    pub register: Register,
+    hub: Shared,
+    system: usize,
+    names: Vec<String>,
+    resources: Vec<Resource>,
+    feeds: Vec<&'static str>,
+    roster: Mutex<Roster>,
+    register: Register,
 }
 
 impl Store {
-    /// Whether a field is written with its customer.
-    fn is_own(&self, field: usize) -> bool {
-        !self.names[field].starts_with("attribute:")
+    pub fn new(system: usize, names: Vec<String>, register: Register) -> Self {
+        let resources: Vec<Resource> = names.iter().map(|name| Resource::of(name)).collect();
+        let mut feeds = vec!["customers", "attribute_values"];
+        for feed in ["segments", "metafields", "subscribers"] {
+            if resources.iter().any(|resource| resource.feed() == Some(feed)) {
+                feeds.push(feed);
+            }
+        }
+        let hub = register.hub.clone();
+        Self { hub, system, names, resources, feeds, roster: Mutex::default(), register }
     }
 }
 
@@ -49,36 +64,35 @@ impl Connector for Store {
     }
 
     fn dating(&self, field: usize) -> Dating {
-        match self.names[field].split_once(':') {
-            Some(("customer", _)) => Dating::Record,
-            Some(("form_field", _)) => Dating::Nothing,
-            _ => Dating::Itself,
-        }
+        self.resources[field].dating()
     }
 
     fn destination(&self, field: usize) -> Destination {
-        if self.is_own(field) {
-            Destination { number: 1, per_call: PerCall::Records(10) }
-        } else {
-            Destination { number: 0, per_call: PerCall::Writes(10) }
-        }
+        self.resources[field].destination()
     }
 
     async fn prepare(&self, _known: &[Option<String>], _may_create: bool) -> Result<Prepared, Failure> {
-        prepare(&self.hub, self.system).await
+        let shapes = self.names.iter().zip(&self.resources).map(|(name, resource)| resource.shape(name));
+        prepare(&self.hub, self.system, shapes.collect()).await
     }
 
-    fn feeds(&self) -> &'static [&'static str] {
-        &["customers", "attribute_values"]
+    fn feeds(&self) -> &[&'static str] {
+        &self.feeds
     }
 
     fn changes(&self, feed: &'static str, since: Timestamp) -> BoxStream<'_, Result<Page, Failure>> {
-        let (shows, by_offset) = if feed == "customers" { (Shows::Records, false) } else { (Shows::Values, true) };
+        let (shows, by_offset) = match feed {
+            "segments" => return members(&self.hub, self.system, &self.roster),
+            "customers" => (Shows::Records, false),
+            "metafields" => (Shows::Values(Resource::Metafield), true),
+            "subscribers" => (Shows::Values(Resource::Subscriber), true),
+            _ => (Shows::Values(Resource::Attribute), true),
+        };
         pages(&self.hub, Walk::new(self.system, feed, shows, Some(since), by_offset))
     }
 
     fn everything(&self) -> BoxStream<'_, Result<Page, Failure>> {
-        pages(&self.hub, Walk::new(self.system, "sweep", Shows::Records, None, false))
+        everything(&self.hub, self.system, &self.resources)
     }
 
     async fn fetch(
@@ -91,15 +105,11 @@ impl Connector for Store {
     }
 
     fn batches(&self, writes: Vec<Write>) -> Vec<Vec<Write>> {
-        let (own, values): (Vec<Write>, Vec<Write>) = writes.into_iter().partition(|write| self.is_own(write.field));
-        let (upserts, deletes): (Vec<Write>, Vec<Write>) = values.into_iter().partition(|write| write.value.is_some());
-        let mut customers: BTreeMap<Key, Vec<Write>> = BTreeMap::new();
-        for write in own {
-            customers.entry(write.key.clone()).or_default().push(write);
+        let mut apart: BTreeMap<usize, Vec<Write>> = BTreeMap::new();
+        for write in writes {
+            apart.entry(self.destination(write.field).number).or_default().push(write);
         }
-        let customers: Vec<Vec<Write>> = customers.into_values().collect();
-        let by_value = [&upserts, &deletes].into_iter().flat_map(|writes| writes.chunks(10)).map(<[Write]>::to_vec);
-        by_value.chain(customers.chunks(10).map(|customers| customers.concat())).collect()
+        apart.into_values().flat_map(|writes| self.pack(writes)).collect()
     }
 
     async fn reserve(&self, _lane: Lane, _calls: usize) -> Result<Box<dyn Reservation>, Failure> {
@@ -119,11 +129,47 @@ impl Connector for Store {
     }
 }
 
+impl Store {
+    /// Packs the writes of one destination into calls.
+    fn pack(&self, writes: Vec<Write>) -> Vec<Vec<Write>> {
+        let Some(first) = writes.first() else { return Vec::new() };
+        let resource = self.resources[first.field];
+        match resource.destination().per_call {
+            PerCall::Records(most) => {
+                let mut customers: BTreeMap<Key, Vec<Write>> = BTreeMap::new();
+                for write in writes {
+                    customers.entry(write.key.clone()).or_default().push(write);
+                }
+                let customers: Vec<Vec<Write>> = customers.into_values().collect();
+                customers.chunks(most).map(|customers| customers.concat()).collect()
+            }
+            // One call takes people into one segment, or out of it; lists are split further on the way.
+            PerCall::Writes(most) if resource.is_about_segments() => {
+                let mut alike: BTreeMap<_, Vec<Write>> = BTreeMap::new();
+                for write in writes {
+                    let joins = write.value.clone().filter(|value| matches!(value, Value::Text(_)));
+                    alike.entry((write.field, joins)).or_default().push(write);
+                }
+                alike.values().flat_map(|writes| writes.chunks(most)).map(<[Write]>::to_vec).collect()
+            }
+            PerCall::Writes(most) => {
+                let (upserts, deletes): (Vec<Write>, Vec<Write>) =
+                    writes.into_iter().partition(|write| write.value.is_some());
+                // Metafields are deleted one by one.
+                let at_once = if resource == Resource::Metafield { 1 } else { most };
+                let deletes = deletes.chunks(at_once).map(<[Write]>::to_vec);
+                upserts.chunks(most).map(<[Write]>::to_vec).chain(deletes).collect()
+            }
+        }
+    }
+}
+
 pub fn pages(hub: &Shared, walk: Walk) -> BoxStream<'_, Result<Page, Failure>> {
     stream::unfold(walk, move |mut walk| async move { Some((walk.page(hub).await?, walk)) }).boxed()
 }
 
-pub async fn prepare(hub: &Shared, system: usize) -> Result<Prepared, Failure> {
+/// `shapes`: what each field can hold.
+pub async fn prepare(hub: &Shared, system: usize, shapes: Vec<FieldShape>) -> Result<Prepared, Failure> {
     let asked = hub.now();
     let (before, after, fails) = read::delays(hub, system, "prepare");
     hub.sleep(before + after).await;
@@ -132,11 +178,11 @@ pub async fn prepare(hub: &Shared, system: usize) -> Result<Prepared, Failure> {
     }
     let world = hub.world();
     let system = &world.systems[system];
-    let usable = Definition { id: None, state: DefinitionState::Usable(FieldShape::TEXT) };
+    let usable = |shape| Definition { id: None, state: DefinitionState::Usable(shape) };
     Ok(Prepared {
         identity: system.name.clone(),
         clock: system.clock(asked),
-        definitions: vec![usable; system.names.len()],
+        definitions: shapes.into_iter().map(usable).collect(),
         warnings: Vec::new(),
     })
 }

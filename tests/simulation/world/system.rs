@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use attune::model::Timestamp;
+use attune::connector::Dating;
+use attune::model::{FieldType, Timestamp, Value};
 
 use super::World;
+use super::resource::Resource;
 use crate::oracle::compared;
 use crate::plan::{Normalises, Plan};
 
@@ -87,6 +89,9 @@ pub struct System {
     pub number: usize,
     pub name: String,
     pub names: Vec<String>,
+    /// What each field belongs to, and of what type it is.
+    pub resources: Vec<Resource>,
+    kinds: Vec<FieldType>,
     pub records: BTreeMap<u64, Record>,
     pub skew_ms: i64,
     pub whole_seconds: bool,
@@ -113,9 +118,13 @@ impl System {
             } else {
                 names("customer:email", |rule| rule.store.clone())
             };
+            let resource = |name: &String| if is_crm { Resource::Customer } else { Resource::of(name) };
+            let kinds = std::iter::once(FieldType::String).chain(plan.fields.iter().map(|rule| rule.kind));
             Self {
                 number,
                 name,
+                resources: names.iter().map(resource).collect(),
+                kinds: kinds.collect(),
                 names,
                 records: BTreeMap::new(),
                 skew_ms: plan.skews_ms[number],
@@ -131,23 +140,29 @@ impl System {
 
     /// Whether a field has no date but its record's: all of a CRM's, and a customer's own in a store.
     pub fn dates_by_record(&self, field: usize) -> bool {
-        self.is_crm || self.names[field].starts_with("customer:")
+        self.resources[field].dating() == Dating::Record
     }
 
-    /// Whether nothing dates a field: a store's form fields.
-    pub fn dates_nothing(&self, field: usize) -> bool {
-        !self.is_crm && self.names[field].starts_with("form_field:")
-    }
-
-    /// Whether a field is shown and written with its record, not by itself.
+    /// Whether a field is shown with its record, not by itself.
     pub fn is_own(&self, field: usize) -> bool {
-        self.dates_by_record(field) || self.dates_nothing(field)
+        self.resources[field].dating() != Dating::Itself
     }
 
-    /// How many kinds of calls write to it.
-    pub fn destinations(&self) -> u32 {
-        let own = (1..self.names.len()).filter(|field| self.is_own(*field)).count();
-        if self.is_crm || own == 0 || own == self.names.len() - 1 { 1 } else { 2 }
+    /// The most calls that may be under way at once: three of each kind that writes to it. Metafields are deleted one by one,
+    /// and a call is about one segment: so many calls come of what counts as one.
+    pub fn calls_at_once(&self) -> u32 {
+        let kinds: BTreeSet<(usize, u32)> = self.resources[1..]
+            .iter()
+            .map(|resource| {
+                let calls = match resource {
+                    Resource::Metafield => 10,
+                    Resource::Segment | Resource::Segments => 50,
+                    _ => 1,
+                };
+                (resource.destination().number, calls)
+            })
+            .collect();
+        3 * kinds.iter().map(|(_, calls)| calls).sum::<u32>().max(1)
     }
 
     /// The system's own time.
@@ -163,7 +178,11 @@ impl System {
     /// What is stored where this value is written.
     pub fn store(&self, field: usize, value: Option<String>) -> Option<String> {
         let value = value?;
-        if field == 0 {
+        // Nobody is out of a segment but by not being in it.
+        if self.resources[field] == Resource::Segment && value == "false" {
+            return None;
+        }
+        if field == 0 || matches!(self.kinds[field], FieldType::Boolean | FieldType::List) {
             return Some(value);
         }
         Some(match self.normalises {
@@ -230,6 +249,14 @@ impl System {
         (state.at, state.gone, state.modified) = (now, true, stamp);
         record.states.push(state);
         record.merged_into = merged_into;
+    }
+}
+
+/// A value as the world keeps it: a list as JSON.
+pub fn text_of(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone(),
+        Value::List(items) => serde_json::to_string(items).unwrap(),
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use attune::model::{Class, Failure, Outcome, Timestamp, Value, Write};
+use attune::connector::PerCall;
+use attune::model::{Class, Failure, Outcome, Timestamp, Write};
 
-use super::system::Origin;
+use super::system::{Origin, text_of};
 use super::{Hub, Shared, World};
 use crate::executor::Owner;
 use crate::plan::{QUARANTINE_MS, Refuses};
@@ -77,7 +78,7 @@ fn send(hub: &Shared, system: usize, batch: &[Write], sent: i64) -> (Fate, i64, 
     world.systems[system].in_flight += 1;
     let about = batch.first().map(|write| format!("{system} {} {}", write.key, write.field)).unwrap_or_default();
     for write in batch {
-        let value = write.value.as_ref().map(Value::display);
+        let value = write.value.as_ref().map(text_of);
         world.say(sent, format!("write to system {system}: {} field {} := {value:?}", write.key, write.field));
     }
     check(&mut world, system, batch, sent);
@@ -128,18 +129,18 @@ pub fn draw_fate(world: &mut World, system: usize, (what, about): (&str, &str), 
 
 /// What must be true of every call that leaves.
 fn check(world: &mut World, system: usize, batch: &[Write], sent: i64) {
-    let most = if world.is_crm(system) { world.plan.crm_batch } else { 10 };
-    // A call to customers takes ten of them, with whatever fields each has.
-    let by_customer = batch.first().is_some_and(|write| world.systems[system].is_own(write.field));
-    let rows = if by_customer && !world.is_crm(system) {
-        batch.iter().map(key_of).collect::<BTreeSet<_>>().len()
-    } else {
-        batch.len()
+    let per_call = batch.first().map(|write| world.systems[system].resources[write.field].destination().per_call);
+    let (rows, most) = match per_call {
+        _ if world.is_crm(system) => (batch.len(), world.plan.crm_batch),
+        // A call to customers takes so many of them, with whatever fields each has.
+        Some(PerCall::Records(most)) => (batch.iter().map(key_of).collect::<BTreeSet<_>>().len(), most),
+        Some(PerCall::Writes(most)) => (batch.len(), most),
+        None => (0, 0),
     };
     if batch.is_empty() || rows > most {
         world.violate(sent, format!("a batch of {} writes to system {system}", batch.len()));
     }
-    if world.systems[system].in_flight > 3 * world.systems[system].destinations() {
+    if world.systems[system].in_flight > world.systems[system].calls_at_once() {
         world.violate(sent, format!("{} writes at once to system {system}", world.systems[system].in_flight));
     }
     if world.quiet {
@@ -148,6 +149,10 @@ fn check(world: &mut World, system: usize, batch: &[Write], sent: i64) {
     let paused = |system: usize| world.paused.get(&system).is_some_and(|since| sent - since > WINDOW_MS * 5);
     if paused(system) || world.others(system).all(paused) {
         world.violate(sent, format!("a write to system {system} while it was paused"));
+    }
+    let destination = |write: &Write| world.systems[system].resources[write.field].destination().number;
+    if !world.is_crm(system) && batch.iter().any(|write| destination(write) != destination(&batch[0])) {
+        world.violate(sent, format!("a call to two resources of system {system}"));
     }
     for write in batch {
         let key = key_of(write);
@@ -205,7 +210,7 @@ fn land_later(hub: &Shared, system: usize, batch: &[Write], after: i64) -> Slot 
 }
 
 fn refuses(world: &World, system: usize, write: &Write) -> bool {
-    let text = write.value.as_ref().map(Value::display).unwrap_or_default();
+    let text = write.value.as_ref().map(text_of).unwrap_or_default();
     write.value.is_some() && hash(&format!("{system} {} {}", world.seed, text.trim())) % 1000 < world.plan.faults.poison
 }
 
@@ -273,7 +278,7 @@ fn land_one(world: &mut World, now: i64, system: usize, write: &Write, differing
         date = date.max(state.modified).max(write.modified.map_or(0, Timestamp::as_millis));
     }
     let carries = world.carried(system, key, write).unwrap_or(before.carries);
-    let value = write.value.as_ref().map(Value::display);
+    let value = write.value.as_ref().map(text_of);
     world.land((now, date), system, key, write.field, value, carries);
     let stored = world.systems[system].records[&key].now().cells[write.field].clone();
     world.say(now, format!("landed at system {system}: {key} field {} is {:?}", write.field, stored.value));
