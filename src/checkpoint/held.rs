@@ -237,11 +237,11 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database refuses.
     pub async fn held_counts(&mut self) -> Result<Vec<HeldCount>, Error> {
-        let query = statement(
+        let query = statement(format!(
             "SELECT s.name, c.name, h.reason, count(*) FROM held AS h CROSS JOIN pair AS p ON p.id = h.pair
              CROSS JOIN source AS s ON s.id = p.store CROSS JOIN source AS c ON c.id = p.crm
-             WHERE h.state <> 'dropped' GROUP BY s.name, c.name, h.reason ORDER BY s.name, c.name, count(*) DESC, h.reason",
-        );
+             WHERE {WAITS} GROUP BY s.name, c.name, h.reason ORDER BY s.name, c.name, count(*) DESC, h.reason"
+        ));
         let rows = self.database.rows(query).await?;
         let count = |row: &Row| HeldCount {
             store: row.get(0),
