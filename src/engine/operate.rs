@@ -186,16 +186,21 @@ impl Engine {
         if pairs.is_empty() {
             return Ok(Answer::refused(format!("no store {store:?} is remembered")));
         }
-        let mut count = 0;
+        let (mut count, mut is_stopped) = (0, false);
         for pair in &pairs {
             if transaction.pair(*pair).await?.stopped.is_some() {
+                is_stopped = true;
                 count += transaction.approve(*pair, self.clock.now()).await?;
             }
         }
-        transaction.commit().await?;
+        // Without a commit the pair stays stopped: a pass that stops lists its changes a moment later.
+        if count == 0 && is_stopped {
+            return Ok(Answer::refused(format!("what stopped {store} is being counted: ask again in a moment")));
+        }
         if count == 0 {
             return Ok(Answer::refused(format!("nothing of {store} is stopped at a rail")));
         }
+        transaction.commit().await?;
         Ok(Answer::done(count, format!("{count} changes of {store} are let through by the next pass, within 24 hours")))
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use attune::simulator::settings::{IncludedSegments, Readings, SegmentWrites};
+use attune::simulator::{Fault, FaultRule};
 
 use crate::world::{Config, World, text, unlimited};
 
@@ -116,6 +117,28 @@ async fn a_list_of_segments_is_limited_to_those_that_are_named() {
     world.run("sync").await.ended(0);
     assert_eq!(segments(&world, 3), ["Gold", "Silver"]);
     assert_eq!(segments(&world, 1), ["Staff"], "whatever else somebody is in stays");
+    world.is_quiet(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_was_written_in_part_is_nobody_s_edit() {
+    let world = World::of(1).await;
+    for segment in ["Gold", "Silver"] {
+        world.store().set_member(1, segment, true).unwrap();
+        world.store().set_member(1, segment, false).unwrap();
+    }
+    world.edit("note = 'Gold;Silver'", "id = 1").await;
+    world.configure(&Config::new(&[&format!("{LIST}, conflict = \"store\"")]));
+    // One of the two calls is refused for lack of quota.
+    world.store().add_fault(FaultRule::next(1, Fault::Bare429).on("POST segment-members")).unwrap();
+    world.run("sync").await.ended(1);
+    assert_eq!(segments(&world, 1).len(), 1, "the other was made");
+    assert_eq!(world.reasons().await, ["altered by target"]);
+    world.run("sync --sweep").await.ended(1);
+    assert_eq!(world.cell(1, "note").await, text("Gold;Silver"), "our own half is not taken for the store's word");
+    world.run("held resolve --take crm --store acme --yes").await.ended(0);
+    world.run("sync").await.ended(0);
+    assert_eq!(segments(&world, 1), ["Gold", "Silver"]);
     world.is_quiet(0).await;
 }
 

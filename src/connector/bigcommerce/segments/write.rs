@@ -291,6 +291,10 @@ impl BigCommerce {
                     outcomes[planned.place] = Some(Outcome::Written { stored: cell.clone() });
                 }
                 (None, _) => outcomes[planned.place] = Some(Outcome::Gone),
+                // A list that was written in part is our own write, not somebody's edit.
+                (Some(cell), Some(_)) if planned.moves.len() > 1 && !is_same(&cell.seen, &write.expect.seen) => {
+                    outcomes[planned.place] = Some(Outcome::Written { stored: cell.clone() });
+                }
                 (Some(_), Some(failure)) => drop(refused.insert(planned.place, failure)),
                 (Some(_), None) => outcomes[planned.place] = Some(Outcome::Unknown(self.not_shown_yet())),
             }
