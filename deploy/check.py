@@ -33,8 +33,10 @@ def context(containerfile, root):
     for source in sorted((root / "src").rglob("*.rs")):
         if source.stem.endswith("_test") or "tests" in source.parts:
             continue
-        for path in re.findall(r'include_(?:str|bytes)!\("([^"]+)"\)', source.read_text()):
-            included = (source.parent / path).resolve().relative_to(root)
+        text = source.read_text()
+        templates = [root / "templates" / path for path in re.findall(r'#\[template\(path = "([^"]+)"', text)]
+        for path in templates + [source.parent / path for path in re.findall(r'include_(?:str|bytes)!\("([^"]+)"\)', text)]:
+            included = path.resolve().relative_to(root)
             if not any(included.is_relative_to(folder) for folder in copied):
                 yield f"Containerfile: {included}, which {source.relative_to(root)} includes, is not copied"
 

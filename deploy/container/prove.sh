@@ -102,7 +102,7 @@ make_builder() {
     command -v rustc >/dev/null || missing "rustc is not on the path"
     toolchain="$(rustc --print sysroot)"
     debootstrap --variant=minbase --include=gcc,libc6-dev,make,perl,ca-certificates bookworm "$work/builder" \
-        "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$work/debootstrap.log" 2>&1 ||
+        ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$work/debootstrap.log" 2>&1 ||
         { tail -20 "$work/debootstrap.log"; missing "a Debian to build in could not be made"; }
     cp -a "$toolchain/bin/cargo" "$toolchain/bin/rustc" "$work/builder/usr/local/bin/"
     mkdir -p "$work/builder/usr/local/lib"

@@ -52,7 +52,7 @@ trap 'rm -rf "$work"' EXIT
 echo "== a bare Debian"
 if [ -z "$machine" ] || [ ! -e "$machine/usr/bin/jq" ]; then
     debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,curl,jq,sqlite3,procps,ca-certificates \
-        "$suite" "${machine:-$work/bare}" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$work/debootstrap.log" 2>&1 ||
+        "$suite" "${machine:-$work/bare}" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$work/debootstrap.log" 2>&1 ||
         { tail -20 "$work/debootstrap.log"; missing "a bare Debian could not be made"; }
 fi
 # A copy: the next proof begins with an untouched one.
