@@ -1,4 +1,4 @@
-//! Over HTTP: `/livez`, `/readyz` and `/metrics`, for whoever starts and watches the process; the [`page`], for people.
+//! Over HTTP: `/livez`, `/readyz` and `/metrics`, for whoever starts and watches the process; `page/`, for people.
 //!
 //! Health answers questions and changes nothing. What it is told is public to whoever reaches the address: states and
 //! sentences, never a secret or personal data. Every connection is bounded: its headers, its time, how many there are.
