@@ -333,15 +333,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// How many fields and records of a pair are held.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn count_held(&mut self, pair: i64) -> Result<u64, Error> {
-        Ok(self.count_held_by_reason(pair).await?.into_iter().map(|(_, count)| count).sum())
-    }
-
-    /// The same, for each reason that there is.
+    /// How much waits for a person on a pair, for each reason that there is.
     ///
     /// # Errors
     /// When the database refuses.

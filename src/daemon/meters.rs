@@ -115,20 +115,21 @@ fn of_source(standing: &WatchedSource, quota: Option<Quota>, gauges: &mut Gauges
 }
 
 fn of_pair(standing: &WatchedPair, gauges: &mut Gauges) {
-    let pair = Pair { store: &standing.store, crm: &standing.crm };
+    let WatchedPair { store, crm, status } = standing;
+    let pair = Pair { store, crm };
     let mut set = |metric, words: &[&str], value| gauges.set_of_pair(metric, pair, words, value);
-    debug_assert!(PAIR_STATES.contains(&standing.state.as_str()), "{} is not a state", standing.state);
+    debug_assert!(PAIR_STATES.contains(&status.state.as_str()), "{} is not a state", status.state);
     for state in PAIR_STATES {
-        set(Metric::PairState, &[state], truth(*state == standing.state));
+        set(Metric::PairState, &[state], truth(*state == status.state));
     }
-    set(Metric::Lag, &[], seconds(standing.lag_ms));
-    set(Metric::Pending, &[], number(standing.pending));
+    set(Metric::Lag, &[], seconds(status.lag_ms));
+    set(Metric::Pending, &[], number(status.pending));
     for reason in HeldReason::ALL {
-        let held = standing.held_by_reason.iter().find(|(known, _)| *known == reason);
+        let held = status.held_by_reason.iter().find(|(known, _)| *known == reason);
         set(Metric::Held, &[reason.as_str()], number(held.map_or(0, |(_, count)| *count)));
     }
-    set(Metric::Linked, &[], number(standing.linked));
-    if let Some(at) = standing.last_pass {
+    set(Metric::Linked, &[], number(status.linked));
+    if let Some(at) = status.last_pass {
         set(Metric::LastPass, &[], since_1970(at));
     }
 }

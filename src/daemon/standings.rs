@@ -106,28 +106,26 @@ impl Standings {
         let mut stores = Vec::new();
         for known in pairs {
             let plan = known.plan;
-            stores.push(match known.pair {
-                Some(pair) => {
-                    let status = engine.pair_status_within(pair, patience()).await?;
-                    StoreStanding {
-                        name: plan.store.clone(),
-                        crm: plan.crm.clone(),
-                        state: status.state,
-                        reason: status.reason,
-                        lag_ms: status.lag_ms,
-                        pending: status.pending,
-                        held: status.held,
-                        linked: status.linked,
-                        last_pass: status.last_pass,
-                        last_sweep: status.last_sweep,
-                        drift: status.drift,
-                        quota: parsed(status.quota.as_deref()),
-                    }
-                }
+            let status = match known.pair {
+                Some(pair) => engine.pair_status_within(pair, patience()).await?,
                 None => {
                     let sources = (row(Side::Store, &plan.store), row(Side::Crm, &plan.crm));
-                    by_rows(engine, plan, sources, unusable).await?
+                    engine.recalled_status(sources, state_by_rows(plan, sources, unusable)).await?
                 }
+            };
+            stores.push(StoreStanding {
+                name: plan.store.clone(),
+                crm: plan.crm.clone(),
+                state: status.state,
+                reason: status.reason,
+                lag_ms: status.lag_ms,
+                pending: status.pending,
+                held: status.held,
+                linked: status.linked,
+                last_pass: status.last_pass,
+                last_sweep: status.last_sweep,
+                drift: status.drift,
+                quota: parsed(status.quota.as_deref()),
             });
         }
         let crms = crms.map(|name| crm_standing(name, row(Side::Crm, name), unusable)).collect();
@@ -160,13 +158,12 @@ pub(super) fn troubled(row: Option<&SourceRow>) -> Option<(String, Option<String
     (row.state != "ok" && row.state != "new").then(|| (row.state.clone(), row.reason.clone()))
 }
 
-/// A pair that was never read, or cannot be read as it is configured now: what the checkpoint has of it.
-async fn by_rows(
-    engine: &Engine,
+/// In which state a pair is that was never read, or cannot be read as it is configured now, and why.
+fn state_by_rows(
     plan: &PairPlan,
     (store, crm): (Option<&SourceRow>, Option<&SourceRow>),
     unusable: &[Unusable<'_>],
-) -> Result<StoreStanding, Error> {
+) -> (String, Option<String>) {
     let troubled = [store, crm].into_iter().find_map(|row| {
         let (state, reason) = troubled(row)?;
         let row = row?;
@@ -175,41 +172,14 @@ async fn by_rows(
     let names = [(Side::Store, plan.store.as_str()), (Side::Crm, plan.crm.as_str())];
     let own = unusable.iter().find(|(side, name, _)| names.contains(&(*side, *name)));
     let misconfigured = own.map(|(_, _, failure)| ("misconfigured".to_owned(), Some(failure.to_string())));
-    let (state, reason) = troubled.or(misconfigured).unwrap_or_else(|| {
+    troubled.or(misconfigured).unwrap_or_else(|| {
         let reason = if store.is_some_and(|row| row.read_at.is_some()) && crm.is_some_and(|row| row.read_at.is_some()) {
             "not read yet under this mapping"
         } else {
             "not read yet"
         };
         ("new".to_owned(), Some(format!("{reason}; `attune sync` or `attune run` reads it")))
-    });
-    let mut standing = StoreStanding {
-        name: plan.store.clone(),
-        crm: plan.crm.clone(),
-        state,
-        reason,
-        lag_ms: 0,
-        pending: 0,
-        held: 0,
-        linked: 0,
-        last_pass: None,
-        last_sweep: store.and_then(|row| row.swept_at),
-        drift: [store, crm].into_iter().flatten().map(|row| row.drift).sum(),
-        quota: parsed(store.and_then(|row| row.quota.as_deref())),
-    };
-    let (Some(store), Some(crm)) = (store, crm) else { return Ok(standing) };
-    let mut transaction = engine.checkpoint().read().await?;
-    if let Some(pair) = transaction.pair_of(store.id, crm.id).await? {
-        let (pending, since) = transaction.unsettled(pair.id).await?;
-        let now = engine.clock().now();
-        standing.pending = pending;
-        standing.lag_ms = since.map_or(0, |since| u64::try_from(now.millis_since(since)).unwrap_or(0));
-        standing.held = transaction.count_held(pair.id).await?;
-        standing.linked = transaction.count_links(pair.id).await?;
-        standing.last_pass = pair.passed_at;
-    }
-    transaction.end().await?;
-    Ok(standing)
+    })
 }
 
 /// JSON that the checkpoint holds as text; null where there is none.

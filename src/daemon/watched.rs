@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::works::Works;
 use crate::checkpoint::SourceRow;
-use crate::engine::{Engine, Error, Pair};
-use crate::model::{HeldReason, Side, Timestamp};
+use crate::engine::{Engine, Error, PairStatus};
+use crate::model::{Side, Timestamp};
 
 /// All of them.
 #[derive(Clone, Debug)]
@@ -24,22 +24,8 @@ pub(super) struct WatchedPair {
     pub store: String,
     /// The CRM's label.
     pub crm: String,
-    /// In a word: as [`crate::engine::PairStatus::state`].
-    pub state: String,
-    /// Why, where it is not `ok`.
-    pub reason: Option<String>,
-    /// How old the oldest change is that is not on both sides yet, in milliseconds; 0: none.
-    pub lag_ms: u64,
-    /// Fields that are not known equal, and neither held nor kept.
-    pub pending: u64,
-    /// Fields and records that wait for a person.
-    pub held: u64,
-    /// The same by reason, those that there are.
-    pub held_by_reason: Vec<(HeldReason, u64)>,
-    /// Linked records.
-    pub linked: u64,
-    /// When its last pass completed.
-    pub last_pass: Option<Timestamp>,
+    /// How it stands.
+    pub status: PairStatus,
 }
 
 /// How one store or CRM stands.
@@ -85,11 +71,18 @@ impl Watched {
         let row = |side: Side, name: &str| rows.iter().find(|row| row.side == side && row.name == name);
         let mut watched = Self { pairs: Vec::new(), sources: Vec::new() };
         for state in &works.pairs {
-            let (store, crm) = (state.plan.store.as_str(), state.plan.crm.as_str());
-            watched.pairs.push(match state.pair() {
-                Some(pair) => by_pair(engine, &pair).await?,
-                None => by_rows(engine, (store, row(Side::Store, store)), (crm, row(Side::Crm, crm))).await?,
-            });
+            let (store, crm) = (&state.plan.store, &state.plan.crm);
+            let status = match state.pair() {
+                Some(pair) => engine.pair_status(&pair).await?,
+                // One of its sources was not reached since the process began.
+                None => {
+                    let (store, crm) = (row(Side::Store, store), row(Side::Crm, crm));
+                    let obstacle = obstacle(store).or_else(|| obstacle(crm));
+                    let state = obstacle.unwrap_or_else(|| ("new".to_owned(), None));
+                    engine.recalled_status((store, crm), state).await?
+                }
+            };
+            watched.pairs.push(WatchedPair { store: store.clone(), crm: crm.clone(), status });
         }
         for state in &works.sources {
             let row = row(state.side, &state.name);
@@ -136,56 +129,4 @@ fn obstacle(row: Option<&SourceRow>) -> Option<(String, Option<String>)> {
         return Some(("paused".to_owned(), Some("a person paused it".to_owned())));
     }
     (row.state != "ok" && row.state != "new").then(|| (row.state.clone(), row.reason.clone()))
-}
-
-async fn by_pair(engine: &Engine, pair: &Pair) -> Result<WatchedPair, Error> {
-    let status = engine.pair_status(pair).await?;
-    Ok(WatchedPair {
-        store: pair.store.name.clone(),
-        crm: pair.crm.name.clone(),
-        state: status.state,
-        reason: status.reason,
-        lag_ms: status.lag_ms,
-        pending: status.pending,
-        held: status.held,
-        held_by_reason: status.held_by_reason,
-        linked: status.linked,
-        last_pass: status.last_pass,
-    })
-}
-
-/// A pair of which one source was not reached since the process began: what the checkpoint has of it.
-async fn by_rows(
-    engine: &Engine,
-    (store, store_row): (&str, Option<&SourceRow>),
-    (crm, crm_row): (&str, Option<&SourceRow>),
-) -> Result<WatchedPair, Error> {
-    let obstacle = obstacle(store_row).or_else(|| obstacle(crm_row));
-    let (state, reason) = obstacle.unwrap_or_else(|| ("new".to_owned(), None));
-    let mut watched = WatchedPair {
-        store: store.to_owned(),
-        crm: crm.to_owned(),
-        state,
-        reason,
-        lag_ms: 0,
-        pending: 0,
-        held: 0,
-        held_by_reason: Vec::new(),
-        linked: 0,
-        last_pass: None,
-    };
-    let (Some(store), Some(crm)) = (store_row, crm_row) else { return Ok(watched) };
-    let mut transaction = engine.checkpoint().read().await?;
-    if let Some(pair) = transaction.pair_of(store.id, crm.id).await? {
-        let (pending, since) = transaction.unsettled(pair.id).await?;
-        let now = engine.clock().now();
-        watched.pending = pending;
-        watched.lag_ms = since.map_or(0, |since| u64::try_from(now.millis_since(since)).unwrap_or(0));
-        watched.held_by_reason = transaction.count_held_by_reason(pair.id).await?;
-        watched.held = watched.held_by_reason.iter().map(|(_, count)| count).sum();
-        watched.linked = transaction.count_links(pair.id).await?;
-        watched.last_pass = pair.passed_at;
-    }
-    transaction.end().await?;
-    Ok(watched)
 }

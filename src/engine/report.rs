@@ -6,12 +6,13 @@ use std::time::Duration;
 use super::decide::{Fate, Mood, Verdict};
 use super::{CHUNK, Engine, Error, Pair};
 use crate::checkpoint::{
-    Behind, CreationState, HeldRow, HeldState, HistoryFilter, HistoryRow, LinkCounts, RecordRow, SeenCell, Transaction,
+    Behind, CreationState, HeldRow, HeldState, HistoryFilter, HistoryRow, LinkCounts, RecordRow, SeenCell, SourceRow,
+    Transaction,
 };
 use crate::model::{HeldReason, Mode, Side, Timestamp};
 
 /// How one pair stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PairStatus {
     /// In a word: `ok`, `new`, `paused`, `stopped`, `observing`, `behind`, or the state of its store or CRM.
     pub state: String,
@@ -162,7 +163,6 @@ impl Engine {
         let store = transaction.source(Side::Store, &pair.store.name).await?;
         let crm = transaction.source(Side::Crm, &pair.crm.name).await?;
         transaction.end().await?;
-        let now = self.clock.now();
         let (state, reason) = [&store, &crm]
             .into_iter()
             .flatten()
@@ -182,7 +182,7 @@ impl Engine {
         Ok(PairStatus {
             state,
             reason,
-            lag_ms: since.map_or(0, |since| u64::try_from(now.millis_since(since)).unwrap_or(0)),
+            lag_ms: self.lag_ms(since),
             pending,
             held: held_by_reason.iter().map(|(_, count)| count).sum(),
             held_by_reason,
@@ -193,6 +193,45 @@ impl Engine {
             quota: store.and_then(|source| source.quota),
             balance: row.pass,
         })
+    }
+
+    /// How a pair stands of which one source was not reached: in this state, with what the checkpoint has of these sources and
+    /// of it.
+    ///
+    /// # Errors
+    /// When the checkpoint fails.
+    pub async fn recalled_status(
+        &self,
+        (store, crm): (Option<&SourceRow>, Option<&SourceRow>),
+        (state, reason): (String, Option<String>),
+    ) -> Result<PairStatus, Error> {
+        let mut status = PairStatus {
+            state,
+            reason,
+            last_sweep: store.and_then(|source| source.swept_at),
+            drift: [store, crm].into_iter().flatten().map(|source| source.drift).sum(),
+            quota: store.and_then(|source| source.quota.clone()),
+            ..PairStatus::default()
+        };
+        let (Some(store), Some(crm)) = (store, crm) else { return Ok(status) };
+        let mut transaction = self.checkpoint.read().await?;
+        if let Some(row) = transaction.pair_of(store.id, crm.id).await? {
+            let (pending, since) = transaction.unsettled(row.id).await?;
+            status.pending = pending;
+            status.lag_ms = self.lag_ms(since);
+            status.held_by_reason = transaction.count_held_by_reason(row.id).await?;
+            status.held = status.held_by_reason.iter().map(|(_, count)| count).sum();
+            status.linked = transaction.count_links(row.id).await?;
+            status.last_pass = row.passed_at;
+            status.balance = row.pass;
+        }
+        transaction.end().await?;
+        Ok(status)
+    }
+
+    /// How long ago the oldest change was made that is left to do.
+    fn lag_ms(&self, since: Option<Timestamp>) -> u64 {
+        since.map_or(0, |since| u64::try_from(self.clock.now().millis_since(since)).unwrap_or(0))
     }
 
     /// Fields of linked records that are not known equal and neither held nor kept, and since when the oldest is.

@@ -514,27 +514,31 @@ impl Event<'_> {
         }
     }
 
-    /// Whether the balance of `pass.completed` holds; true for every other event.
-    pub fn balances(&self) -> bool {
+    /// Where the fields are that a completed pass looked at, by the words of its balance; none for every other event.
+    pub const fn places(&self) -> Option<[(&'static str, u64); 9]> {
         let Self::PassCompleted {
-            observed,
-            unchanged,
-            agreed,
-            written,
-            held,
-            kept,
-            superseded,
-            pending,
-            failed,
-            unlinked,
-            ..
+            unchanged, agreed, written, held, kept, superseded, pending, failed, unlinked, ..
         } = self
         else {
-            return true;
+            return None;
         };
-        let accounted = [unchanged, agreed, written, held, kept, superseded, pending, failed, unlinked]
-            .into_iter()
-            .try_fold(0_u64, |sum, count| sum.checked_add(*count));
+        Some([
+            ("unchanged", *unchanged),
+            ("agreed", *agreed),
+            ("written", *written),
+            ("held", *held),
+            ("kept", *kept),
+            ("superseded", *superseded),
+            ("pending", *pending),
+            ("failed", *failed),
+            ("unlinked", *unlinked),
+        ])
+    }
+
+    /// Whether the balance of `pass.completed` holds; true for every other event.
+    pub fn balances(&self) -> bool {
+        let (Self::PassCompleted { observed, .. }, Some(places)) = (self, self.places()) else { return true };
+        let accounted = places.into_iter().try_fold(0_u64, |sum, (_, count)| sum.checked_add(count));
         accounted == Some(*observed)
     }
 

@@ -101,7 +101,7 @@ pub(super) fn of_watched(watched: &Watched, failing: impl Fn(&str, &str) -> Opti
         if let Some(trouble) = state_of_pair(standing, failing(&standing.store, &standing.crm)) {
             troubles.insert((about.clone(), Concern::State), trouble);
         }
-        if standing.held > 0 {
+        if standing.status.held > 0 {
             troubles.insert((about, Concern::Held), held_of_pair(standing));
         }
     }
@@ -131,19 +131,19 @@ fn state_of_pair(standing: &WatchedPair, failing: Option<String>) -> Option<Trou
     let trouble = |state: &str, reason: String, command: String| {
         Some(Trouble { state: state.to_owned(), reason, concerns: Vec::new(), command })
     };
-    match standing.state.as_str() {
+    match standing.status.state.as_str() {
         state @ "stopped" => {
-            trouble(state, standing.reason.clone().unwrap_or_default(), format!("attune plan --store {store}"))
+            trouble(state, standing.status.reason.clone().unwrap_or_default(), format!("attune plan --store {store}"))
         }
         state @ "behind" => {
-            trouble(state, standing.reason.clone().unwrap_or_default(), format!("attune held --store {store}"))
+            trouble(state, standing.status.reason.clone().unwrap_or_default(), format!("attune held --store {store}"))
         }
         _ => trouble("failing", failing?, format!("attune status --store {store}")),
     }
 }
 
 fn held_of_pair(standing: &WatchedPair) -> Trouble {
-    let by_reason = standing.held_by_reason.iter().map(|(reason, count)| format!("{count} {reason}"));
+    let by_reason = standing.status.held_by_reason.iter().map(|(reason, count)| format!("{count} {reason}"));
     let reason = format!(
         "fields or records wait for a person: {}; more may follow without another message",
         by_reason.collect::<Vec<_>>().join(", ")
@@ -157,6 +157,7 @@ mod tests {
     use super::*;
     use crate::cli::arguments::Arguments;
     use crate::daemon::watched::WatchedPair;
+    use crate::engine::PairStatus;
     use crate::model::HeldReason;
     use crate::telemetry::metrics::{PAIR_STATES, SOURCE_STATES};
 
@@ -181,14 +182,7 @@ mod tests {
         WatchedPair {
             store: store.to_owned(),
             crm: "erp".to_owned(),
-            state: state.to_owned(),
-            reason: None,
-            lag_ms: 0,
-            pending: 0,
-            held: 0,
-            held_by_reason: Vec::new(),
-            linked: 0,
-            last_pass: None,
+            status: PairStatus { state: state.to_owned(), ..PairStatus::default() },
         }
     }
 
@@ -238,7 +232,8 @@ mod tests {
     #[test]
     fn what_is_held_is_one_trouble_for_a_pair_and_drift_one_for_a_source() {
         let mut held = pair("acme", "ok");
-        (held.held, held.held_by_reason) = (5, vec![(HeldReason::Conflict, 3), (HeldReason::Ambiguous, 2)]);
+        (held.status.held, held.status.held_by_reason) =
+            (5, vec![(HeldReason::Conflict, 3), (HeldReason::Ambiguous, 2)]);
         let mut drifted = source(Side::Store, "acme", "ok");
         drifted.drift = 4;
         let found = troubles(vec![drifted], vec![held]);

@@ -219,40 +219,12 @@ pub(super) fn event(series: &mut Series, event: &Event<'_>) {
 }
 
 fn completed(series: &mut Series, event: &Event<'_>) {
-    let Event::PassCompleted {
-        pair,
-        duration_ms,
-        unchanged,
-        agreed,
-        written,
-        held,
-        kept,
-        superseded,
-        pending,
-        failed,
-        unlinked,
-        store_writes,
-        crm_writes,
-        recheck_window_ms,
-        ..
-    } = event
-    else {
+    let Event::PassCompleted { pair, duration_ms, store_writes, crm_writes, recheck_window_ms, .. } = event else {
         return;
     };
     series.observe_of(Metric::PassDuration, pair, &["completed"], seconds(*duration_ms));
-    let places = [
-        ("unchanged", unchanged),
-        ("agreed", agreed),
-        ("written", written),
-        ("held", held),
-        ("kept", kept),
-        ("superseded", superseded),
-        ("pending", pending),
-        ("failed", failed),
-        ("unlinked", unlinked),
-    ];
-    for (outcome, count) in places {
-        series.count_of(Metric::Fields, pair, &[outcome], number(*count));
+    for (outcome, count) in event.places().into_iter().flatten() {
+        series.count_of(Metric::Fields, pair, &[outcome], number(count));
     }
     if store_writes + crm_writes > 0 {
         series.observe_of(Metric::RecheckWindow, pair, &[], seconds(*recheck_window_ms));
